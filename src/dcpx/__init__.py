@@ -1,0 +1,80 @@
+"""dcpx: the extension system of PyTorch Distributed Checkpoint, done properly.
+
+Importing dcpx imports neither torch nor numpy; each public name brings what it needs when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from . import _torch_bridge
+from .errors import (
+    CorruptError,
+    DcpxError,
+    ExtensionError,
+    LimitError,
+    LoadError,
+    SaveError,
+    TruncatedError,
+    UnsupportedError,
+)
+
+if TYPE_CHECKING:
+    from .checkpoint.api import load, save
+    from .checkpoint.reader import Reader
+    from .checkpoint.writer import Writer
+    from .extension import Extension, StreamTransformExtension
+    from .extensions.chain import Chain
+    from .extensions.pack import Pack
+    from .extensions.zstandard import ZStandard
+    from .registry import ExtensionRegistry, default_registry
+
+__all__ = [
+    "Chain",
+    "CorruptError",
+    "DcpxError",
+    "Extension",
+    "ExtensionError",
+    "ExtensionRegistry",
+    "LimitError",
+    "LoadError",
+    "Pack",
+    "Reader",
+    "SaveError",
+    "StreamTransformExtension",
+    "TruncatedError",
+    "UnsupportedError",
+    "Writer",
+    "ZStandard",
+    "default_registry",
+    "load",
+    "save",
+]
+
+_HOMES = {
+    "Chain": "extensions.chain",
+    "Extension": "extension",
+    "ExtensionRegistry": "registry",
+    "Pack": "extensions.pack",
+    "Reader": "checkpoint.reader",
+    "StreamTransformExtension": "extension",
+    "Writer": "checkpoint.writer",
+    "ZStandard": "extensions.zstandard",
+    "default_registry": "registry",
+    "load": "checkpoint.api",
+    "save": "checkpoint.api",
+}
+
+_torch_bridge.connect()
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'dcpx' has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(f"dcpx.{_HOMES[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,66 @@
+"""Every private torch name that dcpx uses, in one place; written against torch 2.7 to 2.13."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import IO, Any, cast
+
+import torch
+from torch.distributed._shard._utils import narrow_tensor_by_index as narrow_tensor_by_index
+from torch.distributed.checkpoint.filesystem import (
+    _item_size,
+    _OverlappingCpuLoader,
+    _SerialCpuLoader,
+    _split_by_size_and_type,
+    _StorageInfo,
+    _StoragePrefix,
+    _TensorLoader,
+)
+from torch.distributed.checkpoint.planner import SavePlanner, WriteItem, WriteItemType
+from torch.distributed.checkpoint.utils import _create_file_view
+
+__all__ = [
+    "StorageInfo",
+    "StoragePrefix",
+    "cpu_tensors",
+    "file_slice",
+    "narrow_tensor_by_index",
+    "split_by_size",
+]
+
+StorageInfo = _StorageInfo
+StoragePrefix = _StoragePrefix
+
+
+def cpu_tensors(
+    planner: SavePlanner, items: list[WriteItem], copy_ahead: int, threads: int
+) -> Iterator[tuple[torch.Tensor, WriteItem]]:
+    """The items' tensors on the CPU, copied ahead by at most `copy_ahead` bytes where they come from a device.
+
+    As in DCP, copies overlap only with one writer thread: with several, stream synchronisation costs more than it
+    gains.
+    """
+    loader: _TensorLoader
+    if threads == 1 and copy_ahead > 0 and torch.accelerator.is_available():
+        loader = _OverlappingCpuLoader(planner.resolve_data, inflight_threshhold=copy_ahead)
+    else:
+        loader = _SerialCpuLoader(planner.resolve_data)
+    for item in items:
+        loader.add(_item_size(item), item)
+    loader.start_loading()
+    return cast(Iterator[tuple[torch.Tensor, WriteItem]], loader.values())
+
+
+def split_by_size(parts: int, items: list[WriteItem]) -> list[list[WriteItem]]:
+    """The items in `parts` lists of about the same number of bytes."""
+    return _split_by_size_and_type(parts, items)
+
+
+def file_slice(stream: Any, info: _StorageInfo) -> IO[bytes]:
+    """The bytes of one item within its file, as a stream of its own."""
+    return cast(IO[bytes], _create_file_view(stream, info.offset, info.length))
+
+
+def is_object(item: WriteItem) -> bool:
+    """Whether the item is stored as an object's bytes and not as a tensor."""
+    return bool(item.type == WriteItemType.BYTE_IO)

@@ -1,0 +1,78 @@
+"""`dcpx.save` and `dcpx.load`: DCP's own functions with dcpx's storage, and with errors that Python code can catch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch.distributed as dist
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.metadata import Metadata
+from torch.distributed.checkpoint.planner import LoadPlanner, SavePlanner
+from torch.distributed.checkpoint.state_dict_loader import load as dcp_load
+from torch.distributed.checkpoint.state_dict_saver import save as dcp_save
+
+from ..errors import DcpxError, LoadError, SaveError
+from ..extension import StreamTransformExtension
+from ..extensions.pack import Pack
+from .reader import Reader
+from .writer import Writer
+
+__all__ = ["load", "save"]
+
+
+def save(
+    state_dict: dict[str, Any],
+    path: str | os.PathLike[str],
+    *,
+    pack: StreamTransformExtension | None = Pack(),  # noqa: B008 (immutable)
+    overwrite: bool = False,
+    sync: bool = True,
+    threads: int = 1,
+    planner: SavePlanner | None = None,
+    process_group: dist.ProcessGroup | None = None,
+) -> Metadata:
+    """Save `state_dict` as a checkpoint in the directory `path`; every rank calls it, as with `dcp.save`.
+
+    `pack` is how items are stored (see `Pack`), `overwrite` allows replacing an existing checkpoint, `sync` fsyncs
+    the files, `threads` is the number of files that a rank writes at once. Returns DCP's metadata.
+
+    Raises SaveError, or another DcpxError that says more, on every rank; nothing is published then.
+    """
+    writer = Writer(path, pack=pack, overwrite=overwrite, sync_files=sync, thread_count=threads)
+    with _raising(SaveError):
+        metadata: Metadata = dcp_save(state_dict, storage_writer=writer, planner=planner, process_group=process_group)
+        return metadata
+
+
+def load(
+    state_dict: dict[str, Any],
+    path: str | os.PathLike[str],
+    *,
+    planner: LoadPlanner | None = None,
+    process_group: dist.ProcessGroup | None = None,
+) -> None:
+    """Load a checkpoint into `state_dict` in place; every rank calls it, as with `dcp.load`, resharding as DCP does.
+
+    Reads what dcpx or stock DCP wrote. Raises LoadError, CorruptError or another DcpxError; the state may be partly
+    filled then.
+    """
+    with _raising(LoadError):
+        dcp_load(state_dict, storage_reader=Reader(path), planner=planner, process_group=process_group)
+
+
+@contextmanager
+def _raising(kind: type[DcpxError]) -> Iterator[None]:
+    """DCP wraps every rank's error in a CheckpointException, which isn't even an Exception: raise the first cause."""
+    try:
+        yield
+    except CheckpointException as error:
+        rank = min(error.failures)
+        cause = error.failures[rank][0]
+        if isinstance(cause, DcpxError):
+            raise cause from error
+        others = len(error.failures) - 1
+        failed = f"rank {rank}" + (f" and {others} more ranks" if others else "")
+        raise kind(f"{type(cause).__name__} on {failed}: {cause}") from error

@@ -1,0 +1,136 @@
+"""`Reader`: DCP's FileSystemReader with dcpx's extensions, and errors that say where."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any, cast
+
+import torch
+from torch.distributed.checkpoint.filesystem import FileSystemReader
+from torch.distributed.checkpoint.metadata import Metadata
+from torch.distributed.checkpoint.planner import LoadItemType, LoadPlan, LoadPlanner, ReadItem
+from torch.futures import Future
+
+from ..errors import CorruptError, DcpxError, LoadError, Where
+from ..extension import StreamTransformExtension
+from ..frame import FrameReader
+from ..registry import ExtensionRegistry, default_registry
+from ._torch import StorageInfo, file_slice, narrow_tensor_by_index
+
+__all__ = ["Reader"]
+
+_CONTAINER_ROOM = 1 << 20
+"""Bytes that a tensor's container may add to its elements."""
+
+
+class Reader(FileSystemReader):
+    """Reads a checkpoint directory that dcpx or stock DCP wrote, with any extensions of `registry`.
+
+    Every error names file, item and offset. Stock checkpoints of several extensions, which the stock reader applies
+    in the wrong order, are read as well.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, registry: ExtensionRegistry | None = None) -> None:
+        super().__init__(path)
+        self.registry = default_registry() if registry is None else registry
+
+    def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
+        path = self._get_metadata_path(kwargs.get("rank"))
+        try:
+            metadata = super().read_metadata(*args, **kwargs)
+        except (OSError, DcpxError):
+            raise
+        except Exception as error:
+            raise CorruptError(f"the metadata can't be read: {error!r}", Where(str(path))) from error
+        if not isinstance(metadata, Metadata):
+            raise CorruptError(f"the metadata is a {type(metadata).__name__}", Where(str(path)))
+        return metadata
+
+    def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> Future[None]:
+        files: defaultdict[str, list[tuple[int, ReadItem]]] = defaultdict(list)
+        for request in plan.items:
+            info = self._info(request)
+            files[info.relative_path].append((info.offset, request))
+        for name, requests in files.items():
+            path = self.fs.concat_path(self.path, name)
+            with self.fs.create_stream(path, "rb") as stream:
+                for _, request in sorted(requests, key=lambda pair: pair[0]):
+                    with _located(str(path), request):
+                        self._read_item(stream, request, planner)
+        future: Future[None] = Future()
+        future.set_result(None)
+        return future
+
+    def _info(self, request: ReadItem) -> StorageInfo:
+        info = self.storage_data.get(request.storage_index)
+        if info is None:
+            raise CorruptError("the metadata doesn't say where the item is stored", Where(item=_name(request)))
+        return cast(StorageInfo, info)
+
+    def _read_item(self, stream: Any, request: ReadItem, planner: LoadPlanner) -> None:
+        content = self._open(file_slice(stream, self._info(request)), request)
+        if request.type == LoadItemType.BYTE_IO:
+            planner.load_bytes(request, io.BytesIO(content.read(-1)))
+            return
+        if not content.seekable():
+            content = io.BytesIO(content.read(-1))
+        loaded = torch.load(content, map_location="cpu", weights_only=True)
+        if not isinstance(loaded, torch.Tensor):
+            raise CorruptError(f"a tensor was expected, a {type(loaded).__name__} is stored")
+        tensor = narrow_tensor_by_index(loaded, request.storage_offsets, request.lengths)
+        target = planner.resolve_tensor(request).detach()
+        if target.size() != tensor.size():
+            raise LoadError(f"the stored tensor gives {tuple(tensor.size())}, the target is {tuple(target.size())}")
+        target.copy_(tensor)
+        planner.commit_tensor(request, target)
+
+    def _open(self, stored: IO[bytes], request: ReadItem) -> IO[bytes]:
+        """The item's content: its transforms undone, the last one applied when writing first."""
+        info = self._info(request)
+        extensions = self.registry.from_descriptor_list(info.transform_descriptors or ())
+        # DCP's writer stores the descriptors of several extensions in the order in which they saw the data.
+        content = stored
+        for extension in reversed(extensions):
+            content = cast(StreamTransformExtension, extension).transform_from(content)
+            if isinstance(content, FrameReader):
+                _check_key(content, request)
+        return content
+
+
+def _check_key(frame: FrameReader, request: ReadItem) -> None:
+    """A frame that says which item it is must be the one that was asked for."""
+    key, index = frame.header.key, request.storage_index
+    offsets = None if index.offset is None else tuple(index.offset)
+    if key is not None and (key.fqn, key.offsets) != (index.fqn, offsets):
+        raise CorruptError(f"the stored item is {key.fqn!r} at {key.offsets}, not {index.fqn!r} at {offsets}")
+
+
+@contextmanager
+def _located(file: str, request: ReadItem) -> Iterator[None]:
+    """Errors of one item's reading, naming file and item; what torch raises for a damaged container becomes typed."""
+    name = _name(request)
+    try:
+        yield
+    except DcpxError as error:
+        raise error.located(file, name) from error.__cause__
+    except (RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        cause = _first_dcpx_error(error)
+        if cause is not None:
+            raise cause.located(file, name) from error
+        raise CorruptError(f"the item can't be loaded: {error}", Where(file, name)) from error
+
+
+def _first_dcpx_error(error: BaseException | None) -> DcpxError | None:
+    while error is not None and not isinstance(error, DcpxError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _name(request: ReadItem) -> str:
+    offset = request.storage_index.offset
+    return request.storage_index.fqn + (f" at {tuple(offset)}" if offset is not None and any(offset) else "")

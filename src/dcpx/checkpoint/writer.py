@@ -1,0 +1,165 @@
+"""`Writer`: DCP's FileSystemWriter with dcpx's extensions, whose failed saves fail."""
+
+from __future__ import annotations
+
+import io
+import os
+import uuid
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO, Any, cast
+
+import torch
+from torch.distributed.checkpoint.filesystem import FileSystemWriter
+from torch.distributed.checkpoint.planner import SavePlan, SavePlanner, WriteItem
+from torch.distributed.checkpoint.storage import WriteResult
+from torch.futures import Future
+
+from ..errors import ExtensionError, SaveError, Where
+from ..extension import Item, StreamTransformExtension
+from ..extensions.pack import Pack
+from ..registry import is_stream_transform
+from ._torch import StorageInfo, StoragePrefix, cpu_tensors, is_object, split_by_size
+
+__all__ = ["Writer"]
+
+_SUFFIX = ".distcp"
+
+
+class Writer(FileSystemWriter):
+    """Writes a checkpoint to a directory in DCP's layout, every item through `pack`.
+
+    `pack` is any stream transform, a Chain for several; None stores plain items. `sync_files` fsyncs every file
+    before the checkpoint counts as saved. `overwrite` allows writing over an existing checkpoint, which is refused
+    otherwise. The other arguments are FileSystemWriter's.
+
+    An error in any writer thread, an extension's own included, fails the save: DCP then never publishes it.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        pack: StreamTransformExtension | None = Pack(),  # noqa: B008 (immutable)
+        single_file_per_rank: bool = True,
+        sync_files: bool = True,
+        thread_count: int = 1,
+        per_thread_copy_ahead: int = 10_000_000,
+        cache_staged_state_dict: bool = False,
+        overwrite: bool = False,
+    ) -> None:
+        if pack is not None and not is_stream_transform(pack):
+            raise ExtensionError(f"pack must be a StreamTransformExtension or None, not {pack!r}")
+        if thread_count < 1:
+            raise ValueError(f"thread_count must be at least 1, not {thread_count}")
+        super().__init__(
+            path,
+            single_file_per_rank=single_file_per_rank,
+            sync_files=sync_files,
+            thread_count=thread_count,
+            per_thread_copy_ahead=per_thread_copy_ahead,
+            cache_staged_state_dict=cache_staged_state_dict,
+            overwrite=overwrite,
+        )
+        self.pack = pack
+
+    def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
+        prefix = cast(StoragePrefix, plan.storage_data).prefix
+        if self.single_file_per_rank:
+            buckets = split_by_size(self.thread_count, plan.items)
+        else:
+            buckets = [[item] for item in plan.items]
+        names = [f"{prefix}{number}{_SUFFIX}" for number in range(len(buckets))]
+        results = self._write_files(list(zip(names, buckets, strict=True)), planner)
+        _check_complete(plan.items, results)
+        future: Future[list[WriteResult]] = Future()
+        future.set_result(results)
+        return future
+
+    def _write_files(self, files: list[tuple[str, list[WriteItem]]], planner: SavePlanner) -> list[WriteResult]:
+        if self.thread_count == 1:
+            return [result for name, items in files for result in self._write_file(name, items, planner)]
+        with ThreadPoolExecutor(self.thread_count, thread_name_prefix="dcpx-writer") as pool:
+            futures = [pool.submit(self._write_file, name, items, planner) for name, items in files]
+            try:
+                return [result for future in futures for result in future.result()]
+            except BaseException:
+                for future in futures:
+                    future.cancel()
+                raise
+
+    def _write_file(self, name: str, items: list[WriteItem], planner: SavePlanner) -> list[WriteResult]:
+        objects = [item for item in items if is_object(item)]
+        tensors = [item for item in items if not is_object(item)]
+        results = []
+        with self.fs.create_stream(self.fs.concat_path(self.path, name), "wb") as stream:
+            for item in objects:
+                results.append(self._write_item(stream, name, item, planner.resolve_data(item)))
+            for tensor, item in cpu_tensors(planner, tensors, self.per_thread_copy_ahead, self.thread_count):
+                results.append(self._write_item(stream, name, item, tensor))
+            stream.flush()
+            if self.sync_files:
+                _sync(stream)
+        return results
+
+    def _write_item(self, stream: Any, name: str, item: WriteItem, data: torch.Tensor | io.BytesIO) -> WriteResult:
+        offset = stream.tell()
+        output = cast(IO[bytes], _Uncloseable(stream))
+        if self.pack is not None:
+            transform = getattr(self.pack, "transform_item_to", None)
+            described = _describe(item, data, self.save_id)
+            output = transform(output, described) if transform else self.pack.transform_to(output)
+        with output:
+            if isinstance(data, torch.Tensor):
+                torch.save(data, output)
+            else:
+                output.write(data.getbuffer())
+        length = stream.tell() - offset
+        descriptors = None if self.pack is None else [self.pack.get_descriptor()]
+        info = StorageInfo(name, offset, length, transform_descriptors=descriptors)
+        return WriteResult(index=item.index, size_in_bytes=length, storage_data=info)
+
+
+class _Uncloseable(io.RawIOBase):
+    """The file beneath one item's transforms: their `close` must reach it, but more items follow."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        super().__init__()
+        self._stream = stream
+        self.name = getattr(stream, "name", None)
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        return self._stream.write(data)
+
+    def flush(self) -> None:
+        if not self.closed:
+            self._stream.flush()
+
+
+def _describe(item: WriteItem, data: torch.Tensor | io.BytesIO, save_id: str) -> Item:
+    index = item.index
+    offsets = None if index.offset is None else tuple(index.offset)
+    checkpoint = uuid.UUID(save_id).bytes
+    if not isinstance(data, torch.Tensor):
+        return Item(index.fqn, offsets, checkpoint=checkpoint)
+    dtype = str(data.dtype).removeprefix("torch.")
+    return Item(index.fqn, offsets, dtype, tuple(data.shape), data.is_contiguous(), checkpoint)
+
+
+def _check_complete(items: Iterable[WriteItem], results: Iterable[WriteResult]) -> None:
+    """What was planned must have been stored, item by item."""
+    missing = {item.index for item in items} - {result.index for result in results}
+    if missing:
+        name = min(index.fqn for index in missing)
+        raise SaveError(f"{len(missing)} planned items were not stored", Where(item=name))
+
+
+def _sync(stream: Any) -> None:
+    try:
+        descriptor = stream.fileno()
+    except (AttributeError, io.UnsupportedOperation):
+        return  # not a local file: its store makes it durable when it is closed
+    os.fsync(descriptor)

@@ -1,0 +1,16 @@
+"""The codecs of a frame's chunks: a table from codec id to codec. Each is specified in `spec/format.md`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from .contract import Codec, CodecError, Lanes
+from .planes import Planes
+from .raw import Raw
+from .zstd import Zstd
+
+__all__ = ["CODECS", "Codec", "CodecError", "Lanes"]
+
+CODECS: Mapping[int, Codec] = MappingProxyType({codec.id: codec for codec in (Raw(), Zstd(), Planes())})
+"""By id; ids are part of the format and never reused."""

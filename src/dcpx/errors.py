@@ -1,0 +1,104 @@
+"""The errors of dcpx: few classes, one for each thing a caller can do about it.
+
+    DcpxError
+      CorruptError        the bytes are damaged: restore them from another copy (also a ValueError)
+        TruncatedError    ... and they end too early: the write never finished (also an EOFError)
+      UnsupportedError    from a newer dcpx, or with a part that is missing here: upgrade or install it (ValueError)
+      LimitError          well-formed, but larger than the caller allows: raise the limit if it is trusted (ValueError)
+      ExtensionError      an extension is unknown, misnamed or of the wrong kind: install or register it (ValueError)
+      SaveError           a save failed and published nothing: mend the cause and save again (RuntimeError)
+      LoadError           a load failed for a reason outside the stored bytes, such as another shape (RuntimeError)
+
+Every argument is positional and picklable, so that an error crosses process boundaries whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+__all__ = [
+    "CorruptError",
+    "DcpxError",
+    "ExtensionError",
+    "LimitError",
+    "LoadError",
+    "SaveError",
+    "TruncatedError",
+    "UnsupportedError",
+    "Where",
+]
+
+
+@dataclass(frozen=True)
+class Where:
+    """The place an error speaks of; what isn't known stays None.
+
+    `offset` counts bytes from the start of the stored item, `chunk` counts the frame's chunks from 0.
+    """
+
+    file: str | None = None
+    item: str | None = None
+    offset: int | None = None
+    chunk: int | None = None
+
+    def __str__(self) -> str:
+        named = (("file", self.file), ("item", self.item), ("byte", self.offset), ("chunk", self.chunk))
+        return ", ".join(f"{name} {value!r}" for name, value in named if value is not None)
+
+
+class DcpxError(Exception):
+    """Base of all errors of dcpx: `cause` says what happened, `where` in which bytes, `remedy` what to do."""
+
+    default_remedy = ""
+
+    def __init__(self, cause: str, where: Where | None = None, remedy: str | None = None) -> None:
+        self.cause = cause
+        self.where = Where() if where is None else where
+        self.remedy = self.default_remedy if remedy is None else remedy
+        super().__init__(cause, self.where, self.remedy)
+
+    def __str__(self) -> str:
+        place = str(self.where)
+        text = f"{self.cause} ({place})" if place else self.cause
+        return f"{text}. {self.remedy}" if self.remedy else text
+
+    def located(self, file: str | None = None, item: str | None = None) -> DcpxError:
+        """The same error, naming file and item where it didn't yet; raised by whoever knows them."""
+        where = replace(self.where, file=self.where.file or file, item=self.where.item or item)
+        return type(self)(self.cause, where, self.remedy).with_traceback(self.__traceback__)
+
+
+class CorruptError(DcpxError, ValueError):
+    """Stored bytes don't say what they must: a flipped bit, a swapped item, another format."""
+
+    default_remedy = "Restore the file from another copy, or load another checkpoint"
+
+
+class TruncatedError(CorruptError, EOFError):
+    """Stored bytes end before their end was reached."""
+
+
+class UnsupportedError(DcpxError, ValueError):
+    """Well-formed, but this version or installation can't read it."""
+
+    default_remedy = "Upgrade dcpx"
+
+
+class LimitError(DcpxError, ValueError):
+    """Well-formed, but beyond a limit the caller set."""
+
+    default_remedy = "Raise the limit if you trust where this checkpoint comes from"
+
+
+class ExtensionError(DcpxError, ValueError):
+    """An extension can't be named, found or applied."""
+
+
+class SaveError(DcpxError, RuntimeError):
+    """A save failed; nothing was published."""
+
+    default_remedy = "Mend the cause and save again"
+
+
+class LoadError(DcpxError, RuntimeError):
+    """A load failed; the target may be partly filled."""

@@ -1,0 +1,1 @@
+"""The extensions that dcpx brings: one StreamTransformExtension each."""

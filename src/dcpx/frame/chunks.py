@@ -1,0 +1,65 @@
+"""One chunk between its raw and its stored form: pure functions that the worker pool runs."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..codecs import CODECS, CodecError, Lanes
+from ..errors import CorruptError, Where
+from .layout import CHUNK_HEADER_SIZE, ChunkHeader, Header, check_tag, content_hash, pack_chunk_header
+
+__all__ = ["RawChunk", "StoredChunk", "decode_chunk", "encode_chunk"]
+
+RAW_ID = 0
+
+
+class RawChunk(NamedTuple):
+    """A chunk to encode: `codec` is tried first, and raw is what remains where it doesn't pay."""
+
+    frame: Header
+    number: int
+    raw: memoryview
+    codec: int
+    lanes: Lanes
+
+
+class StoredChunk(NamedTuple):
+    """An encoded chunk: the record's bytes in two parts, and its entry of the index."""
+
+    header: bytes
+    payload: bytes | bytearray | memoryview
+    raw_size: int
+    content: int
+
+
+def encode_chunk(chunk: RawChunk) -> StoredChunk:
+    """Encode and seal one chunk."""
+    codec = chunk.codec
+    coded = CODECS[codec].encode(chunk.raw, chunk.lanes)
+    if coded is None:
+        codec, coded = RAW_ID, (0, chunk.raw)
+    parameter, payload = coded
+    content = content_hash(chunk.raw)
+    header = ChunkHeader(codec, parameter, chunk.number, len(payload), len(chunk.raw), b"")
+    return StoredChunk(pack_chunk_header(header, chunk.frame, content), payload, len(chunk.raw), content)
+
+
+def decode_chunk(header: ChunkHeader, payload: memoryview, out: memoryview, frame: Header, offset: int) -> int:
+    """Decode one chunk into `out` and return its content hash, verified against the chunk's tag.
+
+    `offset` is where the chunk's record lies in the item; CorruptError names it.
+    """
+    where = Where(None, None, offset, header.index)
+    try:
+        CODECS[header.codec].decode(payload, header.parameter, out)
+    except CodecError as error:
+        raise CorruptError(f"the chunk can't be decoded: {error}", where) from error
+    content = content_hash(out)
+    if not check_tag(header, frame, content):
+        raise CorruptError("the chunk doesn't match its checksum", where)
+    return content
+
+
+def record_size(header: ChunkHeader) -> int:
+    """Bytes of the chunk's whole record."""
+    return CHUNK_HEADER_SIZE + header.stored

@@ -1,0 +1,424 @@
+"""The bytes of a frame: pure functions from values to bytes and back. `spec/format.md` describes them, with pictures.
+
+    frame = header, chunk*, final record
+
+All integers are little-endian; `varint` is unsigned LEB128 in its shortest form, at most 9 bytes.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+from typing import NoReturn
+
+import numpy as np
+import numpy.typing as npt
+from xxhash import xxh3_64_digest, xxh3_64_intdigest, xxh3_128_digest
+
+from ..errors import CorruptError, TruncatedError, UnsupportedError, Where
+from .dtypes import CODES, ITEM_SIZES, NAMES
+from .limits import MAX_CHUNK_SIZE, MAX_HEADER_SIZE, MIN_CHUNK_SIZE
+
+__all__ = [
+    "CHUNK_HEADER_SIZE",
+    "FOOTER_SIZE",
+    "INDEX_ENTRY",
+    "MAGIC",
+    "PREFIX_SIZE",
+    "BaseReference",
+    "ChunkHeader",
+    "Final",
+    "Header",
+    "ItemKey",
+    "TensorHint",
+    "content_digest",
+    "content_hash",
+    "header_size",
+    "pack_chunk_header",
+    "pack_final",
+    "pack_header",
+    "parse_chunk_header",
+    "parse_final",
+    "parse_footer",
+    "parse_header",
+]
+
+MAGIC = b"\xd7DCPX\r\n\x1a"
+MAJOR, MINOR = 1, 0
+
+_PREFIX = struct.Struct("<8sBBHII")  # magic, major, minor, critical flags, header size, chunk size
+_CHUNK = struct.Struct("<BBHIII8s")  # kind, codec, parameter, index, stored size, raw size, tag
+_FINAL = struct.Struct("<B3xIQ16s")  # kind, chunk count, raw total, digest
+_FOOTER = struct.Struct("<I4s8s")  # final record's size, magic, checksum
+_BASE = struct.Struct("<B16s16s")  # kind, checkpoint uuid, digest of the base's content
+
+PREFIX_SIZE = _PREFIX.size
+CHUNK_HEADER_SIZE = _CHUNK.size
+FOOTER_SIZE = _FOOTER.size
+FOOTER_MAGIC = b"XPCD"
+CHECKSUM_SIZE = 8
+
+KIND_DATA, KIND_FINAL = 1, 2
+
+FLAG_ENCRYPTED = 1 << 0
+FLAG_DELTA = 1 << 1
+_FLAG_NAMES = {FLAG_ENCRYPTED: "encrypted", FLAG_DELTA: "a delta"}
+
+# A field's tag; one with bit 7 set is critical: a reader that doesn't know it must refuse the frame.
+FIELD_ITEM_KEY = 0x01
+FIELD_TENSOR_HINT = 0x02
+FIELD_CHECKPOINT = 0x03
+FIELD_CODECS = 0x81
+FIELD_ENCRYPTION = 0x82
+FIELD_BASE = 0x83
+_CRITICAL = 0x80
+
+NO_OFFSETS = 0xFF
+_MAX_DIMENSIONS = 64
+
+INDEX_ENTRY = np.dtype([("stored", "<u4"), ("raw", "<u4"), ("content", "<u8")])
+_CONTENT_ENTRY = np.dtype([("raw", "<u4"), ("content", "<u8")])
+
+
+@dataclass(frozen=True)
+class ItemKey:
+    """Which item this is: the fully qualified name and, for a tensor's shard, its offsets in elements."""
+
+    fqn: str
+    offsets: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class TensorHint:
+    """Where a tensor's elements lie within the raw item: `nbytes` bytes from `payload_offset`, C-contiguous."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    payload_offset: int
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * ITEM_SIZES[self.dtype]
+
+
+@dataclass(frozen=True)
+class BaseReference:
+    """The full item that a delta builds on: its checkpoint's UUID and its content's digest, 16 bytes each."""
+
+    kind: int
+    checkpoint: bytes
+    digest: bytes
+
+
+@dataclass(frozen=True)
+class Header:
+    """Everything before the first chunk. `codecs` lists the codec ids that chunks may use, ascending.
+
+    `size` in bytes and `checksum` are known once the header was packed or parsed.
+    """
+
+    chunk_size: int
+    codecs: tuple[int, ...]
+    key: ItemKey | None = None
+    hint: TensorHint | None = None
+    checkpoint: bytes | None = None
+    base: BaseReference | None = None
+    size: int = 0
+    checksum: int = 0
+
+
+@dataclass(frozen=True)
+class ChunkHeader:
+    """A chunk's own header; `tag` is checked against the content once that is decoded."""
+
+    codec: int
+    parameter: int
+    index: int
+    stored: int
+    raw: int
+    tag: bytes
+
+
+@dataclass(frozen=True)
+class Final:
+    """The final record: the index, shape [chunks], dtype INDEX_ENTRY, and the digest of the item's content."""
+
+    index: npt.NDArray[np.void]
+    total: int
+    digest: bytes
+    size: int
+
+
+# --- header ---------------------------------------------------------------------------------------------------------
+
+
+def pack_header(header: Header) -> bytes:
+    """The header's bytes. ValueError where it is longer than MAX_HEADER_SIZE."""
+    fields = [_field(FIELD_CODECS, bytes(header.codecs))]
+    if header.key is not None:
+        fields.append(_field(FIELD_ITEM_KEY, _pack_key(header.key)))
+    if header.hint is not None:
+        fields.append(_field(FIELD_TENSOR_HINT, _pack_hint(header.hint)))
+    if header.checkpoint is not None:
+        fields.append(_field(FIELD_CHECKPOINT, header.checkpoint))
+    if header.base is not None:
+        fields.append(_field(FIELD_BASE, _BASE.pack(header.base.kind, header.base.checkpoint, header.base.digest)))
+    flags = FLAG_DELTA if header.base is not None else 0
+    size = PREFIX_SIZE + sum(map(len, fields)) + CHECKSUM_SIZE
+    if size > MAX_HEADER_SIZE:
+        raise ValueError(f"a frame's header must not exceed {MAX_HEADER_SIZE} bytes, this one has {size}")
+    prefix = _PREFIX.pack(MAGIC, MAJOR, MINOR, flags, size, header.chunk_size)
+    body = prefix + b"".join(sorted(fields))  # ascending tags: each begins its field
+    return body + _checksum(body)
+
+
+def header_size(prefix: bytes) -> int:
+    """The header's size, from its first PREFIX_SIZE bytes: only how far to read; nothing else is believed yet."""
+    if len(prefix) < PREFIX_SIZE:
+        if not MAGIC.startswith(prefix[: len(MAGIC)]):
+            _corrupt("not a dcpx frame: it doesn't begin with the frame's magic bytes", 0)
+        raise TruncatedError(f"the item ends after {len(prefix)} bytes, within the frame's header", Where(offset=0))
+    magic, major, _, _, size, _ = _PREFIX.unpack(prefix[:PREFIX_SIZE])
+    if magic != MAGIC:
+        _corrupt("not a dcpx frame: it doesn't begin with the frame's magic bytes", 0)
+    if major != MAJOR:
+        raise UnsupportedError(f"the frame has version {major}, this dcpx reads version {MAJOR}", Where(offset=8))
+    if not PREFIX_SIZE + CHECKSUM_SIZE <= size <= MAX_HEADER_SIZE:
+        _corrupt(f"impossible header size {size}", 12)
+    return int(size)
+
+
+def parse_header(data: bytes) -> Header:
+    """Parse a whole header. Raises CorruptError, or UnsupportedError for critical parts this version doesn't know."""
+    if len(data) != header_size(data):
+        raise TruncatedError(f"the item ends after {len(data)} bytes, within the frame's header", Where(offset=0))
+    if _checksum(data[:-CHECKSUM_SIZE]) != data[-CHECKSUM_SIZE:]:
+        _corrupt("the frame's header doesn't match its checksum", 0)
+    _, _, _, flags, size, chunk_size = _PREFIX.unpack_from(data)
+    if unknown := flags & ~(FLAG_ENCRYPTED | FLAG_DELTA):
+        raise UnsupportedError(f"the frame has unknown critical flags {unknown:#06x}", Where(offset=10))
+    for flag, name in _FLAG_NAMES.items():
+        if flags & flag:
+            raise UnsupportedError(f"the frame is {name}, which this dcpx doesn't read", Where(offset=10))
+    if not MIN_CHUNK_SIZE <= chunk_size <= MAX_CHUNK_SIZE:
+        _corrupt(f"impossible chunk size {chunk_size}", 16)
+    fields = _parse_fields(data[PREFIX_SIZE:-CHECKSUM_SIZE])
+    codecs = tuple(fields.get(FIELD_CODECS, b""))
+    if list(codecs) != sorted(set(codecs)) or not codecs:
+        _corrupt("the header's list of codecs is not an ascending one", PREFIX_SIZE)
+    checkpoint = fields.get(FIELD_CHECKPOINT)
+    if checkpoint is not None and len(checkpoint) != 16:
+        _corrupt("the checkpoint's UUID hasn't 16 bytes", PREFIX_SIZE)
+    return Header(
+        chunk_size=chunk_size,
+        codecs=codecs,
+        key=_parse_key(fields[FIELD_ITEM_KEY]) if FIELD_ITEM_KEY in fields else None,
+        hint=_parse_hint(fields[FIELD_TENSOR_HINT]) if FIELD_TENSOR_HINT in fields else None,
+        checkpoint=checkpoint,
+        size=size,
+        checksum=int.from_bytes(data[-CHECKSUM_SIZE:], "little"),
+    )
+
+
+def _field(tag: int, value: bytes) -> bytes:
+    if len(value) > 0xFFFF:
+        raise ValueError(f"a header field must not exceed 65535 bytes, this one has {len(value)}")
+    return struct.pack("<BH", tag, len(value)) + value
+
+
+def _parse_fields(data: bytes) -> dict[int, bytes]:
+    fields: dict[int, bytes] = {}
+    position, last = 0, -1
+    while position < len(data):
+        where = PREFIX_SIZE + position
+        if len(data) - position < 3:
+            _corrupt("a header field is cut short", where)
+        tag, length = struct.unpack_from("<BH", data, position)
+        position += 3
+        if tag <= last or length > len(data) - position:
+            _corrupt(f"header field {tag:#04x} is out of order or longer than the header", where)
+        if tag & _CRITICAL and tag not in (FIELD_CODECS, FIELD_ENCRYPTION, FIELD_BASE):
+            raise UnsupportedError(f"the frame has an unknown critical header field {tag:#04x}", Where(offset=where))
+        fields[tag] = data[position : position + length]
+        position, last = position + length, tag
+    return fields
+
+
+def _pack_key(key: ItemKey) -> bytes:
+    # surrogatepass: Python names that are no valid Unicode still come back as they were.
+    name = key.fqn.encode("utf-8", "surrogatepass")
+    if key.offsets is None:
+        return bytes([NO_OFFSETS]) + name
+    return bytes([len(key.offsets)]) + b"".join(map(_varint, key.offsets)) + name
+
+
+def _parse_key(data: bytes) -> ItemKey:
+    cursor = _Cursor(data)
+    count = cursor.byte()
+    offsets = None if count == NO_OFFSETS else cursor.varints(count)
+    try:
+        return ItemKey(cursor.rest().decode("utf-8", "surrogatepass"), offsets)
+    except UnicodeDecodeError:
+        _corrupt("the item's name in the header isn't UTF-8", PREFIX_SIZE)
+
+
+def _pack_hint(hint: TensorHint) -> bytes:
+    numbers = b"".join(map(_varint, (hint.payload_offset, *hint.shape)))
+    return bytes([CODES[hint.dtype], len(hint.shape)]) + numbers
+
+
+def _parse_hint(data: bytes) -> TensorHint | None:
+    cursor = _Cursor(data)
+    dtype, dimensions = NAMES.get(cursor.byte()), cursor.byte()
+    offset, *shape = cursor.varints(1 + dimensions)
+    if cursor.rest():
+        _corrupt("the tensor hint is longer than it says", PREFIX_SIZE)
+    if dtype is None:
+        return None  # a later dtype: the container inside still says what it is
+    return TensorHint(dtype, tuple(shape), offset)
+
+
+def _varint(value: int) -> bytes:
+    if not 0 <= value < 1 << 63:
+        raise ValueError(f"{value} doesn't fit an unsigned varint of 63 bits")
+    parts = bytearray()
+    while value >= 0x80:
+        parts.append(value & 0x7F | 0x80)
+        value >>= 7
+    parts.append(value)
+    return bytes(parts)
+
+
+class _Cursor:
+    """Reads a header field's value; CorruptError where it runs out."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._position = 0
+
+    def byte(self) -> int:
+        if self._position >= len(self._data):
+            _corrupt("a header field ends too early", PREFIX_SIZE)
+        self._position += 1
+        return self._data[self._position - 1]
+
+    def varint(self) -> int:
+        value = 0
+        for shift in range(0, 63, 7):
+            byte = self.byte()
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                if byte == 0 and shift:
+                    break
+                return value
+        _corrupt("a number in the header isn't in its shortest form", PREFIX_SIZE)
+
+    def varints(self, count: int) -> tuple[int, ...]:
+        if count > _MAX_DIMENSIONS + 1:
+            _corrupt(f"a tensor of {count} dimensions", PREFIX_SIZE)
+        return tuple(self.varint() for _ in range(count))
+
+    def rest(self) -> bytes:
+        return self._data[self._position :]
+
+
+# --- chunks ---------------------------------------------------------------------------------------------------------
+
+
+def content_hash(raw: memoryview) -> int:
+    """XXH3-64 of a chunk's raw bytes."""
+    return xxh3_64_intdigest(raw)
+
+
+def pack_chunk_header(header: ChunkHeader, frame: Header, content: int) -> bytes:
+    """A chunk's header, whose tag binds its fields and its content's hash to this frame; `header.tag` is ignored."""
+    fields = (KIND_DATA, header.codec, header.parameter, header.index, header.stored, header.raw)
+    packed = _CHUNK.pack(*fields, b"")
+    return packed[:-CHECKSUM_SIZE] + _tag(packed[:-CHECKSUM_SIZE], frame, content)
+
+
+def parse_chunk_header(data: bytes, frame: Header, index: int, offset: int) -> ChunkHeader:
+    """Parse the header of chunk `index`, which lies `offset` bytes into the item; CorruptError where it can't be."""
+    if len(data) < CHUNK_HEADER_SIZE:
+        raise TruncatedError("the item ends within a chunk's header", Where(None, None, offset, index))
+    kind, codec, parameter, found, stored, raw, tag = _CHUNK.unpack(data)
+    where = Where(None, None, offset, index)
+    if kind != KIND_DATA or found != index:
+        raise CorruptError(f"expected chunk {index}, found record kind {kind} with index {found}", where)
+    if not 0 < raw <= frame.chunk_size or not 0 < stored <= raw:
+        raise CorruptError(f"impossible chunk sizes: {stored} bytes stored for {raw} raw ones", where)
+    if codec not in frame.codecs:
+        raise CorruptError(f"codec {codec} is not among those the header names, {list(frame.codecs)}", where)
+    return ChunkHeader(codec, parameter, found, stored, raw, tag)
+
+
+def check_tag(header: ChunkHeader, frame: Header, content: int) -> bool:
+    """Whether a decoded chunk with this content hash is what the chunk's header was written for, in this frame."""
+    fields = (KIND_DATA, header.codec, header.parameter, header.index, header.stored, header.raw)
+    return _tag(_CHUNK.pack(*fields, b"")[:-CHECKSUM_SIZE], frame, content) == header.tag
+
+
+def _tag(fields: bytes, frame: Header, content: int) -> bytes:
+    return xxh3_64_digest(fields + content.to_bytes(8, "little"), frame.checksum)[::-1]
+
+
+# --- final record ---------------------------------------------------------------------------------------------------
+
+
+def content_digest(index: npt.NDArray[np.void]) -> bytes:
+    """The item's digest: XXH3-128 of the raw sizes and content hashes of its chunks, whatever their coding."""
+    content = np.empty(len(index), _CONTENT_ENTRY)
+    content["raw"], content["content"] = index["raw"], index["content"]
+    return xxh3_128_digest(content.tobytes())[::-1]
+
+
+def pack_final(index: npt.NDArray[np.void], frame: Header) -> bytes:
+    """The final record of a frame with these chunks: `index` has shape [chunks] and dtype INDEX_ENTRY."""
+    total = int(index["raw"].sum(dtype=np.uint64))
+    body = _FINAL.pack(KIND_FINAL, len(index), total, content_digest(index)) + index.tobytes()
+    body += _FOOTER.pack(len(body) + FOOTER_SIZE, FOOTER_MAGIC, b"")[:-CHECKSUM_SIZE]
+    return body + _checksum(body, frame.checksum)
+
+
+def parse_footer(data: bytes, frame: Header, frame_size: int) -> int:
+    """The final record's size, from the frame's last FOOTER_SIZE bytes; no more than the frame can hold."""
+    size, magic, _ = _FOOTER.unpack(data)
+    smallest = _FINAL.size + FOOTER_SIZE
+    room = frame_size - frame.size
+    if magic != FOOTER_MAGIC or not smallest <= size <= room or (size - smallest) % INDEX_ENTRY.itemsize:
+        raise TruncatedError(
+            "no final record at the end of the item: it was cut short, or other bytes follow it",
+            Where(offset=max(frame_size - FOOTER_SIZE, 0)),
+        )
+    return int(size)
+
+
+def parse_final(data: bytes, frame: Header, offset: int) -> Final:
+    """Parse a whole final record, which lies `offset` bytes into the item."""
+    where = Where(offset=offset)
+    if _checksum(data[:-CHECKSUM_SIZE], frame.checksum) != data[-CHECKSUM_SIZE:]:
+        raise CorruptError("the final record doesn't match its checksum", where)
+    kind, count, total, digest = _FINAL.unpack_from(data)
+    index = np.frombuffer(data, INDEX_ENTRY, offset=_FINAL.size, count=(len(data) - 48) // INDEX_ENTRY.itemsize)
+    if kind != KIND_FINAL or data[1:4] != b"\0\0\0" or count != len(index):
+        raise CorruptError(f"the final record has kind {kind} and counts {count} chunks, not {len(index)}", where)
+    if int(index["raw"].sum(dtype=np.uint64)) != total or content_digest(index) != digest:
+        raise CorruptError("the final record contradicts itself", where)
+    chunks = int(index["stored"].sum(dtype=np.uint64)) + CHUNK_HEADER_SIZE * len(index)
+    if frame.size + chunks != offset:
+        raise CorruptError("the final record's index doesn't add up to the frame's size", where)
+    return Final(index, int(total), digest, len(data))
+
+
+def final_size(first: bytes) -> int:
+    """The size of a final record from its first CHUNK_HEADER_SIZE bytes, for a stream that can't seek."""
+    return _FINAL.size + INDEX_ENTRY.itemsize * int.from_bytes(first[4:8], "little") + FOOTER_SIZE
+
+
+def _checksum(data: bytes, seed: int = 0) -> bytes:
+    return xxh3_64_digest(data, seed)[::-1]
+
+
+def _corrupt(cause: str, offset: int) -> NoReturn:
+    raise CorruptError(cause, Where(offset=offset))

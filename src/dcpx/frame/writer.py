@@ -1,0 +1,109 @@
+"""FrameWriter: a stream that cuts what is written into chunks and stores them as a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from typing import IO
+
+import numpy as np
+
+from ..codecs import Lanes
+from ..parallel import ordered_map
+from ..streams import TransformWriter, write_all
+from .chunks import RawChunk, encode_chunk
+from .container import payload_begins
+from .layout import CHECKSUM_SIZE, INDEX_ENTRY, Header, pack_final, pack_header
+
+__all__ = ["Coding", "FrameWriter"]
+
+OWN_CHUNK = 16 << 10
+"""Bytes: a single write of this much starts a chunk of its own, so that a tensor's payload does."""
+
+
+@dataclass(frozen=True)
+class Coding:
+    """Which codec a chunk is tried with, and how its bytes are grouped."""
+
+    codec: int
+    lanes: Lanes = field(default_factory=Lanes)
+
+
+class FrameWriter(TransformWriter):
+    """Writes one frame to `output`.
+
+    `header` holds what is known of the item; the payload's offset in a hint is found out while writing. A write of
+    OWN_CHUNK bytes or more is coded as `payload_coding(the container's bytes before it)` says, all else as `coding`.
+    At most `parallel.WINDOW` chunks are in memory beyond what the caller holds.
+    """
+
+    def __init__(
+        self, output: IO[bytes], header: Header, coding: Coding, payload_coding: Callable[[bytes], Coding]
+    ) -> None:
+        super().__init__(output)
+        self._header = header
+        self._coding = coding
+        self._payload_coding = payload_coding
+        self._pending = bytearray()  # less than a chunk, not coded yet
+        self._entries: list[tuple[int, int, int]] = []
+        self._payload_found = False
+
+    def _transform(self, data: memoryview) -> None:
+        self._look_for_payload(data)
+        if len(data) >= OWN_CHUNK:
+            coding = self._payload_coding(bytes(self._pending))
+            self._store_pending()
+            self._store(data, coding)
+            return
+        while data:
+            taken = data[: self._header.chunk_size - len(self._pending)]
+            self._pending += taken
+            data = data[len(taken) :]
+            if len(self._pending) == self._header.chunk_size:
+                self._store_pending()
+
+    def _finish(self) -> None:
+        self._store_pending()
+        self._begin()
+        write_all(self._output, pack_final(np.array(self._entries, INDEX_ENTRY), self._header))
+
+    def _look_for_payload(self, data: memoryview) -> None:
+        """A hint is only as good as its offset: it is kept if the container says that the payload begins here."""
+        hint = self._header.hint
+        begun = self._header.size > 0
+        if hint is None or begun or self._payload_found or hint.nbytes != len(data):
+            return
+        if payload_begins(self._pending):
+            self._header = replace(self._header, hint=replace(hint, payload_offset=len(self._pending)))
+            self._payload_found = True
+
+    def _begin(self) -> None:
+        """Write the header, if that is still due."""
+        if self._header.size:
+            return
+        if self._header.hint is not None and not self._payload_found:
+            self._header = replace(self._header, hint=None)
+        data = pack_header(self._header)
+        checksum = int.from_bytes(data[-CHECKSUM_SIZE:], "little")
+        self._header = replace(self._header, size=len(data), checksum=checksum)
+        write_all(self._output, data)
+
+    def _store_pending(self) -> None:
+        if self._pending:
+            pending, self._pending = self._pending, bytearray()
+            self._store(memoryview(pending), self._coding)
+
+    def _store(self, data: memoryview, coding: Coding) -> None:
+        """Encode `data` and write its chunks. On return nothing refers to `data` any more, not even after an error."""
+        self._begin()
+        size = self._header.chunk_size
+        jobs = [
+            RawChunk(self._header, index, data[start : start + size], coding.codec, coding.lanes)
+            for index, start in enumerate(range(0, len(data), size), len(self._entries))
+        ]
+        with closing(ordered_map(encode_chunk, jobs)) as stored:
+            for chunk in stored:
+                write_all(self._output, chunk.header)
+                write_all(self._output, chunk.payload)
+                self._entries.append((len(chunk.payload), chunk.raw_size, chunk.content))

@@ -1,0 +1,209 @@
+"""Honest raw streams: what every transforming stream of dcpx is built on.
+
+`readable`, `writable` and `seekable` tell the truth, short writes below are completed or raised, an end is written
+only by an explicit `close` that follows no error, and a stream that failed once keeps failing.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import IO, TYPE_CHECKING
+
+from .errors import TruncatedError, Where
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = ["TransformReader", "TransformWriter", "as_bytes", "read_exactly", "stream_name", "write_all"]
+
+_READ_ALL_STEP = 1 << 20
+
+
+def as_bytes(data: Buffer) -> memoryview:
+    """A flat view of any buffer's bytes, in C order; copies only where they aren't contiguous."""
+    view = memoryview(data)
+    if view.nbytes == 0:
+        return memoryview(b"")
+    return view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
+
+
+def write_all(output: IO[bytes], data: Buffer) -> None:
+    """Write all of `data` to `output`, again and again while it takes only a part.
+
+    Raises OSError where `output` takes nothing or doesn't say how much it took.
+    """
+    rest = as_bytes(data)
+    while rest:
+        taken = output.write(rest)
+        if taken is None or not 0 < taken <= len(rest):
+            raise OSError(
+                f"{type(output).__name__}.write returned {taken!r} for {len(rest)} bytes: "
+                "it must return how many it took"
+            )
+        rest = rest[taken:]
+
+
+def read_exactly(input: IO[bytes], size: int) -> bytes:
+    """Read up to `size` bytes, in several reads where `input` returns fewer; shorter only at its end."""
+    data = input.read(size)
+    if data is None:
+        raise OSError(f"{type(input).__name__}.read would block: dcpx needs a blocking stream")
+    if len(data) == size or not data:
+        return data
+    parts = [data]
+    missing = size - len(data)
+    while missing:
+        data = input.read(missing)
+        if not data:
+            break
+        parts.append(data)
+        missing -= len(data)
+    return b"".join(parts)
+
+
+def stream_name(stream: object) -> str | None:
+    """The name of the file beneath a stream, where one can be found; DCP's slices hide it one level down."""
+    for _ in range(8):
+        name = getattr(stream, "name", None) or getattr(stream, "path", None)
+        if isinstance(name, (str, os.PathLike)):
+            return os.fspath(name)
+        stream = getattr(stream, "base_stream", None)
+    return None
+
+
+class TransformWriter(io.RawIOBase):
+    """A writable stream over `output`; subclasses say what a write does and what the end is.
+
+    The first error of a write sticks: every later call raises it again and no end is ever written, so what lies in
+    `output` can be recognised as incomplete.
+    """
+
+    _error: BaseException | None = None
+
+    def __init__(self, output: IO[bytes]) -> None:
+        super().__init__()
+        self._output = output
+
+    def _transform(self, data: memoryview) -> None:
+        raise io.UnsupportedOperation("write")
+
+    def _finish(self) -> None:
+        """Write what is still due. Called once, by an explicit `close` after no error."""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Buffer, /) -> int:
+        self._check()
+        view = as_bytes(data)
+        try:
+            self._transform(view)
+        except BaseException as error:
+            self._error = error
+            raise
+        return view.nbytes
+
+    def flush(self) -> None:
+        if not self.closed and self._error is None:
+            self._output.flush()
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        try:
+            self._check()
+            self._finish()
+        except BaseException as error:
+            self.abandon(error)
+            raise
+        super().close()
+        self._output.close()
+
+    def abandon(self, error: BaseException | None = None) -> None:
+        """Close without an end, all the way down as far as the streams are dcpx's own."""
+        if self.closed:
+            return
+        self._error = self._error or error or ValueError("the stream was abandoned")
+        super().close()
+        if isinstance(self._output, TransformWriter):
+            self._output.abandon(self._error)
+
+    def _check(self) -> None:
+        if self.closed:
+            raise ValueError("write to closed stream")
+        if self._error is not None:
+            raise self._error
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is None:
+            self.close()
+        else:
+            self.abandon(error)
+
+    def __del__(self) -> None:
+        # The garbage collector is no explicit close: it must not make a failed item look whole.
+        self.abandon()
+
+
+class TransformReader(io.RawIOBase):
+    """A readable stream over `input`; subclasses fill a buffer and return 0 at the verified end only."""
+
+    def __init__(self, input: IO[bytes]) -> None:
+        super().__init__()
+        self._input = input
+
+    def _fill(self, buffer: memoryview) -> int:
+        raise io.UnsupportedOperation("read")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Buffer, /) -> int:
+        """Fill `buffer` as far as the stream goes; a short count means that its end was reached and is verified."""
+        if self.closed:
+            raise ValueError("read from closed stream")
+        view = memoryview(buffer).cast("B")
+        done = 0
+        while done < len(view):
+            count = self._fill(view[done:])
+            if count == 0:
+                break
+            done += count
+        return done
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or size < 0:
+            return self.readall()
+        parts = bytearray()
+        # In steps, so that a size from a damaged file can't allocate more than the stream holds.
+        while len(parts) < size:
+            piece = bytearray(min(size - len(parts), max(_READ_ALL_STEP, len(parts))))
+            count = self.readinto(piece)
+            if not parts and count == size:
+                return bytes(piece)
+            parts += memoryview(piece)[:count]
+            if count < len(piece):
+                break
+        return bytes(parts)
+
+    def readall(self) -> bytes:
+        parts = io.BytesIO()
+        piece = bytearray(_READ_ALL_STEP)
+        while count := self.readinto(piece):
+            parts.write(memoryview(piece)[:count])
+            if count < len(piece):
+                break
+        return parts.getvalue()
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            self._input.close()
+
+    def __del__(self) -> None:
+        # Whoever opened the input may still be using it: only an explicit close cascades.
+        super().close()
+
+    def _truncated(self, cause: str, offset: int) -> TruncatedError:
+        return TruncatedError(cause, Where(stream_name(self._input), None, offset))
