@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import pickle
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import IO, Any, cast
 
 import torch
 from torch.distributed.checkpoint.filesystem import FileSystemReader
-from torch.distributed.checkpoint.metadata import Metadata
+from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, Metadata, MetadataIndex, TensorStorageMetadata
 from torch.distributed.checkpoint.planner import LoadItemType, LoadPlan, LoadPlanner, ReadItem
 from torch.futures import Future
 
@@ -51,6 +53,10 @@ class Reader(FileSystemReader):
             raise CorruptError(f"the metadata is a {type(metadata).__name__}", Where(str(path)))
         return metadata
 
+    def set_up_storage_reader(self, metadata: Metadata, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
+        super().set_up_storage_reader(metadata, is_coordinator, *args, **kwargs)
+        self.metadata = metadata
+
     def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> Future[None]:
         files: defaultdict[str, list[tuple[int, ReadItem]]] = defaultdict(list)
         for request in plan.items:
@@ -73,12 +79,15 @@ class Reader(FileSystemReader):
         return cast(StorageInfo, info)
 
     def _read_item(self, stream: Any, request: ReadItem, planner: LoadPlanner) -> None:
-        content = self._open(file_slice(stream, self._info(request)), request)
+        limit = self._most_bytes(request)
+        content = self._open(file_slice(stream, self._info(request)), request, limit)
         if request.type == LoadItemType.BYTE_IO:
             planner.load_bytes(request, io.BytesIO(content.read(-1)))
             return
         if not content.seekable():
-            content = io.BytesIO(content.read(-1))
+            content = io.BytesIO(content.read(limit + 1))
+            if len(content.getbuffer()) > limit:
+                raise CorruptError(f"the item unfolds into more than {limit} bytes, which its shape doesn't need")
         loaded = torch.load(content, map_location="cpu", weights_only=True)
         if not isinstance(loaded, torch.Tensor):
             raise CorruptError(f"a tensor was expected, a {type(loaded).__name__} is stored")
@@ -89,7 +98,18 @@ class Reader(FileSystemReader):
         target.copy_(tensor)
         planner.commit_tensor(request, target)
 
-    def _open(self, stored: IO[bytes], request: ReadItem) -> IO[bytes]:
+    def _most_bytes(self, request: ReadItem) -> int:
+        """The most that the item may unfold into, by its shape in the metadata; -1, no limit, for an object."""
+        index = request.storage_index
+        described = self.metadata.state_dict_metadata.get(index.fqn)
+        if request.type == LoadItemType.BYTE_IO or not isinstance(described, TensorStorageMetadata):
+            return -1
+        for chunk in _stored_chunks(described, index):
+            if index.offset is None or chunk.offsets == index.offset:
+                return math.prod(chunk.sizes) * described.properties.dtype.itemsize + _CONTAINER_ROOM
+        raise CorruptError("the metadata doesn't describe the stored item")
+
+    def _open(self, stored: IO[bytes], request: ReadItem, limit: int) -> IO[bytes]:
         """The item's content: its transforms undone, the last one applied when writing first."""
         info = self._info(request)
         extensions = self.registry.from_descriptor_list(info.transform_descriptors or ())
@@ -99,7 +119,15 @@ class Reader(FileSystemReader):
             content = cast(StreamTransformExtension, extension).transform_from(content)
             if isinstance(content, FrameReader):
                 _check_key(content, request)
+                if limit >= 0 and extension is extensions[0]:
+                    content.limit_total(limit)  # the one that saw the data as it is
         return content
+
+
+def _stored_chunks(described: TensorStorageMetadata, index: MetadataIndex) -> Iterable[ChunkStorageMetadata]:
+    """A tensor's chunks, the one that `index` hints at first."""
+    hinted = described.chunks[index.index : index.index + 1] if index.index is not None and index.index >= 0 else []
+    return chain(hinted, described.chunks)
 
 
 def _check_key(frame: FrameReader, request: ReadItem) -> None:

@@ -1,0 +1,41 @@
+# Every target does all of its own set-up: a virtual environment, PyTorch's CPU build, dcpx built from source.
+VENV ?= .venv
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+BIN := $(VENV)/bin
+SOURCES := pyproject.toml CMakeLists.txt $(shell find src -name '*.py' -o -name '*.pyi' -o -name '*.cpp' -o -name '*.hpp')
+
+.PHONY: demo test lint bench clean
+
+demo: $(VENV)/installed $(VENV)/demo
+	$(BIN)/python -m demo
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/installed
+	$(BIN)/python -m bench memory
+
+$(VENV)/torch:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet "$(TORCH)"
+	touch $@
+
+# torch first and pinned: dcpx asks for no build of it, so none is pulled over this one.
+$(VENV)/installed: $(VENV)/torch $(SOURCES)
+	$(BIN)/pip install --quiet ".[test,demo]"
+	touch $@
+
+$(VENV)/demo: $(VENV)/installed demo/requirements.txt
+	$(BIN)/pip install --quiet --no-deps -r demo/requirements.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist
