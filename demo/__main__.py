@@ -96,7 +96,7 @@ def _named(weights: dict[str, torch.Tensor], optimizer: torch.optim.AdamW) -> St
 
 
 def _tensors(state: State) -> list[torch.Tensor]:
-    found = []
+    found: list[torch.Tensor] = []
     for value in state.values():
         found += _tensors(value) if isinstance(value, dict) else [value]
     return found
