@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 MIB = 1 << 20
 ITEM = 512 * MIB
@@ -41,7 +42,7 @@ def measure(extension: str, direction: str, folder: Path) -> int:
 
     import dcpx
 
-    made = {
+    made: list[Any] = {
         "none": [],
         "ZStandard": [dcpx.ZStandard()],
         "Pack": [dcpx.Pack()],
@@ -52,7 +53,8 @@ def measure(extension: str, direction: str, folder: Path) -> int:
         dcp.save({"x": tensor}, storage_writer=FileSystemWriter(folder / name, _extensions=made))
 
     def load(tensor: torch.Tensor, name: str) -> None:
-        reader = FileSystemReader(folder / name, _extension_registry=dcpx.default_registry())
+        registry: Any = dcpx.default_registry()
+        reader = FileSystemReader(folder / name, _extension_registry=registry)
         dcp.load({"x": tensor}, storage_reader=reader)
 
     small, large = _tensor(4 * MIB), _tensor(ITEM)

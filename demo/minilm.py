@@ -90,4 +90,4 @@ def _norm(w: dict[str, Tensor], name: str, x: Tensor) -> Tensor:
 
 
 def _split(x: Tensor) -> Tensor:
-    return x.unflatten(-1, (HEADS, -1)).transpose(1, 2)
+    return x.view(*x.shape[:-1], HEADS, -1).transpose(1, 2)
