@@ -42,12 +42,13 @@ def measure(extension: str, direction: str, folder: Path) -> int:
 
     import dcpx
 
-    made: list[Any] = {
+    table: dict[str, list[Any]] = {
         "none": [],
         "ZStandard": [dcpx.ZStandard()],
         "Pack": [dcpx.Pack()],
         "Chain(Pack, ZStandard)": [dcpx.Chain(dcpx.Pack(), dcpx.ZStandard())],
-    }[extension]
+    }
+    made = table[extension]
 
     def save(tensor: torch.Tensor, name: str) -> None:
         dcp.save({"x": tensor}, storage_writer=FileSystemWriter(folder / name, _extensions=made))

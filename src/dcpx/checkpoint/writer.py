@@ -63,6 +63,13 @@ class Writer(FileSystemWriter):
         )
         self.pack = pack
 
+    def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
+        if not self.overwrite and self._metadata_exists():
+            raise SaveError(
+                "a checkpoint exists already", Where(str(self.path)), "Choose another path, or pass overwrite=True"
+            )
+        return super().prepare_local_plan(plan)
+
     def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
         prefix = cast(StoragePrefix, plan.storage_data).prefix
         if self.single_file_per_rank:
