@@ -149,6 +149,8 @@ class TransformWriter(io.RawIOBase):
 class TransformReader(io.RawIOBase):
     """A readable stream over `input`; subclasses fill a buffer and return 0 at the verified end only."""
 
+    _error: BaseException | None = None
+
     def __init__(self, input: IO[bytes]) -> None:
         super().__init__()
         self._input = input
@@ -163,13 +165,20 @@ class TransformReader(io.RawIOBase):
         """Fill `buffer` as far as the stream goes; a short count means that its end was reached and is verified."""
         if self.closed:
             raise ValueError("read from closed stream")
+        if self._error is not None:
+            raise self._error
         view = memoryview(buffer).cast("B")
         done = 0
-        while done < len(view):
-            count = self._fill(view[done:])
-            if count == 0:
-                break
-            done += count
+        try:
+            while done < len(view):
+                count = self._fill(view[done:])
+                if count == 0:
+                    break
+                done += count
+        except BaseException as error:
+            if not self.seekable():
+                self._error = error  # where the stream stands is unknown: what follows can't be trusted
+            raise
         return done
 
     def read(self, size: int | None = -1, /) -> bytes:

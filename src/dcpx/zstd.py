@@ -43,7 +43,10 @@ class Backend(Protocol):
         """One frame with the content's size and no checksum; may be called from several threads at once."""
 
     def decompress_into(self, data: memoryview, out: memoryview) -> int:
-        """Decompress one frame into `out`; the count of bytes, at most len(out). Raises `error` for a bad frame."""
+        """Decompress `data`, one frame and nothing after it, into `out`; the count of bytes, at most len(out).
+
+        Raises `error` for anything else.
+        """
 
     error: type[Exception]
 
@@ -93,16 +96,14 @@ class _Zstandard:
         return frame
 
     def decompress_into(self, data: memoryview, out: memoryview) -> int:
-        # stream_reader allocates by the window, which is capped, and not by the size that the frame claims.
+        # The decompressor would allocate whatever the frame claims: the claim must be what the caller expects.
+        claimed = self._module.frame_content_size(data)
+        if claimed not in (-1, len(out)):
+            raise self.error(f"the frame claims {claimed} bytes, not {len(out)}")
         decompressor = self._module.ZstdDecompressor(max_window_size=_MAX_WINDOW)
-        with decompressor.stream_reader(data) as reader:
-            done = 0
-            while done < len(out):
-                count = reader.readinto(out[done:])
-                if count == 0:
-                    break
-                done += count
-            return done
+        content = decompressor.decompress(data, max_output_size=len(out), allow_extra_data=False)
+        out[: len(content)] = content
+        return len(content)
 
 
 class _StdlibLike:
@@ -145,4 +146,6 @@ class _StdlibLike:
             if not piece and decompressor.needs_input:
                 break
             source = b""
+        if not decompressor.eof or decompressor.unused_data:
+            raise self.error("the frame doesn't end where its data does")
         return done

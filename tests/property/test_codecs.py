@@ -127,6 +127,14 @@ def test_damaged_payloads_are_refused_or_fill_the_target(codec: Codec, width: in
 
 
 @pytest.mark.parametrize(("codec", "width"), PAIRS)
+def test_a_payload_ends_with_its_chunk(codec: Codec, width: int):
+    # What follows the last byte that counts would be a hiding place, and another decoder might refuse it.
+    for parameter, payload, raw in payloads(codec, width):
+        for extra in (b"\0", b"\xff" * 9, payload):
+            assert decode_guarded(codec, payload + extra, parameter, len(raw)) is None
+
+
+@pytest.mark.parametrize(("codec", "width"), PAIRS)
 def test_short_payloads_are_refused(codec: Codec, width: int):
     for parameter, payload, raw in payloads(codec, width):
         for cut in (0, 1, len(payload) // 2):
@@ -146,13 +154,9 @@ def test_targets_of_another_length(codec: Codec, width: int):
     for parameter, payload, raw in payloads(codec, width):
         for size in {0, 1, len(raw) // 2, len(raw) - 1, len(raw) + 1, len(raw) + width, 2 * len(raw)}:
             decoded = decode_guarded(codec, payload, parameter, size)
-            if size > len(raw):
-                # Only constant planes know no length of their own: their chunk's header does.
-                assert decoded is None or set(decoded) == set(raw)
-            elif decoded is not None and codec.name == "zstd":
-                assert decoded == raw[:size]
-            elif codec.id == RAW:
-                assert decoded is None
+            # Only constant planes know no length of their own: their chunk's header does.
+            constant = codec.name == "planes" and len(set(raw)) == 1
+            assert decoded is None or (constant and set(decoded) <= set(raw))
 
 
 @pytest.mark.parametrize("codec", CODECS.values(), ids=lambda codec: codec.name)

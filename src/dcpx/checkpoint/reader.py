@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from typing import IO, Any, cast
+from uuid import UUID
 
 import torch
 from torch.distributed.checkpoint.filesystem import FileSystemReader
@@ -98,6 +99,21 @@ class Reader(FileSystemReader):
         target.copy_(tensor)
         planner.commit_tensor(request, target)
 
+    def _check_identity(self, frame: FrameReader, request: ReadItem) -> None:
+        """A frame that says which item of which checkpoint it is must be the one that was asked for."""
+        header, index = frame.header, request.storage_index
+        offsets = None if index.offset is None else tuple(index.offset)
+        if header.key is not None and (header.key.fqn, header.key.offsets) != (index.fqn, offsets):
+            found = f"{header.key.fqn!r} at {header.key.offsets}"
+            raise CorruptError(f"the stored item is {found}, not {index.fqn!r} at {offsets}")
+        save_id = None if self.metadata.storage_meta is None else self.metadata.storage_meta.save_id
+        if (
+            header.checkpoint is not None
+            and save_id is not None
+            and header.checkpoint.hex() != save_id.replace("-", "")
+        ):
+            raise CorruptError(f"the stored item belongs to another checkpoint, {UUID(bytes=header.checkpoint)}")
+
     def _most_bytes(self, request: ReadItem) -> int:
         """The most that the item may unfold into, by its shape in the metadata; -1, no limit, for an object."""
         index = request.storage_index
@@ -118,7 +134,7 @@ class Reader(FileSystemReader):
         for extension in reversed(extensions):
             content = cast(StreamTransformExtension, extension).transform_from(content)
             if isinstance(content, FrameReader):
-                _check_key(content, request)
+                self._check_identity(content, request)
                 if limit >= 0 and extension is extensions[0]:
                     content.limit_total(limit)  # the one that saw the data as it is
         return content
@@ -128,14 +144,6 @@ def _stored_chunks(described: TensorStorageMetadata, index: MetadataIndex) -> It
     """A tensor's chunks, the one that `index` hints at first."""
     hinted = described.chunks[index.index : index.index + 1] if index.index is not None and index.index >= 0 else []
     return chain(hinted, described.chunks)
-
-
-def _check_key(frame: FrameReader, request: ReadItem) -> None:
-    """A frame that says which item it is must be the one that was asked for."""
-    key, index = frame.header.key, request.storage_index
-    offsets = None if index.offset is None else tuple(index.offset)
-    if key is not None and (key.fqn, key.offsets) != (index.fqn, offsets):
-        raise CorruptError(f"the stored item is {key.fqn!r} at {key.offsets}, not {index.fqn!r} at {offsets}")
 
 
 @contextmanager

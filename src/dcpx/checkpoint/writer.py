@@ -7,6 +7,7 @@ import os
 import uuid
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import IO, Any, cast
 
 import torch
@@ -19,6 +20,7 @@ from ..errors import ExtensionError, SaveError, Where
 from ..extension import Item, StreamTransformExtension
 from ..extensions.pack import Pack
 from ..registry import is_stream_transform
+from ..streams import write_all
 from ._torch import StorageInfo, StoragePrefix, cpu_tensors, is_object, split_by_size
 
 __all__ = ["Writer"]
@@ -72,6 +74,7 @@ class Writer(FileSystemWriter):
 
     def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
         prefix = cast(StoragePrefix, plan.storage_data).prefix
+        self._checkpoint = self._checkpoint_id(plan)
         if self.single_file_per_rank:
             buckets = split_by_size(self.thread_count, plan.items)
         else:
@@ -82,6 +85,26 @@ class Writer(FileSystemWriter):
         future: Future[list[WriteResult]] = Future()
         future.set_result(results)
         return future
+
+    def prepare_global_plan(self, plans: list[SavePlan]) -> list[SavePlan]:
+        return [
+            replace(plan, storage_data=_Place(f"__{rank}_", self.save_id)) if plan.storage_data is None else plan
+            for rank, plan in enumerate(plans)
+        ]
+
+    def _checkpoint_id(self, plan: SavePlan) -> bytes | None:
+        """The UUID of this save as every rank knows it, or None.
+
+        It is the coordinator's, and comes with the plan. DCP's plan caching hands out an old plan again: then it is
+        unknown here, and items are written without it. Without collectives each rank's save stands alone.
+        """
+        place = plan.storage_data
+        if not isinstance(place, _Place):
+            return uuid.UUID(self.save_id).bytes
+        if place.save_id in _spent_ids:
+            return None
+        _spent_ids.add(place.save_id)
+        return uuid.UUID(place.save_id).bytes
 
     def _write_files(self, files: list[tuple[str, list[WriteItem]]], planner: SavePlanner) -> list[WriteResult]:
         if self.thread_count == 1:
@@ -114,7 +137,7 @@ class Writer(FileSystemWriter):
         output = cast(IO[bytes], _Uncloseable(stream))
         if self.pack is not None:
             transform = getattr(self.pack, "transform_item_to", None)
-            described = _describe(item, data, self.save_id)
+            described = _describe(item, data, self._checkpoint)
             output = transform(output, described) if transform else self.pack.transform_to(output)
         with output:
             if isinstance(data, torch.Tensor):
@@ -125,6 +148,16 @@ class Writer(FileSystemWriter):
         descriptors = None if self.pack is None else [self.pack.get_descriptor()]
         info = StorageInfo(name, offset, length, transform_descriptors=descriptors)
         return WriteResult(index=item.index, size_in_bytes=length, storage_data=info)
+
+
+@dataclass
+class _Place(StoragePrefix):
+    """What the coordinator tells each rank: how its files' names begin, and which save this is."""
+
+    save_id: str
+
+
+_spent_ids: set[str] = set()
 
 
 class _Uncloseable(io.RawIOBase):
@@ -139,21 +172,23 @@ class _Uncloseable(io.RawIOBase):
         return True
 
     def write(self, data: Any, /) -> int:
-        return self._stream.write(data)
+        write_all(self._stream, data)
+        return memoryview(data).nbytes
 
     def flush(self) -> None:
         if not self.closed:
             self._stream.flush()
 
 
-def _describe(item: WriteItem, data: torch.Tensor | io.BytesIO, save_id: str) -> Item:
+def _describe(item: WriteItem, data: torch.Tensor | io.BytesIO, checkpoint: bytes | None) -> Item:
     index = item.index
     offsets = None if index.offset is None else tuple(index.offset)
-    checkpoint = uuid.UUID(save_id).bytes
     if not isinstance(data, torch.Tensor):
         return Item(index.fqn, offsets, checkpoint=checkpoint)
     dtype = str(data.dtype).removeprefix("torch.")
-    return Item(index.fqn, offsets, dtype, tuple(data.shape), data.is_contiguous(), checkpoint)
+    # Conjugated and negated views store what they are views of.
+    plain = data.is_contiguous() and not data.is_conj() and not data.is_neg()
+    return Item(index.fqn, offsets, dtype, tuple(data.shape), plain, checkpoint)
 
 
 def _check_complete(items: Iterable[WriteItem], results: Iterable[WriteResult]) -> None:

@@ -7,13 +7,14 @@ extension that contains the others has no order to disagree about.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import IO
+from typing import IO, cast
 from urllib.parse import quote, unquote_to_bytes
 
 from ..descriptor import Descriptor
 from ..errors import ExtensionError, UnsupportedError
 from ..extension import Extension, Item, Registry, StreamTransformExtension
 from ..registry import default_registry, is_stream_transform
+from ..streams import TransformWriter, write_all
 
 __all__ = ["Chain"]
 
@@ -57,23 +58,50 @@ class Chain(StreamTransformExtension):
         return f"{self.registry_name()}/1:{inner}"
 
     def transform_to(self, output: IO[bytes]) -> IO[bytes]:
-        for extension in reversed(self.extensions):
-            output = extension.transform_to(output)
-        return output
+        return self._open(output, None)
 
     def transform_item_to(self, output: IO[bytes], item: Item) -> IO[bytes]:
-        # Only the first extension sees the item as it is; the others see what it became.
-        if not self.extensions:
+        return self._open(output, item)
+
+    def _open(self, output: IO[bytes], item: Item | None) -> IO[bytes]:
+        streams: list[object] = []
+        for extension in reversed(self.extensions):
+            # Only the first extension sees the item as it is; the others see what it became.
+            sees_item = item is not None and extension is self.extensions[0]
+            transform_item_to = getattr(extension, "transform_item_to", None) if sees_item else None
+            output = transform_item_to(output, item) if transform_item_to else extension.transform_to(output)
+            streams.append(output)
+        if all(isinstance(stream, TransformWriter) for stream in streams):
             return output
-        first, *rest = self.extensions
-        output = Chain(*rest).transform_to(output)
-        transform_item_to = getattr(first, "transform_item_to", None)
-        return transform_item_to(output, item) if transform_item_to else first.transform_to(output)
+        return cast(IO[bytes], _ChainWriter(output, streams))
 
     def transform_from(self, input: IO[bytes]) -> IO[bytes]:
         for extension in reversed(self.extensions):
             input = extension.transform_from(input)
         return input
+
+
+class _ChainWriter(TransformWriter):
+    """Stands above streams of which some aren't dcpx's own.
+
+    Such a stream closes the one beneath it whatever happened before; so after an error those that are dcpx's own are
+    abandoned first.
+    """
+
+    def __init__(self, output: IO[bytes], streams: list[object]) -> None:
+        super().__init__(output)
+        self._streams = streams
+
+    def _transform(self, data: memoryview) -> None:
+        write_all(self._output, data)
+
+    def abandon(self, error: BaseException | None = None) -> None:
+        if self.closed:
+            return
+        super().abandon(error)
+        for stream in self._streams:
+            if isinstance(stream, TransformWriter):
+                stream.abandon(self._error)
 
 
 def _split(inner: str) -> list[str]:

@@ -75,7 +75,7 @@ FIELD_BASE = 0x83
 _CRITICAL = 0x80
 
 NO_OFFSETS = 0xFF
-_MAX_DIMENSIONS = 64
+_MAX_DIMENSIONS = 254
 
 INDEX_ENTRY = np.dtype([("stored", "<u4"), ("raw", "<u4"), ("content", "<u8")])
 _CONTENT_ENTRY = np.dtype([("raw", "<u4"), ("content", "<u8")])
@@ -238,7 +238,7 @@ def _parse_fields(data: bytes) -> dict[int, bytes]:
         position += 3
         if tag <= last or length > len(data) - position:
             _corrupt(f"header field {tag:#04x} is out of order or longer than the header", where)
-        if tag & _CRITICAL and tag not in (FIELD_CODECS, FIELD_ENCRYPTION, FIELD_BASE):
+        if tag & _CRITICAL and tag != FIELD_CODECS:
             raise UnsupportedError(f"the frame has an unknown critical header field {tag:#04x}", Where(offset=where))
         fields[tag] = data[position : position + length]
         position, last = position + length, tag
@@ -250,6 +250,7 @@ def _pack_key(key: ItemKey) -> bytes:
     name = key.fqn.encode("utf-8", "surrogatepass")
     if key.offsets is None:
         return bytes([NO_OFFSETS]) + name
+    _check_dimensions(len(key.offsets))
     return bytes([len(key.offsets)]) + b"".join(map(_varint, key.offsets)) + name
 
 
@@ -264,6 +265,7 @@ def _parse_key(data: bytes) -> ItemKey:
 
 
 def _pack_hint(hint: TensorHint) -> bytes:
+    _check_dimensions(len(hint.shape))
     numbers = b"".join(map(_varint, (hint.payload_offset, *hint.shape)))
     return bytes([CODES[hint.dtype], len(hint.shape)]) + numbers
 
@@ -277,6 +279,11 @@ def _parse_hint(data: bytes) -> TensorHint | None:
     if dtype is None:
         return None  # a later dtype: the container inside still says what it is
     return TensorHint(dtype, tuple(shape), offset)
+
+
+def _check_dimensions(count: int) -> None:
+    if count > _MAX_DIMENSIONS:
+        raise ValueError(f"a frame's header holds tensors of up to {_MAX_DIMENSIONS} dimensions, not {count}")
 
 
 def _varint(value: int) -> bytes:
@@ -315,8 +322,6 @@ class _Cursor:
         _corrupt("a number in the header isn't in its shortest form", PREFIX_SIZE)
 
     def varints(self, count: int) -> tuple[int, ...]:
-        if count > _MAX_DIMENSIONS + 1:
-            _corrupt(f"a tensor of {count} dimensions", PREFIX_SIZE)
         return tuple(self.varint() for _ in range(count))
 
     def rest(self) -> bytes:
@@ -401,11 +406,17 @@ def parse_final(data: bytes, frame: Header, offset: int) -> Final:
         raise CorruptError("the final record doesn't match its checksum", where)
     kind, count, total, digest = _FINAL.unpack_from(data)
     index = np.frombuffer(data, INDEX_ENTRY, offset=_FINAL.size, count=(len(data) - 48) // INDEX_ENTRY.itemsize)
+    size, magic, _ = _FOOTER.unpack_from(data, len(data) - FOOTER_SIZE)
+    if size != len(data) or magic != FOOTER_MAGIC:
+        raise CorruptError("the final record's own size or magic is wrong", where)
     if kind != KIND_FINAL or data[1:4] != b"\0\0\0" or count != len(index):
         raise CorruptError(f"the final record has kind {kind} and counts {count} chunks, not {len(index)}", where)
-    if int(index["raw"].sum(dtype=np.uint64)) != total or content_digest(index) != digest:
+    stored, raw = index["stored"], index["raw"]
+    if np.any((raw == 0) | (raw > frame.chunk_size) | (stored == 0) | (stored > raw)):
+        raise CorruptError("the final record's index has impossible chunk sizes", where)
+    if int(raw.sum(dtype=np.uint64)) != total or content_digest(index) != digest:
         raise CorruptError("the final record contradicts itself", where)
-    chunks = int(index["stored"].sum(dtype=np.uint64)) + CHUNK_HEADER_SIZE * len(index)
+    chunks = int(stored.sum(dtype=np.uint64)) + CHUNK_HEADER_SIZE * len(index)
     if frame.size + chunks != offset:
         raise CorruptError("the final record's index doesn't add up to the frame's size", where)
     return Final(index, int(total), digest, len(data))
