@@ -30,7 +30,7 @@ def make_state() -> State:
     odd = [0x7FC00001, 0x7F800001, 0xFFC12345, 0xFF800000, 0x80000000, 0x00000001, 0x7F7FFFFF]
     odd_floats = torch.tensor(odd, dtype=torch.int64).to(torch.int32).view(torch.float32)
     tensors = {
-        "weight.bf16": (noise(1100, 1000) * 0.02).to(torch.bfloat16),  # more than two chunks
+        "weight.bf16": (noise(1100, 500) * 0.02).to(torch.bfloat16),  # more than a chunk
         "weight.f32": noise(257, 129) * 0.02,
         "weight.f64": noise(33, 5).double(),
         "patterns.bf16": patterns.view(torch.bfloat16),
@@ -50,7 +50,7 @@ def make_state() -> State:
         "scalar.bf16": torch.tensor(-0.0, dtype=torch.bfloat16),
         "empty": torch.empty(0),
         "empty.dim": torch.empty(3, 0, 5, dtype=torch.int32),
-        "zeros": torch.zeros(700_000),
+        "zeros": torch.zeros(300_000),
         "transposed": noise(300, 200).t(),
         "sliced": noise(100, 100)[10:60:2, 5:],
         "expanded": noise(1, 40).expand(30, 40),
@@ -60,10 +60,10 @@ def make_state() -> State:
     return {"model": tensors, **_OBJECTS}
 
 
-def blank_state() -> State:
+def blank_of(state: State) -> State:
     """The same keys and shapes, and nothing of the content."""
     blanks = {}
-    for name, tensor in make_state()["model"].items():
+    for name, tensor in state["model"].items():
         blank = torch.empty(tensor.shape, dtype=tensor.dtype)
         blank.untyped_storage().fill_(0x5A)
         blanks[name] = torch.nn.Parameter(blank) if isinstance(tensor, torch.nn.Parameter) else blank

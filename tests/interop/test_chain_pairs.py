@@ -45,7 +45,7 @@ def assert_loads(reader: FileSystemReader) -> None:
             assert loaded[key] == value
 
 
-@pytest.mark.parametrize("names", itertools.permutations(NAMES, 2), ids=" then ".join)
+@pytest.mark.parametrize("names", list(itertools.permutations(NAMES, 2)), ids=" then ".join)
 @pytest.mark.parametrize("writer", ["dcpx", "stock"])
 def test_pair(tmp_path: Path, plug_in: PlugIn, names: tuple[str, str], writer: str) -> None:
     chain = Chain(*(make(name, plug_in) for name in names))
@@ -58,7 +58,7 @@ def test_pair(tmp_path: Path, plug_in: PlugIn, names: tuple[str, str], writer: s
 
 
 def test_order_is_data_flow_order(plug_in: PlugIn, tmp_path: Path) -> None:
-    """The first one sees the data first: compressing what is xored with each item's own bytes would not pay."""
+    """The first one sees the data first, which shows in what is stored."""
     path = tmp_path / "item"
     with path.open("wb") as file, Chain(plug_in.rot13(), plug_in.crc32()).transform_to(file) as stream:
         stream.write(b"Hello")

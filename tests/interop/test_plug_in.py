@@ -76,7 +76,9 @@ def test_entry_point_alone_brings_the_class(tmp_path: Path, plug_in: PlugIn) -> 
     assert with_it.returncode == 0, with_it.stderr
     assert with_it.stdout.strip() == "['dcpx_test_plugin.rot13']"  # and not what no descriptor asked for
 
-    without = run(None, "-c", LOAD, str(tmp_path / "ckpt"))
+    lookup = f"import dcpx; dcpx.default_registry().from_descriptor_list([{plug_in.rot13().get_descriptor()!r}])"
+    assert run(plug_in.path, "-c", lookup).returncode == 0
+    without = run(None, "-c", lookup)
     assert without.returncode != 0
     assert "unknown extension 'rot13@dcpx-test-plugin'" in without.stderr
     assert "the package 'dcpx-test-plugin'" in without.stderr

@@ -18,7 +18,7 @@ import dcpx
 from dcpx import Chain, Pack, ZStandard, default_registry
 
 from ..conftest import PlugIn
-from .states import assert_same, blank_state, make_state
+from .states import assert_same, blank_of, make_state
 
 KINDS: dict[str, Callable[[], Any]] = {
     "plain": lambda: None,
@@ -55,7 +55,7 @@ def save(writer: FileSystemWriter) -> None:
 
 
 def assert_loads(reader: FileSystemReader) -> None:
-    state = blank_state()
+    state = blank_of(STATE)
     dcp.load(state, storage_reader=reader)
     assert_same(state, STATE)
 
@@ -111,7 +111,7 @@ def test_synced_files(tmp_path: Path) -> None:
 def test_own_doors(tmp_path: Path) -> None:
     dcpx.save(STATE, tmp_path)
     assert_loads(stock_reader(tmp_path))
-    state = blank_state()
+    state = blank_of(STATE)
     dcpx.load(state, tmp_path)
     assert_same(state, STATE)
 
@@ -120,15 +120,14 @@ def test_own_doors(tmp_path: Path) -> None:
 
 
 @every_kind
-@threads
-def test_fsspec_file(tmp_path: Path, kind: str, thread_count: int) -> None:
+def test_fsspec_file(tmp_path: Path, kind: str) -> None:
     extension = KINDS[kind]()
     url = f"file://{tmp_path}/stock"
-    save(stock_writer(url, None if extension is None else [extension], thread_count=thread_count))
+    save(stock_writer(url, None if extension is None else [extension], thread_count=2))
     assert_loads(stock_reader(url))
     assert_loads(dcpx.Reader(tmp_path / "stock"))
 
-    save(dcpx.Writer(tmp_path / "dcpx", pack=extension, thread_count=thread_count, sync_files=False))
+    save(dcpx.Writer(tmp_path / "dcpx", pack=extension, sync_files=False))
     assert_loads(stock_reader(f"file://{tmp_path}/dcpx"))
 
 
@@ -148,7 +147,7 @@ def test_stock_reader_fails_on_several(tmp_path: Path) -> None:
     save(stock_writer(tmp_path, [ZStandard(), Pack("raw")]))
     assert descriptors(stock_reader(tmp_path)) == {("stream.pack@dcpx/1", "stream.zstd/1")}
     with pytest.raises(dcp.api.CheckpointException):
-        dcp.load(blank_state(), storage_reader=stock_reader(tmp_path))
+        dcp.load(blank_of(STATE), storage_reader=stock_reader(tmp_path))
 
 
 @threads

@@ -1,0 +1,165 @@
+"""What importing dcpx does, in processes of their own: next to nothing, and torch accepts its extensions all the same."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import dcpx
+
+CONTRACT = "torch.distributed.checkpoint._extension"
+
+
+def run(code: str) -> None:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_import_brings_neither_torch_nor_numpy() -> None:
+    run(
+        """
+import sys
+import dcpx
+dcpx.__all__, dir(dcpx), dcpx.TruncatedError, dcpx.StreamTransformExtension, dcpx.Extension
+import dcpx.registry, dcpx.descriptor, dcpx.streams, dcpx.parallel, dcpx.zstd
+heavy = {"torch", "numpy", "zstandard", "pyzstd", "backports.zstd", "concurrent.futures.process", "multiprocessing"}
+assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()
+"""
+    )
+
+
+def test_extensions_need_no_torch() -> None:
+    run(
+        """
+import sys
+import dcpx
+dcpx.ZStandard(), dcpx.Pack(), dcpx.Chain(dcpx.ZStandard()), dcpx.default_registry()
+assert "torch" not in sys.modules
+"""
+    )
+
+
+def test_names() -> None:
+    assert dir(dcpx) == sorted(dcpx.__all__)
+    for name in dcpx.__all__:
+        assert getattr(dcpx, name).__name__ == name
+    with pytest.raises(AttributeError, match="no_such_name"):
+        dcpx.no_such_name  # noqa: B018
+
+
+def test_star_import() -> None:
+    names: dict[str, object] = {}
+    exec("from dcpx import *", names)
+    assert names.keys() - {"__builtins__"} == set(dcpx.__all__)
+
+
+def test_dcpx_before_torch() -> None:
+    run(
+        f"""
+import importlib, importlib.machinery, inspect, pickle, sys
+import dcpx
+before = dcpx.Chain(dcpx.ZStandard())  # made before torch is there
+finders = len(sys.meta_path)
+import torch.distributed.checkpoint
+module = sys.modules["{CONTRACT}"]
+assert isinstance(before, module.StreamTransformExtension)
+assert isinstance(before, module.Extension)
+assert isinstance(dcpx.Pack(), module.StreamTransformExtension)
+assert issubclass(dcpx.StreamTransformExtension, module.StreamTransformExtension)
+assert issubclass(dcpx.Extension, module.Extension)
+assert not issubclass(dcpx.Extension, module.StreamTransformExtension)
+assert not isinstance(dcpx.Extension, module.StreamTransformExtension)
+assert not issubclass(module.ZStandard, dcpx.StreamTransformExtension)
+
+# The module is as it would be without dcpx.
+assert len(sys.meta_path) == finders - 1
+assert type(module.__spec__.loader) is type(module.__loader__) is importlib.machinery.SourceFileLoader
+assert module.__spec__.loader is module.__loader__
+assert module.__spec__.origin == module.__file__ == module.__loader__.path
+assert module.__spec__.name == module.__name__ == "{CONTRACT}"
+assert module.__spec__.cached == module.__cached__
+assert "class ZStandard" in inspect.getsource(module.ZStandard)
+assert pickle.loads(pickle.dumps(module.ZStandard())).get_descriptor() == "stream.zstd/1"
+
+# Torch's own classes, made anew by a reload, know dcpx's as soon as it connects again.
+importlib.reload(module)
+dcpx._torch_bridge.connect()
+assert isinstance(before, module.StreamTransformExtension)
+"""
+    )
+
+
+def test_torch_before_dcpx() -> None:
+    run(
+        f"""
+import sys
+import torch.distributed.checkpoint
+finders = list(sys.meta_path)
+import dcpx
+module = sys.modules["{CONTRACT}"]
+assert isinstance(dcpx.ZStandard(), module.StreamTransformExtension)
+assert issubclass(dcpx.Extension, module.Extension)
+assert sys.meta_path == finders  # nothing to wait for
+"""
+    )
+
+
+def test_looking_for_torchs_module_does_not_lose_it() -> None:
+    # As tools do that ask whether a module is there; what is found must still be registered with.
+    run(
+        f"""
+import importlib.util, sys
+import dcpx
+assert importlib.util.find_spec("{CONTRACT}") is not None
+module = __import__("importlib").import_module("{CONTRACT}")
+assert isinstance(dcpx.Pack(), module.StreamTransformExtension)
+"""
+    )
+
+
+def test_interrupted_import_of_torchs_module_does_not_lose_it() -> None:
+    # A stand-in for torch, whose first import fails, as one does that runs out of memory or is interrupted.
+    run(
+        f"""
+import importlib, pathlib, sys, tempfile
+import dcpx
+root = pathlib.Path(tempfile.mkdtemp())
+package = root.joinpath(*"{CONTRACT}".split(".")[:-1])
+package.mkdir(parents=True)
+for folder in (package, *package.parents):
+    if folder != root and root in folder.parents:
+        (folder / "__init__.py").touch()
+(package / "_extension.py").write_text('''
+import abc, sys
+if not hasattr(sys, "second_time"):
+    sys.second_time = True
+    raise MemoryError
+class Extension(abc.ABC): pass
+class StreamTransformExtension(Extension): pass
+''')
+sys.path.insert(0, str(root))
+try:
+    importlib.import_module("{CONTRACT}")
+    raise AssertionError("the first import went well")
+except MemoryError:
+    pass
+module = importlib.import_module("{CONTRACT}")
+assert isinstance(dcpx.Pack(), module.StreamTransformExtension)
+"""
+    )
+
+
+def test_other_modules_are_none_of_its_business() -> None:
+    run(
+        """
+import dcpx
+try:
+    import torch_no_such_module
+except ModuleNotFoundError as error:
+    assert error.name == "torch_no_such_module"
+else:
+    raise AssertionError
+"""
+    )
