@@ -14,6 +14,9 @@ Every argument is positional and picklable, so that an error crosses process bou
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 __all__ = [
@@ -26,6 +29,7 @@ __all__ = [
     "TruncatedError",
     "UnsupportedError",
     "Where",
+    "portable_errors",
 ]
 
 
@@ -102,3 +106,19 @@ class SaveError(DcpxError, RuntimeError):
 
 class LoadError(DcpxError, RuntimeError):
     """A load failed; the target may be partly filled."""
+
+
+@contextmanager
+def portable_errors(kind: type[DcpxError]) -> Iterator[None]:
+    """Errors that leave this block can be unpickled; one that can't becomes a `kind` that says the same.
+
+    DCP sends every rank's error to the others; one that can't be rebuilt there breaks the collective of all ranks.
+    """
+    try:
+        yield
+    except Exception as error:
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:  # noqa: BLE001 (anything may happen in a foreign class)
+            raise kind(f"{type(error).__name__}: {error}") from error
+        raise

@@ -1,4 +1,4 @@
-"""What importing dcpx does, in processes of their own: next to nothing, and torch accepts its extensions all the same."""
+"""What importing dcpx does, in processes of their own: little, and torch accepts its extensions all the same."""
 
 from __future__ import annotations
 

@@ -96,11 +96,10 @@ def test_a_failing_extension_fails_the_save(item: int, call: str, threads: int, 
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_a_failing_extension_fails_the_writer(single: bool, threads: int, tmp_path: Path):
     # As DCP's own save calls it, which raises what is no Exception.
-    pack = Failing(4)
-    writer = dcpx.Writer(tmp_path / "c", pack=pack, thread_count=threads, single_file_per_rank=single)
+    writer = dcpx.Writer(tmp_path / "c", pack=Failing(4), thread_count=threads, single_file_per_rank=single)
     with pytest.raises(CheckpointException, match="the extension failed") as caught:
         dcp.save(STATE, storage_writer=writer)
-    assert caught.value.failures[0][0] is pack.error
+    assert "the extension failed" in str(caught.value.failures[0][0])
     assert_nothing_published(tmp_path / "c")
 
 

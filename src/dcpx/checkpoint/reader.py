@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
+from operator import itemgetter
 from typing import IO, Any, cast
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, Metadata
 from torch.distributed.checkpoint.planner import LoadItemType, LoadPlan, LoadPlanner, ReadItem
 from torch.futures import Future
 
-from ..errors import CorruptError, DcpxError, LoadError, Where
+from ..errors import CorruptError, DcpxError, LoadError, Where, portable_errors
 from ..extension import StreamTransformExtension
 from ..frame import FrameReader
 from ..registry import ExtensionRegistry, default_registry
@@ -64,14 +65,18 @@ class Reader(FileSystemReader):
             info = self._info(request)
             files[info.relative_path].append((info.offset, request))
         for name, requests in files.items():
-            path = self.fs.concat_path(self.path, name)
-            with self.fs.create_stream(path, "rb") as stream:
-                for _, request in sorted(requests, key=lambda pair: pair[0]):
-                    with _located(str(path), request):
-                        self._read_item(stream, request, planner)
+            with portable_errors(LoadError):
+                self._read_file(name, [request for _, request in sorted(requests, key=itemgetter(0))], planner)
         future: Future[None] = Future()
         future.set_result(None)
         return future
+
+    def _read_file(self, name: str, requests: list[ReadItem], planner: LoadPlanner) -> None:
+        path = self.fs.concat_path(self.path, name)
+        with self.fs.create_stream(path, "rb") as stream:
+            for request in requests:
+                with _located(str(path), request):
+                    self._read_item(stream, request, planner)
 
     def _info(self, request: ReadItem) -> StorageInfo:
         info = self.storage_data.get(request.storage_index)

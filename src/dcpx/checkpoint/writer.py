@@ -16,7 +16,7 @@ from torch.distributed.checkpoint.planner import SavePlan, SavePlanner, WriteIte
 from torch.distributed.checkpoint.storage import WriteResult
 from torch.futures import Future
 
-from ..errors import ExtensionError, SaveError, Where
+from ..errors import ExtensionError, SaveError, Where, portable_errors
 from ..extension import Item, StreamTransformExtension
 from ..extensions.pack import Pack
 from ..registry import is_stream_transform
@@ -80,8 +80,9 @@ class Writer(FileSystemWriter):
         else:
             buckets = [[item] for item in plan.items]
         names = [f"{prefix}{number}{_SUFFIX}" for number in range(len(buckets))]
-        results = self._write_files(list(zip(names, buckets, strict=True)), planner)
-        _check_complete(plan.items, results)
+        with portable_errors(SaveError):
+            results = self._write_files(list(zip(names, buckets, strict=True)), planner)
+            _check_complete(plan.items, results)
         future: Future[list[WriteResult]] = Future()
         future.set_result(results)
         return future

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-__all__ = ["Codec", "CodecError", "Lanes"]
+__all__ = ["Codec", "CodecError", "Coded", "Lanes"]
 
 
 class CodecError(ValueError):
     """A chunk's payload can't be decoded. The frame's reader turns it into a CorruptError that says where."""
 
 
-@dataclass(frozen=True)
-class Lanes:
-    """How a chunk's bytes are grouped: `width` bytes make an element (1, 2, 4 or 8)."""
+class Lanes(NamedTuple):
+    """How a chunk's bytes are grouped: `width` bytes make an element (1, 2, 4 or 8).
+
+    `rotated` for floats of several bytes: their sign belongs at the lowest bit, so that the top byte is all exponent.
+    """
 
     width: int = 1
+    rotated: bool = False
+
+
+class Coded(NamedTuple):
+    """A coded chunk: what a frame stores of it."""
+
+    codec: int
+    parameter: int
+    payload: bytes | memoryview
 
 
 class Codec(Protocol):
@@ -25,8 +35,8 @@ class Codec(Protocol):
     id: int
     name: str
 
-    def encode(self, raw: memoryview, lanes: Lanes) -> tuple[int, bytes | bytearray | memoryview] | None:
-        """(parameter, payload), or None where that wouldn't be smaller than `raw`. The parameter has 16 bits."""
+    def encode(self, raw: memoryview, lanes: Lanes) -> Coded | None:
+        """The coded chunk, or None where it wouldn't be smaller than `raw`. The parameter has 16 bits."""
 
     def decode(self, payload: memoryview, parameter: int, out: memoryview) -> None:
         """Fill `out`, whose length is the chunk's raw size, or raise CodecError. Trusts nothing in `payload`."""
