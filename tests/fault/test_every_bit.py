@@ -25,7 +25,7 @@ def coded(raw: bytes, codec: int, width: int = 1) -> Chunk:
     """A chunk whose payload a codec of dcpx made."""
     made = CODECS[codec].encode(memoryview(raw), Lanes(width))
     assert made is not None
-    return Chunk(raw, bytes(made[1]), codec, made[0])
+    return Chunk(raw, bytes(made.payload), codec, made.parameter)
 
 
 CHUNKS = [
@@ -72,7 +72,7 @@ def test_the_writer_writes_what_the_specification_says():
     sink = io.BytesIO()
     sink.close = lambda: None  # type: ignore[method-assign]
     known = Header(4096, (0, 1, 2), ItemKey("layer.weight", (5, 128)), None, bytes(range(16)))
-    with FrameWriter(sink, known, Coding(1), lambda before: Coding(1)) as writer:
+    with FrameWriter(sink, known, Coding(CODECS[1]), lambda before, data: Coding(CODECS[1])) as writer:
         writer.write(text)
     assert sink.getvalue() == frame([coded(cut, 1) for cut in cuts], HEAD)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 from pathlib import Path
+from typing import IO
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter
 
 import dcpx
 from dcpx import Chain, Pack, StreamTransformExtension, ZStandard, default_registry
+from dcpx.extension import Item
 
 from ..conftest import PlugIn
 from .states import raw
@@ -84,3 +87,27 @@ def test_versions_with_separators_survive(plug_in: PlugIn) -> None:
     assert rebuilt.get_descriptor() == outer.get_descriptor()
     assert isinstance(rebuilt, Chain)
     assert [type(extension) for extension in rebuilt.extensions] == [Chain, plug_in.rot13]
+
+
+class ToldOfItem(ZStandard):
+    """Counts how often it was told which item it writes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[str] = []
+
+    def transform_item_to(self, output: IO[bytes], item: Item) -> IO[bytes]:
+        self.told.append(item.fqn)
+        return self.transform_to(output)
+
+
+def test_only_the_first_sees_the_item_as_it_is(plug_in: PlugIn) -> None:
+    first, second = ToldOfItem(), ToldOfItem()
+    Chain(first, second).transform_item_to(io.BytesIO(), Item("layer.weight"))
+    Chain(plug_in.rot13(), second).transform_item_to(io.BytesIO(), Item("layer.weight"))
+    assert (first.told, second.told) == (["layer.weight"], [])
+    # Also where the chain begins with a chain, and where one instance stands in two places.
+    Chain(Chain(first), second).transform_item_to(io.BytesIO(), Item("layer.bias"))
+    assert (first.told, second.told) == (["layer.weight", "layer.bias"], [])
+    Chain(second, second).transform_item_to(io.BytesIO(), Item("layer.bias"))
+    assert second.told == ["layer.bias"]

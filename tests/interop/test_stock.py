@@ -25,7 +25,7 @@ KINDS: dict[str, Callable[[], Any]] = {
     "zstd": ZStandard,
     "torch's zstd": torchs.ZStandard,
     "pack": Pack,
-    "pack, small chunks": lambda: Pack("zstd", chunk_size=4096),
+    "pack, small chunks": lambda: Pack("zstd", chunk_size=65536),
     "chain": lambda: Chain(Pack(), ZStandard()),
     "chain, the other way": lambda: Chain(ZStandard(), Pack("raw")),
 }

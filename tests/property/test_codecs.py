@@ -74,7 +74,8 @@ def test_round_trip(codec: Codec, width: int, data: bytes, offset: int):
     if coded is None:
         assert codec.id != RAW, "nothing is left to fall back to"
         return
-    parameter, payload = coded
+    assert coded.codec == codec.id
+    parameter, payload = coded.parameter, coded.payload
     assert 0 <= parameter < 1 << 16
     assert len(payload) == len(data) if codec.id == RAW else len(payload) < len(data)
     assert decode_guarded(codec, bytes(payload), parameter, len(data)) == data
@@ -87,7 +88,7 @@ def test_data_that_pays_is_accepted(codec: Codec, width: int):
         assert coded is None  # nothing to take apart
     else:
         assert coded is not None
-        assert codec.id == RAW or len(coded[1]) < 100
+        assert codec.id == RAW or len(coded.payload) < 100
 
 
 SAMPLES = [bf16_like(1500, 1), bytes(999), b"a text, and again a text " * 90, bytes(range(256)) * 5 + b"tail"]
@@ -96,7 +97,7 @@ SAMPLES = [bf16_like(1500, 1), bytes(999), b"a text, and again a text " * 90, by
 def payloads(codec: Codec, width: int) -> list[tuple[int, bytes, bytes]]:
     """(parameter, payload, raw) of every sample that the codec accepts."""
     coded = [(codec.encode(memoryview(raw), Lanes(width)), raw) for raw in SAMPLES]
-    return [(accepted[0], bytes(accepted[1]), raw) for accepted, raw in coded if accepted is not None]
+    return [(accepted.parameter, bytes(accepted.payload), raw) for accepted, raw in coded if accepted is not None]
 
 
 def damages(payload: bytes, chance: random.Random) -> list[bytes]:

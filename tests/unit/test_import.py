@@ -106,48 +106,55 @@ assert sys.meta_path == finders  # nothing to wait for
     )
 
 
-def test_looking_for_torchs_module_does_not_lose_it() -> None:
-    # As tools do that ask whether a module is there; what is found must still be registered with.
-    run(
-        f"""
-import importlib.util, sys
-import dcpx
-assert importlib.util.find_spec("{CONTRACT}") is not None
-module = __import__("importlib").import_module("{CONTRACT}")
-assert isinstance(dcpx.Pack(), module.StreamTransformExtension)
-"""
-    )
-
-
-def test_interrupted_import_of_torchs_module_does_not_lose_it() -> None:
-    # A stand-in for torch, whose first import fails, as one does that runs out of memory or is interrupted.
-    run(
-        f"""
-import importlib, pathlib, sys, tempfile
+# A stand-in for torch, small enough to be imported at will; its contract module runs `BODY` first.
+STAND_IN = f"""
+import importlib, importlib.util, pathlib, sys, tempfile
 import dcpx
 root = pathlib.Path(tempfile.mkdtemp())
 package = root.joinpath(*"{CONTRACT}".split(".")[:-1])
 package.mkdir(parents=True)
 for folder in (package, *package.parents):
-    if folder != root and root in folder.parents:
+    if root in folder.parents:
         (folder / "__init__.py").touch()
-(package / "_extension.py").write_text('''
-import abc, sys
-if not hasattr(sys, "second_time"):
-    sys.second_time = True
-    raise MemoryError
+(package / "_extension.py").write_text(BODY + '''
+import abc
 class Extension(abc.ABC): pass
 class StreamTransformExtension(Extension): pass
 ''')
 sys.path.insert(0, str(root))
+"""
+CHECK = f"""
+module = importlib.import_module("{CONTRACT}")
+assert pathlib.Path(module.__file__).is_relative_to(root)
+assert isinstance(dcpx.Pack(), module.StreamTransformExtension)
+assert isinstance(dcpx.Pack(), module.Extension)
+"""
+
+
+def test_import_of_a_stand_in() -> None:
+    run("BODY = ''" + STAND_IN + CHECK)
+
+
+def test_looking_for_torchs_module_does_not_lose_it() -> None:
+    # As tools do that ask whether a module is there; whoever imports it later must find it connected.
+    run("BODY = ''" + STAND_IN + f'assert importlib.util.find_spec("{CONTRACT}") is not None' + CHECK)
+
+
+def test_failed_import_of_torchs_module_does_not_lose_it() -> None:
+    # As in a notebook, where a missing dependency is installed and the import tried again.
+    run(
+        "BODY = 'import a_module_made_later'"
+        + STAND_IN
+        + f"""
 try:
     importlib.import_module("{CONTRACT}")
     raise AssertionError("the first import went well")
-except MemoryError:
-    pass
-module = importlib.import_module("{CONTRACT}")
-assert isinstance(dcpx.Pack(), module.StreamTransformExtension)
+except ModuleNotFoundError as error:
+    assert error.name == "a_module_made_later", error
+(root / "a_module_made_later.py").touch()
+importlib.invalidate_caches()
 """
+        + CHECK
     )
 
 

@@ -64,7 +64,7 @@ def test_failing_store_gets_nothing_after_its_error(extension: StreamTransformEx
     counting = Sink()
     store(extension, counting)
     assert counting.turns > 0
-    for failing in range(counting.turns):
+    for failing in {0, counting.turns // 2, counting.turns - 1}:
         sink = Sink(full_disk(failing))
         with pytest.raises(OSError, match="No space left") as caught:
             store(extension, sink)

@@ -76,7 +76,7 @@ def cut(raw: bytes, codec: int, width: int = 1) -> list[Chunk]:
     for start in range(0, len(raw), CHUNK):
         piece = raw[start : start + CHUNK]
         coded = CODECS[codec].encode(memoryview(piece), Lanes(width))
-        chunks.append(Chunk(piece) if coded is None else Chunk(piece, bytes(coded[1]), codec, coded[0]))
+        chunks.append(Chunk(piece) if coded is None else Chunk(piece, bytes(coded.payload), codec, coded.parameter))
     return chunks
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from .contract import Codec, CodecError, Lanes
+from .contract import Codec, CodecError, Coded, Lanes
 from .planes import Planes
 from .raw import Raw
 from .zstd import Zstd
 
-__all__ = ["CODECS", "Codec", "CodecError", "Lanes"]
+__all__ = ["CODECS", "Codec", "CodecError", "Coded", "Lanes"]
 
 CODECS: Mapping[int, Codec] = MappingProxyType({codec.id: codec for codec in (Raw(), Zstd(), Planes())})
 """By id; ids are part of the format and never reused."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 
 from .. import kernels
-from .contract import CodecError, Lanes
+from .contract import CodecError, Coded, Lanes
 from .zstd import compress, decompress_into
 
 __all__ = ["Planes"]
@@ -24,7 +24,7 @@ class Planes:
     id = 2
     name = "planes"
 
-    def encode(self, raw: memoryview, lanes: Lanes) -> tuple[int, bytes] | None:
+    def encode(self, raw: memoryview, lanes: Lanes) -> Coded | None:
         width = lanes.width
         count = len(raw) // width
         if width not in (2, 4, 8) or count == 0:
@@ -35,7 +35,7 @@ class Planes:
         coded = [_encode_plane(planes[start : start + count]) for start in range(0, body, count)]
         headers = [_PLANE.pack(method, len(stored)) for method, stored in coded]
         payload = b"".join([*headers, *(stored for _, stored in coded), raw[body:]])
-        return (width, payload) if len(payload) < len(raw) else None
+        return Coded(self.id, width, payload) if len(payload) < len(raw) else None
 
     def decode(self, payload: memoryview, parameter: int, out: memoryview) -> None:
         width = parameter

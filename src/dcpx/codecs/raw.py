@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .contract import CodecError, Lanes
+from .contract import CodecError, Coded, Lanes
 
 __all__ = ["Raw"]
 
@@ -13,8 +13,8 @@ class Raw:
     id = 0
     name = "raw"
 
-    def encode(self, raw: memoryview, lanes: Lanes) -> tuple[int, memoryview]:
-        return 0, raw
+    def encode(self, raw: memoryview, lanes: Lanes) -> Coded:
+        return Coded(self.id, 0, raw)
 
     def decode(self, payload: memoryview, parameter: int, out: memoryview) -> None:
         if parameter != 0 or len(payload) != len(out):

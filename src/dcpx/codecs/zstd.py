@@ -6,7 +6,7 @@ from functools import cache
 
 from ..errors import UnsupportedError
 from ..zstd import BACKENDS, Backend, find_backend
-from .contract import CodecError, Lanes
+from .contract import CodecError, Coded, Lanes
 
 __all__ = ["Zstd", "compress", "decompress_into"]
 
@@ -19,9 +19,9 @@ class Zstd:
     id = 1
     name = "zstd"
 
-    def encode(self, raw: memoryview, lanes: Lanes) -> tuple[int, bytes] | None:
+    def encode(self, raw: memoryview, lanes: Lanes) -> Coded | None:
         payload = compress(raw)
-        return (0, payload) if len(payload) < len(raw) else None
+        return Coded(self.id, 0, payload) if len(payload) < len(raw) else None
 
     def decode(self, payload: memoryview, parameter: int, out: memoryview) -> None:
         if parameter != 0:

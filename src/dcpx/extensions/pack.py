@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import IO, cast
 
-from ..codecs import Lanes
+from ..codecs import CODECS, Lanes
 from ..codecs.planes import Planes
 from ..codecs.raw import Raw
 from ..codecs.zstd import Zstd
@@ -88,7 +88,7 @@ class Pack(StreamTransformExtension):
         return cast(
             IO[bytes],
             FrameWriter(
-                output, header, self._coding(None), lambda before: self._coding(dtype or storage_dtype(before))
+                output, header, self._coding(None), lambda before, data: self._coding(dtype or storage_dtype(before))
             ),
         )
 
@@ -103,8 +103,8 @@ class Pack(StreamTransformExtension):
         if dtype in ("complex32", "complex64"):
             width //= 2
         if self.codec in ("raw", "zstd"):
-            return Coding(_CODECS[self.codec])
-        return Coding(Planes.id, Lanes(width)) if width > 1 else Coding(Zstd.id)
+            return Coding(CODECS[_CODECS[self.codec]])
+        return Coding(CODECS[Planes.id], Lanes(width)) if width > 1 else Coding(CODECS[Zstd.id])
 
 
 def _hint(item: Item) -> TensorHint | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..codecs import CODECS, CodecError, Lanes
+from ..codecs import CODECS, Codec, CodecError, Coded, Lanes
 from ..errors import CorruptError, Where
-from .layout import CHUNK_HEADER_SIZE, ChunkHeader, Header, check_tag, content_hash, pack_chunk_header
+from .layout import ChunkHeader, Header, check_tag, content_hash, pack_chunk_header
 
 __all__ = ["RawChunk", "StoredChunk", "decode_chunk", "encode_chunk"]
 
@@ -19,7 +19,7 @@ class RawChunk(NamedTuple):
     frame: Header
     number: int
     raw: memoryview
-    codec: int
+    codec: Codec
     lanes: Lanes
 
 
@@ -27,18 +27,14 @@ class StoredChunk(NamedTuple):
     """An encoded chunk: the record's bytes in two parts, and its entry of the index."""
 
     header: bytes
-    payload: bytes | bytearray | memoryview
+    payload: bytes | memoryview
     raw_size: int
     content: int
 
 
 def encode_chunk(chunk: RawChunk) -> StoredChunk:
     """Encode and seal one chunk."""
-    codec = chunk.codec
-    coded = CODECS[codec].encode(chunk.raw, chunk.lanes)
-    if coded is None:
-        codec, coded = RAW_ID, (0, chunk.raw)
-    parameter, payload = coded
+    codec, parameter, payload = chunk.codec.encode(chunk.raw, chunk.lanes) or Coded(RAW_ID, 0, chunk.raw)
     content = content_hash(chunk.raw)
     header = ChunkHeader(codec, parameter, chunk.number, len(payload), len(chunk.raw), b"")
     return StoredChunk(pack_chunk_header(header, chunk.frame, content), payload, len(chunk.raw), content)
@@ -58,8 +54,3 @@ def decode_chunk(header: ChunkHeader, payload: memoryview, out: memoryview, fram
     if not check_tag(header, frame, content):
         raise CorruptError("the chunk doesn't match its checksum", where)
     return content
-
-
-def record_size(header: ChunkHeader) -> int:
-    """Bytes of the chunk's whole record."""
-    return CHUNK_HEADER_SIZE + header.stored

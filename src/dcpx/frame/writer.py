@@ -9,7 +9,7 @@ from typing import IO
 
 import numpy as np
 
-from ..codecs import Lanes
+from ..codecs import Codec, Lanes
 from ..parallel import ordered_map
 from ..streams import TransformWriter, write_all
 from .chunks import RawChunk, encode_chunk
@@ -26,7 +26,7 @@ OWN_CHUNK = 16 << 10
 class Coding:
     """Which codec a chunk is tried with, and how its bytes are grouped."""
 
-    codec: int
+    codec: Codec
     lanes: Lanes = field(default_factory=Lanes)
 
 
@@ -34,12 +34,12 @@ class FrameWriter(TransformWriter):
     """Writes one frame to `output`.
 
     `header` holds what is known of the item; the payload's offset in a hint is found out while writing. A write of
-    OWN_CHUNK bytes or more is coded as `payload_coding(the container's bytes before it)` says, all else as `coding`.
+    OWN_CHUNK bytes or more is coded as `payload_coding(the bytes before it, its own)` says, all else as `coding`.
     At most `parallel.WINDOW` chunks are in memory beyond what the caller holds.
     """
 
     def __init__(
-        self, output: IO[bytes], header: Header, coding: Coding, payload_coding: Callable[[bytes], Coding]
+        self, output: IO[bytes], header: Header, coding: Coding, payload_coding: Callable[[bytes, memoryview], Coding]
     ) -> None:
         super().__init__(output)
         self._header = header
@@ -52,7 +52,7 @@ class FrameWriter(TransformWriter):
     def _transform(self, data: memoryview) -> None:
         self._look_for_payload(data)
         if len(data) >= OWN_CHUNK:
-            coding = self._payload_coding(bytes(self._pending))
+            coding = self._payload_coding(bytes(self._pending), data)
             self._store_pending()
             self._store(data, coding)
             return
