@@ -11,7 +11,6 @@ import importlib.abc
 import importlib.machinery
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from types import ModuleType
 
 TORCH_EXTENSION_MODULE = "torch.distributed.checkpoint._extension"
@@ -34,23 +33,25 @@ def _register(module: ModuleType) -> None:
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Finds torch's module once, as the other finders would, and registers after it has run."""
+    """Finds torch's module as the other finders would, and registers after it has run."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         if name != TORCH_EXTENSION_MODULE:
             return None
-        sys.meta_path.remove(self)
-        spec = find_spec(name)
-        if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader)
-        return spec
+        for finder in sys.meta_path:
+            spec = None if finder is self else finder.find_spec(name, path, target)
+            if spec is not None and spec.loader is not None:
+                spec.loader = _Loader(spec.loader, self)
+                return spec
+        return None
 
 
 class _Loader(importlib.abc.Loader):
-    def __init__(self, loader: importlib.abc.Loader) -> None:
+    def __init__(self, loader: importlib.abc.Loader, finder: _Finder) -> None:
         self._loader = loader
+        self._finder = finder
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
         return self._loader.create_module(spec)
@@ -61,3 +62,6 @@ class _Loader(importlib.abc.Loader):
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader
         _register(module)
+        # Only now: a look-up or an import that failed may be followed by another.
+        if self._finder in sys.meta_path:
+            sys.meta_path.remove(self._finder)

@@ -64,10 +64,10 @@ class Chain(StreamTransformExtension):
         return self._open(output, item)
 
     def _open(self, output: IO[bytes], item: Item | None) -> IO[bytes]:
-        streams: list[object] = []
-        for extension in reversed(self.extensions):
+        streams: list[IO[bytes]] = []
+        for position, extension in reversed(list(enumerate(self.extensions))):
             # Only the first extension sees the item as it is; the others see what it became.
-            sees_item = item is not None and extension is self.extensions[0]
+            sees_item = item is not None and position == 0
             transform_item_to = getattr(extension, "transform_item_to", None) if sees_item else None
             output = transform_item_to(output, item) if transform_item_to else extension.transform_to(output)
             streams.append(output)
@@ -84,16 +84,23 @@ class Chain(StreamTransformExtension):
 class _ChainWriter(TransformWriter):
     """Stands above streams of which some aren't dcpx's own.
 
-    Such a stream closes the one beneath it whatever happened before; so after an error those that are dcpx's own are
-    abandoned first.
+    Such a stream may close the one beneath it whatever happened before, so after an error those that are dcpx's own are
+    abandoned first; or not at all, so what is still open is closed here.
     """
 
-    def __init__(self, output: IO[bytes], streams: list[object]) -> None:
+    def __init__(self, output: IO[bytes], streams: list[IO[bytes]]) -> None:
         super().__init__(output)
         self._streams = streams
 
     def _transform(self, data: memoryview) -> None:
         write_all(self._output, data)
+
+    def close(self) -> None:
+        was_closed = self.closed
+        super().close()
+        for stream in reversed(self._streams):
+            if not was_closed and not stream.closed:
+                stream.close()
 
     def abandon(self, error: BaseException | None = None) -> None:
         if self.closed:
