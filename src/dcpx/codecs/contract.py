@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-__all__ = ["Codec", "CodecError", "Coded", "Lanes"]
+__all__ = ["Codec", "CodecError", "Coded", "Encoder", "Lanes"]
 
 
 class CodecError(ValueError):
@@ -29,14 +29,22 @@ class Coded(NamedTuple):
     payload: bytes | memoryview
 
 
-class Codec(Protocol):
-    """One way to store a chunk. Instances are shared by all threads and keep no state."""
+class Encoder(Protocol):
+    """Makes chunks smaller. Instances are shared by all threads and keep no state."""
 
-    id: int
-    name: str
+    @property
+    def writes(self) -> tuple[int, ...]:
+        """The ids of the codecs it may choose."""
 
     def encode(self, raw: memoryview, lanes: Lanes) -> Coded | None:
         """The coded chunk, or None where it wouldn't be smaller than `raw`. The parameter has 16 bits."""
+
+
+class Codec(Encoder, Protocol):
+    """One way to store a chunk, and to read it back."""
+
+    id: int
+    name: str
 
     def decode(self, payload: memoryview, parameter: int, out: memoryview) -> None:
         """Fill `out`, whose length is the chunk's raw size, or raise CodecError. Trusts nothing in `payload`."""

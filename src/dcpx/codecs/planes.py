@@ -23,6 +23,10 @@ class Planes:
 
     id = 2
     name = "planes"
+    writes = (id,)
+
+    def __init__(self, level: int = 1) -> None:
+        self._level = level
 
     def encode(self, raw: memoryview, lanes: Lanes) -> Coded | None:
         width = lanes.width
@@ -32,7 +36,7 @@ class Planes:
         body = count * width
         planes = memoryview(bytearray(body))
         kernels.split_planes(raw[:body], planes, width)
-        coded = [_encode_plane(planes[start : start + count]) for start in range(0, body, count)]
+        coded = [_encode_plane(planes[start : start + count], self._level) for start in range(0, body, count)]
         headers = [_PLANE.pack(method, len(stored)) for method, stored in coded]
         payload = b"".join([*headers, *(stored for _, stored in coded), raw[body:]])
         return Coded(self.id, width, payload) if len(payload) < len(raw) else None
@@ -58,10 +62,10 @@ class Planes:
         out[count * width :] = payload[position:]
 
 
-def _encode_plane(plane: memoryview) -> tuple[int, bytes | memoryview]:
+def _encode_plane(plane: memoryview, level: int) -> tuple[int, bytes | memoryview]:
     if plane[:1].tobytes() * len(plane) == plane:
         return CONSTANT, plane[:1]
-    stored = compress(plane)
+    stored = compress(plane, level)
     return (ZSTD, stored) if len(stored) < len(plane) else (RAW, plane)
 
 

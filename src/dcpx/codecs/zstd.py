@@ -10,17 +10,19 @@ from .contract import CodecError, Coded, Lanes
 
 __all__ = ["Zstd", "compress", "decompress_into"]
 
-LEVEL = 1
-
 
 class Zstd:
     """Matches and entropy in general-purpose form; for objects, containers and repeated data."""
 
     id = 1
     name = "zstd"
+    writes = (id,)
+
+    def __init__(self, level: int = 1) -> None:
+        self._level = level
 
     def encode(self, raw: memoryview, lanes: Lanes) -> Coded | None:
-        payload = compress(raw)
+        payload = compress(raw, self._level)
         return Coded(self.id, 0, payload) if len(payload) < len(raw) else None
 
     def decode(self, payload: memoryview, parameter: int, out: memoryview) -> None:
@@ -37,9 +39,9 @@ def _backend() -> Backend:
     return backend
 
 
-def compress(raw: memoryview) -> bytes:
+def compress(raw: memoryview, level: int = 1) -> bytes:
     """One Zstandard frame without a checksum: the chunk carries its own."""
-    return _backend().compress(raw, LEVEL)
+    return _backend().compress(raw, level)
 
 
 def decompress_into(payload: memoryview, out: memoryview) -> None:

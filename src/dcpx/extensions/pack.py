@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import IO, cast
 
-from ..codecs import CODECS, Lanes
+from .. import kernels
+from ..codecs import Encoder, Lanes
+from ..codecs.auto import Auto
 from ..codecs.planes import Planes
 from ..codecs.raw import Raw
 from ..codecs.zstd import Zstd
@@ -23,32 +26,47 @@ from ..frame import (
     open_frame,
 )
 from ..frame.container import storage_dtype
-from ..frame.dtypes import ITEM_SIZES
+from ..frame.dtypes import ITEM_SIZES, lanes_of
 
 __all__ = ["Pack"]
 
-_CODECS = {"raw": Raw.id, "zstd": Zstd.id, "planes": Planes.id}
+_ENCODERS: dict[str, dict[str, Encoder]] = {
+    "auto": {"fast": Auto(), "small": Auto(small=True)},
+    "planes": {"fast": Planes(), "small": Planes(level=9)},
+    "zstd": {"fast": Zstd(), "small": Zstd(level=9)},
+    "raw": {"fast": Raw(), "small": Raw()},
+}
+_LEVELS = ("fast", "small")
 
 
 class Pack(StreamTransformExtension):
     """Stores items smaller, with checksums, and readable from any offset.
 
-    `codec` is "auto" (by dtype: byte planes for elements of several bytes, else Zstandard), "planes", "zstd" or
-    "raw" (checksums only); whatever doesn't get smaller is stored as it is. `chunk_size` is in raw bytes, a multiple
-    of 4096. `limits` holds when reading. Chunks are coded on a pool of as many threads as there are cores, at most 16
-    of them in memory at once.
+    `codec` is "auto" (float-aware coding by dtype, or Zstandard where data repeats itself), "planes" (byte planes and
+    Zstandard), "zstd" or "raw" (checksums only); what doesn't get smaller is stored as it is. `level` is "fast", or
+    "small" for a little less room and more time. `policy`, where given, is called with the name, dtype and shape of
+    each item that `dcpx.Writer` stores; it returns a codec or a level for that item, or None for these.
+
+    `chunk_size` is in raw bytes, a multiple of 4096. `limits` holds when reading. Chunks are coded on a pool of as many
+    threads as there are cores, at most 16 of them in memory at once.
     """
 
     def __init__(
-        self, codec: str = "auto", *, chunk_size: int = DEFAULT_CHUNK_SIZE, limits: Limits | None = None
+        self,
+        codec: str = "auto",
+        *,
+        level: str = "fast",
+        policy: Callable[[Item], str | None] | None = None,
+        chunk_size: int = DEFAULT_CHUNK_SIZE,
+        limits: Limits | None = None,
     ) -> None:
-        if codec != "auto" and codec not in _CODECS:
-            raise ValueError(f"codec must be one of auto, {', '.join(_CODECS)}, not {codec!r}")
         if not MIN_CHUNK_SIZE <= chunk_size <= MAX_CHUNK_SIZE or chunk_size % MIN_CHUNK_SIZE:
             raise ValueError(
                 f"chunk_size must be a multiple of {MIN_CHUNK_SIZE} up to {MAX_CHUNK_SIZE}, not {chunk_size}"
             )
-        self.codec = codec
+        self.codec = _checked("codec", codec, _ENCODERS)
+        self.level = _checked("level", level, _LEVELS)
+        self.policy = policy
         self.chunk_size = chunk_size
         self.limits = limits
 
@@ -77,34 +95,38 @@ class Pack(StreamTransformExtension):
         return cast(IO[bytes], open_frame(input, self.limits))
 
     def _writer(self, output: IO[bytes], item: Item | None) -> IO[bytes]:
+        codec, level = self._choose(item)
+        elements, rest = _ENCODERS[codec][level], _ENCODERS["raw" if codec == "raw" else "zstd"][level]
         header = Header(
             chunk_size=self.chunk_size,
-            codecs=self._codec_ids(),
+            codecs=tuple(sorted({Raw.id, *elements.writes, *rest.writes})),
             key=None if item is None else ItemKey(item.fqn, item.offsets),
             hint=None if item is None else _hint(item),
             checkpoint=None if item is None else item.checkpoint,
         )
-        dtype = None if item is None else item.dtype
-        return cast(
-            IO[bytes],
-            FrameWriter(
-                output, header, self._coding(None), lambda before, data: self._coding(dtype or storage_dtype(before))
-            ),
-        )
 
-    def _codec_ids(self) -> tuple[int, ...]:
-        """Every codec that chunks may use: the one asked for, raw where it doesn't pay, zstd beside planes."""
-        if self.codec in ("raw", "zstd"):
-            return tuple(sorted({Raw.id, _CODECS[self.codec]}))
-        return (Raw.id, Zstd.id, Planes.id)
+        def payload_coding(before: bytes, payload: memoryview) -> Coding:
+            dtype = storage_dtype(before) if item is None else item.dtype
+            if dtype in ITEM_SIZES:
+                return Coding(elements, lanes_of(dtype))
+            lanes = Lanes(*kernels.sniff_lane(payload))
+            return Coding(elements, lanes) if lanes.width > 1 else Coding(rest)
 
-    def _coding(self, dtype: str | None) -> Coding:
-        width = min(ITEM_SIZES.get(dtype or "", 1), 8)
-        if dtype in ("complex32", "complex64"):
-            width //= 2
-        if self.codec in ("raw", "zstd"):
-            return Coding(CODECS[_CODECS[self.codec]])
-        return Coding(CODECS[Planes.id], Lanes(width)) if width > 1 else Coding(CODECS[Zstd.id])
+        return cast(IO[bytes], FrameWriter(output, header, Coding(rest), payload_coding))
+
+    def _choose(self, item: Item | None) -> tuple[str, str]:
+        """The codec and level for an item: what the policy says, else this Pack's own."""
+        choice = None if self.policy is None or item is None else self.policy(item)
+        if choice is None:
+            return self.codec, self.level
+        _checked("a policy's choice", choice, (*_ENCODERS, *_LEVELS))
+        return (self.codec, choice) if choice in _LEVELS else (choice, self.level)
+
+
+def _checked(name: str, value: str, allowed: Collection[str]) -> str:
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
+    return value
 
 
 def _hint(item: Item) -> TensorHint | None:

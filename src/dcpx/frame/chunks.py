@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..codecs import CODECS, Codec, CodecError, Coded, Lanes
+from ..codecs import CODECS, CodecError, Coded, Encoder, Lanes
 from ..errors import CorruptError, Where
 from .layout import ChunkHeader, Header, check_tag, content_hash, pack_chunk_header
 
@@ -14,12 +14,12 @@ RAW_ID = 0
 
 
 class RawChunk(NamedTuple):
-    """A chunk to encode: `codec` is tried first, and raw is what remains where it doesn't pay."""
+    """A chunk to encode: `encoder` is tried first, and raw is what remains where it doesn't pay."""
 
     frame: Header
     number: int
     raw: memoryview
-    codec: Codec
+    encoder: Encoder
     lanes: Lanes
 
 
@@ -34,7 +34,7 @@ class StoredChunk(NamedTuple):
 
 def encode_chunk(chunk: RawChunk) -> StoredChunk:
     """Encode and seal one chunk."""
-    codec, parameter, payload = chunk.codec.encode(chunk.raw, chunk.lanes) or Coded(RAW_ID, 0, chunk.raw)
+    codec, parameter, payload = chunk.encoder.encode(chunk.raw, chunk.lanes) or Coded(RAW_ID, 0, chunk.raw)
     content = content_hash(chunk.raw)
     header = ChunkHeader(codec, parameter, chunk.number, len(payload), len(chunk.raw), b"")
     return StoredChunk(pack_chunk_header(header, chunk.frame, content), payload, len(chunk.raw), content)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 
+from .dtypes import ITEM_SIZES
+
 __all__ = ["payload_begins", "storage_dtype"]
 
 _LOCAL_HEADER = b"PK\x03\x04"
 _LOCAL_HEADER_SIZE = 30
-_STORAGE = re.compile(rb"ctorch\n(\w+)Storage\n")
+_STORAGE = re.compile(rb"ctorch\n(?:(\w+)Storage|(\w+))\n")
 _DTYPES = {
     b"BFloat16": "bfloat16",
     b"Half": "float16",
@@ -39,5 +41,9 @@ def payload_begins(before: bytes | bytearray) -> bool:
 
 def storage_dtype(before: bytes | bytearray) -> str | None:
     """The element type of the storage that follows `before`, as far as the container's pickle names one."""
-    match = _STORAGE.search(before)
-    return _DTYPES.get(match[1]) if match else None
+    for storage, dtype in _STORAGE.findall(before):
+        # Newer dtypes have no storage of their own: the pickle names the dtype itself.
+        name = _DTYPES.get(storage) if storage else dtype.decode()
+        if name in ITEM_SIZES:
+            return name
+    return None

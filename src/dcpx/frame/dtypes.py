@@ -1,8 +1,10 @@
-"""Codes and lane widths of the tensor dtypes a hint can name; the table is part of the format (`spec/format.md`)."""
+"""Codes and sizes of the tensor dtypes a hint can name; the table is part of the format (`spec/format.md`)."""
 
 from __future__ import annotations
 
-__all__ = ["CODES", "ITEM_SIZES", "NAMES"]
+from ..codecs import Lanes
+
+__all__ = ["CODES", "ITEM_SIZES", "NAMES", "lanes_of"]
 
 # name: (code, bytes of an element). Codes are never reused; a dtype that isn't here is stored without a hint.
 _TABLE = {
@@ -32,3 +34,10 @@ _TABLE = {
 CODES = {name: code for name, (code, _) in _TABLE.items()}
 NAMES = {code: name for name, (code, _) in _TABLE.items()}
 ITEM_SIZES = {name: size for name, (_, size) in _TABLE.items()}
+
+
+def lanes_of(dtype: str) -> Lanes:
+    """How elements of `dtype` are coded: a complex one as two floats."""
+    complex_ = dtype.startswith("complex")
+    width = ITEM_SIZES[dtype] // 2 if complex_ else ITEM_SIZES[dtype]
+    return Lanes(width, width > 1 and (complex_ or "float" in dtype))

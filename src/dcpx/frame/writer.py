@@ -9,7 +9,7 @@ from typing import IO
 
 import numpy as np
 
-from ..codecs import Codec, Lanes
+from ..codecs import Encoder, Lanes
 from ..parallel import ordered_map
 from ..streams import TransformWriter, write_all
 from .chunks import RawChunk, encode_chunk
@@ -26,7 +26,7 @@ OWN_CHUNK = 16 << 10
 class Coding:
     """Which codec a chunk is tried with, and how its bytes are grouped."""
 
-    codec: Codec
+    encoder: Encoder
     lanes: Lanes = field(default_factory=Lanes)
 
 
@@ -99,7 +99,7 @@ class FrameWriter(TransformWriter):
         self._begin()
         size = self._header.chunk_size
         jobs = [
-            RawChunk(self._header, index, data[start : start + size], coding.codec, coding.lanes)
+            RawChunk(self._header, index, data[start : start + size], coding.encoder, coding.lanes)
             for index, start in enumerate(range(0, len(data), size), len(self._entries))
         ]
         with closing(ordered_map(encode_chunk, jobs)) as stored:

@@ -1,8 +1,17 @@
 """Native hot loops (C++20) and their NumPy oracle.
 
-The functions here take any object with the buffer protocol, check lengths, release the GIL and allocate nothing.
+The functions here take any object with the buffer protocol, check lengths and release the GIL. A chunk has at most
+16 MiB.
 """
 
-from ._native import merge_planes, split_planes
+from ._native import float_decode, float_encode, merge_planes, repeats, sniff_lane, split_planes, use_instructions
 
-__all__ = ["merge_planes", "split_planes"]
+__all__ = [
+    "float_decode",
+    "float_encode",
+    "merge_planes",
+    "repeats",
+    "sniff_lane",
+    "split_planes",
+    "use_instructions",
+]

@@ -1,7 +1,15 @@
 // The binding checks every length and owns every buffer; the kernels behind it only loop.
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/pair.h>
 
+#include <cstring>
+#include <memory>
+#include <string_view>
+#include <utility>
+
+#include "float/float_codec.hpp"
 #include "planes.hpp"
+#include "sniff.hpp"
 
 namespace nb = nanobind;
 
@@ -9,46 +17,160 @@ namespace {
 
 // A contiguous byte view of any object with the buffer protocol, held for the time of one call.
 class Bytes {
- public:
-  Bytes(nb::handle object, bool writable) {
-    if (PyObject_GetBuffer(object.ptr(), &view_, writable ? PyBUF_WRITABLE : PyBUF_SIMPLE) != 0)
-      throw nb::python_error();
-  }
-  ~Bytes() { PyBuffer_Release(&view_); }
-  Bytes(const Bytes&) = delete;
-  Bytes& operator=(const Bytes&) = delete;
+  public:
+    Bytes(nb::handle object, bool writable) {
+        if (PyObject_GetBuffer(object.ptr(), &view_, writable ? PyBUF_WRITABLE : PyBUF_SIMPLE) != 0)
+            throw nb::python_error();
+    }
+    ~Bytes() { PyBuffer_Release(&view_); }
+    Bytes(const Bytes&) = delete;
+    Bytes& operator=(const Bytes&) = delete;
 
-  std::uint8_t* data() const { return static_cast<std::uint8_t*>(view_.buf); }
-  std::size_t size() const { return static_cast<std::size_t>(view_.len); }
+    std::uint8_t* data() const { return static_cast<std::uint8_t*>(view_.buf); }
+    std::size_t size() const { return static_cast<std::size_t>(view_.len); }
 
- private:
-  Py_buffer view_{};
+  private:
+    Py_buffer view_{};
 };
+
+// Memory that a thread keeps from call to call: fresh pages would cost more than the coding.
+std::uint8_t* thread_scratch(std::size_t size) {
+    thread_local std::unique_ptr<std::uint8_t[]> memory;
+    thread_local std::size_t capacity = 0;
+    if (size > capacity) {
+        capacity = 0;
+        memory.reset(new std::uint8_t[size]);
+        capacity = size;
+    }
+    return memory.get();
+}
+
+bool overlap(const Bytes& a, const Bytes& b) {
+    return a.size() != 0 && b.size() != 0 && a.data() < b.data() + b.size() && b.data() < a.data() + a.size();
+}
 
 using PlaneKernel = void (*)(const std::uint8_t*, std::uint8_t*, std::size_t, std::size_t) noexcept;
 
 void run(PlaneKernel kernel, nb::handle source, nb::handle target, std::size_t width) {
-  const Bytes src(source, false);
-  const Bytes dst(target, true);
-  if (!dcpx::is_lane_width(width)) throw nb::value_error("width must be 2, 4 or 8");
-  if (src.size() != dst.size()) throw nb::value_error("source and target must have the same length");
-  if (src.size() % width != 0) throw nb::value_error("the length must be a multiple of width");
-  if (src.size() != 0 && src.data() < dst.data() + dst.size() && dst.data() < src.data() + src.size())
-    throw nb::value_error("source and target overlap");
-  const nb::gil_scoped_release nogil;
-  kernel(src.data(), dst.data(), src.size() / width, width);
+    const Bytes src(source, false);
+    const Bytes dst(target, true);
+    if (!dcpx::is_lane_width(width)) throw nb::value_error("width must be 2, 4 or 8");
+    if (src.size() != dst.size()) throw nb::value_error("source and target must have the same length");
+    if (src.size() % width != 0) throw nb::value_error("the length must be a multiple of width");
+    if (overlap(src, dst)) throw nb::value_error("source and target overlap");
+    const nb::gil_scoped_release nogil;
+    kernel(src.data(), dst.data(), src.size() / width, width);
+}
+
+dcpx::Lane checked_lane(unsigned width, bool rotated) {
+    const dcpx::Lane lane{width, rotated};
+    if (!dcpx::is_lane(lane)) throw nb::value_error("width must be 1, 2, 4 or 8, and not rotated where it is 1");
+    return lane;
+}
+
+nb::object float_encode(nb::handle source, unsigned width, bool rotated, bool small) {
+    const dcpx::Lane lane = checked_lane(width, rotated);
+    const Bytes src(source, false);
+    if (src.size() > dcpx::max_chunk) throw nb::value_error("a chunk must not exceed 16 MiB");
+    std::uint8_t* coded = nullptr;
+    std::size_t size = 0;
+    {
+        const nb::gil_scoped_release nogil;
+        const std::size_t scratch = dcpx::encode_scratch(src.size());
+        coded = thread_scratch(src.size() + scratch);
+        const dcpx::Level level = small ? dcpx::Level::small : dcpx::Level::fast;
+        size = dcpx::encode(src.data(), src.size(), lane, level, coded, src.size(), coded + src.size());
+    }
+    if (size == 0) return nb::none();
+    PyObject* const out = PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(size));
+    if (out == nullptr) throw nb::python_error();
+    {
+        const nb::gil_scoped_release nogil;  // nobody else knows `out` yet
+        std::memcpy(PyBytes_AS_STRING(out), coded, size);
+    }
+    return nb::steal(out);
+}
+
+const char* reason(dcpx::Status status) {
+    switch (status) {
+        case dcpx::Status::ok:
+            return nullptr;
+        case dcpx::Status::bad_argument:
+            return "lengths or lanes that no chunk has";
+        case dcpx::Status::truncated:
+            return "the chunk ends before what its header promises";
+        case dcpx::Status::trailing:
+            return "bytes follow the chunk's last part";
+        case dcpx::Status::bad_method:
+            return "unknown plane method";
+        case dcpx::Status::bad_table:
+            return "a code table that is no full code";
+        case dcpx::Status::bad_stream:
+            return "a stream of more or fewer symbols or bits than it must have";
+        case dcpx::Status::bad_patch:
+            return "patches that are out of order or outside the chunk";
+    }
+    return "unknown status";
+}
+
+void float_decode(nb::handle source, nb::handle target, unsigned width, bool rotated) {
+    const dcpx::Lane lane = checked_lane(width, rotated);
+    const Bytes src(source, false);
+    const Bytes dst(target, true);
+    if (overlap(src, dst)) throw nb::value_error("source and target overlap");
+    dcpx::Status status;
+    {
+        const nb::gil_scoped_release nogil;
+        std::uint8_t* const scratch = thread_scratch(dcpx::decode_scratch);
+        status = dcpx::decode(src.data(), src.size(), lane, dst.data(), dst.size(), scratch);
+    }
+    if (status != dcpx::Status::ok) throw nb::value_error(reason(status));
+}
+
+std::pair<unsigned, bool> sniff_lane(nb::handle source) {
+    const Bytes src(source, false);
+    const nb::gil_scoped_release nogil;
+    const dcpx::Lane lane = dcpx::sniff_lane(src.data(), src.size());
+    return {lane.width, lane.rotated};
+}
+
+unsigned repeats(nb::handle source) {
+    const Bytes src(source, false);
+    const nb::gil_scoped_release nogil;
+    return dcpx::repeats(src.data(), src.size());
+}
+
+bool use_instructions(const char* name) {
+    const std::string_view wanted(name);
+    if (wanted == "portable") return dcpx::force_path(dcpx::Path::portable);
+    if (wanted == "avx2") return dcpx::force_path(dcpx::Path::avx2);
+    if (wanted == "avx512") return dcpx::force_path(dcpx::Path::avx512);
+    if (wanted == "best") return dcpx::force_path(dcpx::Path::best);
+    throw nb::value_error("instructions are portable, avx2, avx512 or best");
 }
 
 }  // namespace
 
 NB_MODULE(_native, m) {
-  m.doc() = "Native hot loops of dcpx; dcpx.kernels.reference holds the same in NumPy, as their oracle.";
-  m.def(
-      "split_planes", [](nb::handle src, nb::handle dst, std::size_t width) { run(dcpx::split_planes, src, dst, width); },
-      nb::arg("src"), nb::arg("dst"), nb::arg("width"),
-      "Write byte j of lane i of src to dst[j * lanes + i]. ValueError for sizes that don't fit.");
-  m.def(
-      "merge_planes", [](nb::handle src, nb::handle dst, std::size_t width) { run(dcpx::merge_planes, src, dst, width); },
-      nb::arg("src"), nb::arg("dst"), nb::arg("width"),
-      "The inverse of split_planes. ValueError for sizes that don't fit.");
+    m.doc() = "Native hot loops of dcpx; dcpx.kernels.reference holds the same in NumPy, as their oracle.";
+    m.def(
+        "split_planes",
+        [](nb::handle src, nb::handle dst, std::size_t width) { run(dcpx::split_planes, src, dst, width); },
+        nb::arg("src"), nb::arg("dst"), nb::arg("width"),
+        "Write byte j of lane i of src to dst[j * lanes + i]. ValueError for sizes that don't fit.");
+    m.def(
+        "merge_planes",
+        [](nb::handle src, nb::handle dst, std::size_t width) { run(dcpx::merge_planes, src, dst, width); },
+        nb::arg("src"), nb::arg("dst"), nb::arg("width"),
+        "The inverse of split_planes. ValueError for sizes that don't fit.");
+    m.def("float_encode", float_encode, nb::arg("src"), nb::arg("width"), nb::arg("rotated"), nb::arg("small"),
+          "The chunk src coded as spec/float.md says, or None where that isn't smaller.");
+    m.def("float_decode", float_decode, nb::arg("src"), nb::arg("dst"), nb::arg("width"), nb::arg("rotated"),
+          "Fill dst with the chunk coded in src. ValueError where src isn't such a chunk of len(dst) bytes.");
+    m.def("sniff_lane", sniff_lane, nb::arg("src"),
+          "(width, rotated): how the bytes of src seem to group, from at most 8 KiB of samples.");
+    m.def("repeats", repeats, nb::arg("src"),
+          "Of 1024 sampled 8-byte words of src, how many stood in an earlier sample.");
+    m.def("use_instructions", use_instructions, nb::arg("name"),
+          "Make the float codec use portable, avx2, avx512 or the best instructions; False where this CPU lacks them.");
 }

@@ -2,81 +2,103 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cmath>
 #include <cstring>
+
+#include "float/loops.hpp"
 
 namespace dcpx {
 namespace {
 
-constexpr std::size_t kSampleBytes = 1024;  // one sample; a multiple of every lane width
-constexpr std::size_t kSamples = 8;
+constexpr size_t sample_bytes = 1024;  // one sample; a multiple of every lane width
+constexpr size_t most_samples = 8;
 
-std::uint64_t load(const std::uint8_t* at, unsigned width) noexcept {
-  std::uint64_t value = 0;
-  std::memcpy(&value, at, width);
-  if constexpr (std::endian::native == std::endian::big) value = __builtin_bswap64(value);
-  return value;
+using Histogram = std::array<u32, 256>;
+
+struct Samples {
+    const u8* src;
+    size_t count, stride;
+
+    Samples(const u8* s, size_t n) : src(s), count(std::clamp<size_t>(n >> 19, 1, most_samples)) {
+        stride = count > 1 ? (n - sample_bytes) / (count - 1) / 8 * 8 : 0;
+    }
+};
+
+// Bits that an adaptive order-0 coder takes for n symbols with these counts, log2((n + 255)! / (255! prod count!)):
+// unlike the entropy of a sample it doesn't fall with the sample's size, which would favour many short planes.
+double adaptive_cost(const Histogram& counts, size_t n) {
+    constexpr size_t most = most_samples * sample_bytes + 256;
+    static const std::array<float, most> log_factorial = [] {
+        std::array<float, most> table{};
+        double sum = 0;
+        for (size_t i = 1; i < most; ++i) table[i] = static_cast<float>(sum += std::log2(static_cast<double>(i)));
+        return table;
+    }();
+    double bits = log_factorial[n + 255] - log_factorial[255];
+    for (const u32 count : counts) bits -= log_factorial[count];
+    return bits;
 }
 
-// Bits that an ideal order-0 coder needs for the sampled lanes, all planes together.
-double cost(const std::uint8_t* src, std::size_t n, std::size_t samples, Lanes lanes) noexcept {
-  std::array<std::array<std::uint16_t, 256>, 8> counts{};
-  const unsigned bits = lanes.width * 8;
-  const std::size_t stride = samples > 1 ? (n - kSampleBytes) / (samples - 1) / 8 * 8 : 0;
-  for (std::size_t s = 0; s < samples; ++s) {
-    const std::uint8_t* const sample = src + s * stride;
-    for (std::size_t i = 0; i < kSampleBytes; i += lanes.width) {
-      std::uint64_t lane = load(sample + i, lanes.width);
-      if (lanes.rotated) lane = lane << 1 | (lane >> (bits - 1) & 1);
-      for (unsigned j = 0; j < lanes.width; ++j) ++counts[j][lane >> (8 * j) & 0xFF];
+void count(const Samples& samples, Lane lane, std::array<Histogram, 8>& planes) {
+    for (size_t s = 0; s < samples.count; ++s) {
+        const u8* const at = samples.src + s * samples.stride;
+        for (size_t i = 0; i < sample_bytes; i += lane.width) {
+            u64 value = load_le(at + i, lane.width);
+            if (lane.rotated) value = loops::rotate_left(value, lane.width);
+            for (unsigned p = 0; p < lane.width; ++p) ++planes[p][value >> (8 * p) & 255];
+        }
     }
-  }
-  const double total = static_cast<double>(samples * kSampleBytes / lanes.width);
-  double sum = 0;
-  for (unsigned j = 0; j < lanes.width; ++j)
-    for (const std::uint16_t count : counts[j])
-      if (count != 0) sum += count * std::log2(total / count);
-  return sum;
+}
+
+double cost(const std::array<Histogram, 8>& planes, unsigned width, size_t bytes) {
+    double bits = 0;
+    for (unsigned p = 0; p < width; ++p) bits += adaptive_cost(planes[p], bytes / width);
+    return bits;
 }
 
 }  // namespace
 
-Lanes sniff_lanes(const std::uint8_t* src, std::size_t n) noexcept {
-  Lanes best{1, false};
-  if (n < kSampleBytes) return best;
-  // A fraction of the whole, so that looking stays cheap beside coding.
-  const std::size_t samples = std::clamp<std::size_t>(n / (64 * kSampleBytes), 1, kSamples);
-  double least = cost(src, n, samples, best);
-  // The more planes, the fewer symbols each and the lower its sampled entropy, by about (256 - 1) / 2 ln 2 bits a plane
-  // of noise: a wider lane must win by more than that.
-  constexpr double kBias = 184;
-  for (const Lanes lanes : {Lanes{2, true}, Lanes{2, false}, Lanes{4, true}, Lanes{4, false}, Lanes{8, true}, Lanes{8, false}}) {
-    const double bits = cost(src, n, samples, lanes) + kBias * (lanes.width - 1);
-    if (bits < least) {
-      least = bits;
-      best = lanes;
+Lane sniff_lane(const u8* src, size_t n) noexcept {
+    Lane best{1, false};
+    if (n < sample_bytes) return best;
+    const Samples samples(src, n);
+    const size_t bytes = samples.count * sample_bytes;
+    std::array<Histogram, 8> planes{};
+    count(samples, {8, false}, planes);
+    double least = cost(planes, 8, bytes);
+    best.width = 8;
+    for (unsigned width = 4; width > 0; width /= 2) {  // the planes of half the width are sums of these
+        for (unsigned p = 0; p < width; ++p)
+            for (unsigned s = 0; s < 256; ++s) planes[p][s] += planes[p + width][s];
+        const double bits = cost(planes, width, bytes);
+        if (bits <= least) {
+            least = bits;
+            best.width = width;
+        }
     }
-  }
-  return best;
+    if (best.width == 1) return best;
+    std::array<Histogram, 8> rotated{};
+    count(samples, {best.width, true}, rotated);
+    best.rotated = cost(rotated, best.width, bytes) < least;
+    return best;
 }
 
-unsigned repeats(const std::uint8_t* src, std::size_t n) noexcept {
-  constexpr std::size_t kBlock = 8192, kStride = 65536;  // an eighth of the chunk, in blocks that hold short rows
-  std::array<std::uint32_t, 4096> seen{};                // tags of words, by their hash; 0 means none
-  unsigned words = 0, found = 0;
-  for (std::size_t start = 0; start < n; start += kStride) {
-    const std::size_t stop = std::min(n, start + kBlock);
-    for (std::size_t i = start; i + 8 <= stop; i += 8) {
-      const std::uint64_t hash = load(src + i, 8) * 0x9E3779B97F4A7C15u;
-      std::uint32_t& slot = seen[hash >> 52];
-      const std::uint32_t tag = static_cast<std::uint32_t>(hash >> 20) | 1;
-      found += slot == tag;
-      slot = tag;
-      ++words;
+unsigned repeats(const u8* src, size_t n) noexcept {
+    constexpr size_t block = 8192, stride = 65536;  // an eighth of the chunk, in blocks that hold short rows
+    std::array<u32, 4096> seen{};                   // tags of words, by their hash; 0 means none
+    unsigned words = 0, found = 0;
+    for (size_t start = 0; start < n; start += stride) {
+        const size_t stop = std::min(n, start + block);
+        for (size_t i = start; i + 8 <= stop; i += 8) {
+            const u64 hash = load_le64(src + i) * 0x9E3779B97F4A7C15u;
+            u32& slot = seen[hash >> 52];
+            const u32 tag = static_cast<u32>(hash >> 20) | 1;
+            found += slot == tag;
+            slot = tag;
+            ++words;
+        }
     }
-  }
-  return words == 0 ? 0 : static_cast<unsigned>(std::uint64_t{found} * 1024 / words);
+    return words == 0 ? 0 : static_cast<unsigned>(u64{found} * 1024 / words);
 }
 
 }  // namespace dcpx

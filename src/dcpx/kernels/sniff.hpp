@@ -4,16 +4,13 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace dcpx {
+#include "float/float_codec.hpp"
 
-struct Lanes {
-  unsigned width;  // bytes of a lane: 1, 2, 4 or 8
-  bool rotated;    // floats: the sign goes to the lowest bit, so that the top byte is all exponent
-};
+namespace dcpx {
 
 // The grouping whose byte planes have the least order-0 entropy, from at most 8 KiB of samples. A wrong guess costs
 // bytes, never correctness.
-Lanes sniff_lanes(const std::uint8_t* src, std::size_t n) noexcept;
+Lane sniff_lane(const std::uint8_t* src, std::size_t n) noexcept;
 
 // Of the sampled 8-byte words, how many of 1024 stood in an earlier sample: 0 for weights, high where matches pay.
 unsigned repeats(const std::uint8_t* src, std::size_t n) noexcept;

@@ -1,0 +1,215 @@
+// Decoding: believe nothing in the chunk before it is checked, then decode and merge window by window.
+#include <algorithm>
+
+#include "layout.hpp"
+#include "tables.hpp"
+
+namespace dcpx {
+namespace {
+
+struct Plane {
+    Method method;
+    const u8* raw;
+    u8* window;  // coded: decoded blocks, `stride` apart; constant: one block that serves for all
+    PrefixDecoder* prefix;
+    TansDecoder* tans;
+    size_t size[streams];
+    size_t patch_count;
+    const u8* patches;
+    Reader reader[streams];
+};
+
+struct Decoder {
+    const u8* at;
+    const u8* end;
+    u8* dst;
+    size_t lanes;
+    Lane lane;
+    Blocks blocks;
+    Arena arena;
+    void* temp;
+    Plane plane[8];
+
+    Decoder(const u8* s, size_t size, Lane l, u8* d, size_t raw, void* scratch)
+        : at(s),
+          end(s + size),
+          dst(d),
+          lanes(raw / l.width),
+          lane(l),
+          blocks(lanes),
+          arena(scratch),
+          temp(arena.take<u8>(prefix_temp)) {}
+
+    size_t left() const { return size_t(end - at); }
+    Status run(size_t tail);
+    Status read_head(Plane& q);
+    Status start_stream(Plane& q, unsigned k);
+    Status place();
+    bool decode_window(Plane& q, size_t w, Ahead& ahead);
+    void merge_window(size_t w);
+    Status patch(unsigned p);
+};
+
+Status Decoder::read_head(Plane& q) {
+    if (q.method == raw_plane) return Status::ok;
+    if (q.method == constant_plane) {
+        if (left() < 1 + count_bytes) return Status::truncated;
+        q.window = arena.take<u8>(max_block);
+        std::memset(q.window, *at++, max_block);
+    } else {
+        q.window = arena.take<u8>(window_bytes);
+        size_t used;
+        if (q.method == prefix_plane) {
+            Alphabet a;
+            used = read_lengths(at, left(), a);
+            q.prefix = arena.take<PrefixDecoder>();
+            if (!used || !prefix_decoder(a, *q.prefix, temp)) return Status::bad_table;
+        } else {
+            Frequencies f;
+            used = read_frequencies(at, left(), f);
+            q.tans = arena.take<TansDecoder>();
+            if (!used || !tans_decoder(f, *q.tans)) return Status::bad_table;
+        }
+        at += used;
+        if (left() < streams * size_bytes + count_bytes) return Status::truncated;
+        for (unsigned k = 0; k < streams; ++k, at += size_bytes) q.size[k] = load_le(at, size_bytes);
+    }
+    q.patch_count = load_le(at, count_bytes);
+    at += count_bytes;
+    return q.patch_count > lanes ? Status::bad_patch : Status::ok;
+}
+
+Status Decoder::start_stream(Plane& q, unsigned k) {
+    Reader& r = q.reader[k];
+    const bool empty = blocks.count(0, k) == 0;
+    if (empty != (q.size[k] == 0)) return Status::bad_stream;
+    r = {at, at + q.size[k], u64{1} << 63, nullptr, 0};
+    at += q.size[k];
+    if (q.method == prefix_plane || empty) return Status::ok;
+    // zeros up to a 1 in the first byte, then the state
+    if (q.size[k] < 2 || *r.p == 0) return Status::bad_stream;
+    const unsigned skip = unsigned(std::countr_zero(*r.p)) + 1;
+    if (q.size[k] * 8 < skip + tans_bits) return Status::bad_stream;
+    u8 head[8] = {};
+    std::memcpy(head, r.p, std::min<size_t>(q.size[k], 8));
+    const u64 bits = (load_le64(head) | u64{1} << 63) >> skip;
+    r.state = bits & (tans_size - 1);
+    r.bits = bits >> tans_bits;
+    return Status::ok;
+}
+
+// Finds raw planes, streams and patches behind the heads; every byte must be accounted for.
+Status Decoder::place() {
+    for (unsigned p = 0; p < lane.width; ++p)
+        if (plane[p].method == raw_plane) {
+            if (left() < lanes) return Status::truncated;
+            plane[p].raw = at;
+            at += lanes;
+        }
+    for (unsigned p = 0; p < lane.width; ++p)
+        if (plane[p].method >= prefix_plane)
+            for (unsigned k = 0; k < streams; ++k) {
+                if (left() < plane[p].size[k]) return Status::truncated;
+                if (const Status s = start_stream(plane[p], k); s != Status::ok) return s;
+            }
+    for (unsigned p = 0; p < lane.width; ++p)
+        if (plane[p].method != raw_plane) {
+            if (left() / patch_bytes < plane[p].patch_count) return Status::truncated;
+            plane[p].patches = at;
+            at += plane[p].patch_count * patch_bytes;
+        }
+    return Status::ok;
+}
+
+bool Decoder::decode_window(Plane& q, size_t w, Ahead& ahead) {
+    u32 need[streams];
+    for (unsigned k = 0; k < streams; ++k) need[k] = u32(blocks.count(w, k));
+    if (q.method == tans_plane) return kernels().tans_decode(*q.tans, q.reader, q.window, need, ahead);
+    for (unsigned k = 0; k < streams; ++k) {  // what was decoded ahead of the last window's block comes first
+        u8* const block = q.window + k * stride + slack;
+        const size_t early = w ? size_t(block - q.reader[k].out) : 0;
+        if (early > need[k]) return false;
+        std::memmove(block + need[k] - early, block - early, early);
+        q.reader[k].out = block + need[k] - early;
+    }
+    return kernels().prefix_decode(*q.prefix, q.reader, q.window, w + 1 == blocks.windows, ahead);
+}
+
+void Decoder::merge_window(size_t w) {
+    for (unsigned k = 0; k < streams; ++k) {
+        const size_t first = blocks.start(w, k), count = blocks.count(w, k);
+        if (!count) break;
+        const u8* from[8];
+        for (unsigned p = 0; p < lane.width; ++p) {
+            const Plane& q = plane[p];
+            from[p] = q.method == raw_plane        ? q.raw + first
+                      : q.method == constant_plane ? q.window
+                                                   : q.window + k * stride + slack;
+        }
+        kernels().merge(dst + first * lane.width, count, lane.width, lane.rotated, from);
+    }
+}
+
+// Puts the bytes that had no code into their lanes.
+Status Decoder::patch(unsigned p) {
+    const Plane& q = plane[p];
+    const unsigned width = lane.width, top = 8 * width - 1;
+    u64 previous = 0;
+    for (size_t i = 0; i < q.patch_count; ++i) {
+        const u64 at_lane = load_le(q.patches + i * patch_bytes, 3), value = q.patches[i * patch_bytes + 3];
+        if (at_lane >= lanes || (i && at_lane <= previous)) return Status::bad_patch;
+        previous = at_lane;
+        u8* const to = dst + at_lane * width;
+        u64 v = load_le(to, width);
+        if (lane.rotated) v = v << 1 | (v >> top & 1);
+        v = (v & ~(u64{255} << (8 * p))) | value << (8 * p);
+        if (lane.rotated) {
+            if (width < 8) v &= (u64{1} << (8 * width)) - 1;
+            v = v >> 1 | (v & 1) << top;
+        }
+        store_le(to, v, width);
+    }
+    return Status::ok;
+}
+
+Status Decoder::run(size_t tail) {
+    if (left() < lane.width) return Status::truncated;
+    for (unsigned p = 0; p < lane.width; ++p) {
+        plane[p].method = Method(at[p]);
+        plane[p].patch_count = 0;
+        if (at[p] > tans_plane) return Status::bad_method;
+    }
+    at += lane.width;
+    for (unsigned p = 0; p < lane.width; ++p)
+        if (const Status s = read_head(plane[p]); s != Status::ok) return s;
+    if (const Status s = place(); s != Status::ok) return s;
+    if (left() != tail) return left() < tail ? Status::truncated : Status::trailing;
+    for (size_t w = 0; w < blocks.windows; ++w) {
+        Ahead ahead{{}, 0, std::min(lanes - blocks.start(w, 0), streams * blocks.block), 128};
+        for (unsigned p = 0; p < lane.width; ++p)
+            if (plane[p].method == raw_plane) ahead.at[ahead.planes++] = plane[p].raw + blocks.start(w, 0);
+        for (unsigned p = 0; p < lane.width; ++p)
+            if (plane[p].method >= prefix_plane && !decode_window(plane[p], w, ahead)) return Status::bad_stream;
+        merge_window(w);
+    }
+    kernels().fence();
+    for (unsigned p = 0; p < lane.width; ++p)
+        if (plane[p].method == tans_plane)
+            for (unsigned k = 0; k < streams; ++k) {  // back at the encoder's first state, every bit used
+                const Reader& r = plane[p].reader[k];
+                if (r.state != 0 || size_t(r.end - r.p) * 8 != size_t(std::countl_zero(r.bits)))
+                    return Status::bad_stream;
+            }
+    for (unsigned p = 0; p < lane.width; ++p)
+        if (const Status s = patch(p); s != Status::ok) return s;
+    std::memcpy(dst + lanes * lane.width, at, tail);
+    return Status::ok;
+}
+}  // namespace
+
+Status decode(const u8* src, size_t src_len, Lane lane, u8* dst, size_t raw_len, void* scratch) noexcept {
+    if (!is_lane(lane) || raw_len > max_chunk || raw_len / lane.width == 0 || !src || !dst || !scratch)
+        return Status::bad_argument;
+    return Decoder(src, src_len, lane, dst, raw_len, scratch).run(raw_len % lane.width);
+}
+}  // namespace dcpx
