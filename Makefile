@@ -5,7 +5,7 @@ TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml CMakeLists.txt $(shell find src -name '*.py' -o -name '*.pyi' -o -name '*.cpp' -o -name '*.hpp')
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench fuzz aarch64 clean
 
 demo: $(VENV)/installed $(VENV)/demo
 	$(BIN)/python -m demo
@@ -18,9 +18,19 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/clang-format --dry-run -Werror $(shell find src fuzz -name '*.cpp' -o -name '*.hpp')
 
-bench: $(VENV)/installed
-	$(BIN)/python -m bench memory
+# The peers that can be installed; one that can't is shown as missing in the table.
+bench: $(VENV)/installed $(VENV)/demo
+	-$(BIN)/pip install --quiet ".[bench]"
+	$(BIN)/python -m bench codec --out bench/results/codec.json
+	$(BIN)/python -m bench memory --out bench/results/memory.json
+
+fuzz:
+	$(MAKE) -C fuzz run SECONDS=600
+
+aarch64:
+	$(MAKE) -C fuzz aarch64
 
 $(VENV)/torch:
 	$(PYTHON) -m venv $(VENV)

@@ -8,7 +8,7 @@ import json
 import platform
 from pathlib import Path
 
-NAMES = ("memory",)
+NAMES = ("codec", "memory")
 
 
 def main() -> None:

@@ -118,7 +118,7 @@ class _Blosc2:
 
 
 class _Lmz:
-    """lmzip codes files only: a safetensors file in a memory file system, whose reading and writing are in its times."""
+    """lmzip codes files only: safetensors files in a memory file system, whose reading and writing are in its times."""
 
     whole = True
 
@@ -137,7 +137,7 @@ class _Lmz:
         header = json.dumps({"x": entry}).encode()
         with plain.open("wb") as file:
             file.write(len(header).to_bytes(8, "little") + header)
-            file.write(tensor)
+            file.write(tensor.data)
         self._module.compress(str(plain), str(packed), workers=1)
         return packed.read_bytes()
 

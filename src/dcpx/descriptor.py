@@ -18,6 +18,8 @@ from .errors import ExtensionError
 
 __all__ = ["Descriptor", "check_key"]
 
+FORM = "The form is name[@local-domain][/version]"
+
 MAX_LENGTH = 1024
 """Characters; a longer descriptor is refused."""
 
@@ -36,11 +38,13 @@ class Descriptor:
     @classmethod
     def parse(cls, text: str) -> Descriptor:
         """Parse `text`, or raise ExtensionError (a ValueError) that shows the grammar."""
-        match = _GRAMMAR.fullmatch(text) if isinstance(text, str) and len(text) <= MAX_LENGTH else None
-        if match is None:
+        if isinstance(text, str) and len(text) > MAX_LENGTH:
             raise ExtensionError(
-                f"{_shown(text)} is no extension descriptor", None, "The form is name[@local-domain][/version]"
+                f"a descriptor has at most {MAX_LENGTH} characters, {_shown(text)} has {len(text)}", None, FORM
             )
+        match = _GRAMMAR.fullmatch(text) if isinstance(text, str) else None
+        if match is None:
+            raise ExtensionError(f"{_shown(text)} is no extension descriptor", None, FORM)
         return cls(match["name"], match["domain"] or "", match["version"] or "")
 
     @property

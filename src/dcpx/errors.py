@@ -6,7 +6,7 @@
       UnsupportedError    from a newer dcpx, or with a part that is missing here: upgrade or install it (ValueError)
       LimitError          well-formed, but larger than the caller allows: raise the limit if it is trusted (ValueError)
       ExtensionError      an extension is unknown, misnamed or of the wrong kind: install or register it (ValueError)
-      SaveError           a save failed and published nothing: mend the cause and save again (RuntimeError)
+      SaveError           a save failed and published nothing new: mend the cause and save again (RuntimeError)
       LoadError           a load failed for a reason outside the stored bytes, such as another shape (RuntimeError)
 
 Every argument is positional and picklable, so that an error crosses process boundaries whole.
@@ -37,16 +37,24 @@ __all__ = [
 class Where:
     """The place an error speaks of; what isn't known stays None.
 
-    `offset` counts bytes from the start of the stored item, `chunk` counts the frame's chunks from 0.
+    `offset` counts bytes from the start of the stored item, `chunk` counts the frame's chunks from 0, `rank` is the
+    process that failed where several work together.
     """
 
     file: str | None = None
     item: str | None = None
     offset: int | None = None
     chunk: int | None = None
+    rank: int | None = None
 
     def __str__(self) -> str:
-        named = (("file", self.file), ("item", self.item), ("byte", self.offset), ("chunk", self.chunk))
+        named = (
+            ("rank", self.rank),
+            ("file", self.file),
+            ("item", self.item),
+            ("byte", self.offset),
+            ("chunk", self.chunk),
+        )
         return ", ".join(f"{name} {value!r}" for name, value in named if value is not None)
 
 
@@ -66,9 +74,11 @@ class DcpxError(Exception):
         text = f"{self.cause} ({place})" if place else self.cause
         return f"{text}. {self.remedy}" if self.remedy else text
 
-    def located(self, file: str | None = None, item: str | None = None) -> DcpxError:
-        """The same error, naming file and item where it didn't yet; raised by whoever knows them."""
-        where = replace(self.where, file=self.where.file or file, item=self.where.item or item)
+    def located(self, file: str | None = None, item: str | None = None, rank: int | None = None) -> DcpxError:
+        """The same error, naming file, item and rank where it didn't yet; raised by whoever knows them."""
+        known = self.where
+        rank = rank if known.rank is None else known.rank
+        where = replace(known, file=known.file or file, item=known.item or item, rank=rank)
         return type(self)(self.cause, where, self.remedy).with_traceback(self.__traceback__)
 
 
@@ -99,13 +109,15 @@ class ExtensionError(DcpxError, ValueError):
 
 
 class SaveError(DcpxError, RuntimeError):
-    """A save failed; nothing was published."""
+    """A save failed and published nothing. What it was to overwrite may be damaged."""
 
     default_remedy = "Mend the cause and save again"
 
 
 class LoadError(DcpxError, RuntimeError):
     """A load failed; the target may be partly filled."""
+
+    default_remedy = "Mend the cause and load again"
 
 
 @contextmanager

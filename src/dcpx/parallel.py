@@ -7,9 +7,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from itertools import chain
 from typing import TypeVar
 
-__all__ = ["WINDOW", "ordered_map", "worker_count"]
+__all__ = ["WINDOW", "ordered_map", "submit", "worker_count"]
 
 WINDOW = 16
 """Jobs of one `ordered_map` that may be pending at once; with one chunk a job, this bounds memory."""
@@ -60,15 +61,50 @@ def ordered_map(function: Callable[[T], R], jobs: Iterable[T], window: int = WIN
         yield function(first)  # a lone job isn't worth a thread
         return
     pool = _shared_pool()
-    pending: deque[Future[R]] = deque([pool.submit(function, first), pool.submit(function, second)])
+    pending: deque[Future[R]] = deque()
     try:
-        for job in iterator:
+        for job in chain((first, second), iterator):
             if len(pending) >= window:
-                yield pending.popleft().result()
-            pending.append(pool.submit(function, job))
+                yield _take(pending)
+            pending.append(submit(pool, function, job))
         while pending:
-            yield pending.popleft().result()
+            yield _take(pending)
     finally:
-        for future in pending:
-            future.cancel()
-        wait(pending)
+        _settle(pending)
+
+
+def submit(pool: ThreadPoolExecutor, function: Callable[[T], R], job: T) -> Future[R]:
+    """`pool.submit`, but in the caller's thread once the interpreter is shutting down and the pool takes no more jobs.
+
+    A save that runs on in the background when a script ends still has to come to its end.
+    """
+    try:
+        return pool.submit(function, job)
+    except RuntimeError:
+        done: Future[R] = Future()
+        try:
+            done.set_result(function(job))
+        except Exception as error:  # noqa: BLE001 (raised by result(), as the pool would)
+            done.set_exception(error)
+        return done
+
+
+def _take(pending: deque[Future[R]]) -> R:
+    result = pending[0].result()  # an interrupt here leaves the job in `pending`, to be waited for
+    pending.popleft()
+    return result
+
+
+def _settle(pending: deque[Future[R]]) -> None:
+    """Cancel or wait for every job, however often that is interrupted: they use the caller's memory."""
+    interrupt: BaseException | None = None
+    for future in pending:
+        future.cancel()
+    while True:
+        try:
+            wait(pending)
+            break
+        except BaseException as error:  # noqa: BLE001 (raised below)
+            interrupt = error
+    if interrupt is not None:
+        raise interrupt

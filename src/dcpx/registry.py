@@ -72,6 +72,8 @@ class ExtensionRegistry:
         Raises ExtensionError (a ValueError) for a malformed descriptor, a name that nobody registered, and an
         extension that can't be applied to a stream; errors of the extension's own `from_descriptor` pass through.
         """
+        if isinstance(descriptors, str):
+            raise ExtensionError(f"a list of descriptors was expected, not the text {descriptors!r:.200}")
         return [self._build(Descriptor.parse(text)) for text in descriptors]
 
     def _build(self, descriptor: Descriptor) -> Extension:

@@ -79,7 +79,8 @@ class TransformWriter(io.RawIOBase):
     `output` can be recognised as incomplete.
     """
 
-    _error: BaseException | None = None
+    failure: BaseException | None = None
+    """The first error of a write. torch.save may report another one in its place."""
 
     def __init__(self, output: IO[bytes]) -> None:
         super().__init__()
@@ -100,12 +101,12 @@ class TransformWriter(io.RawIOBase):
         try:
             self._transform(view)
         except BaseException as error:
-            self._error = error
+            self.failure = error
             raise
         return view.nbytes
 
     def flush(self) -> None:
-        if not self.closed and self._error is None:
+        if not self.closed and self.failure is None:
             self._output.flush()
 
     def close(self) -> None:
@@ -124,16 +125,16 @@ class TransformWriter(io.RawIOBase):
         """Close without an end, all the way down as far as the streams are dcpx's own."""
         if self.closed:
             return
-        self._error = self._error or error or ValueError("the stream was abandoned")
+        self.failure = self.failure or error or ValueError("the stream was abandoned")
         super().close()
         if isinstance(self._output, TransformWriter):
-            self._output.abandon(self._error)
+            self._output.abandon(self.failure)
 
     def _check(self) -> None:
         if self.closed:
             raise ValueError("write to closed stream")
-        if self._error is not None:
-            raise self._error
+        if self.failure is not None:
+            raise self.failure
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if error is None:
@@ -149,7 +150,8 @@ class TransformWriter(io.RawIOBase):
 class TransformReader(io.RawIOBase):
     """A readable stream over `input`; subclasses fill a buffer and return 0 at the verified end only."""
 
-    _error: BaseException | None = None
+    failure: BaseException | None = None
+    """The last error of a read. torch.load may report another one in its place."""
 
     def __init__(self, input: IO[bytes]) -> None:
         super().__init__()
@@ -165,8 +167,8 @@ class TransformReader(io.RawIOBase):
         """Fill `buffer` as far as the stream goes; a short count means that its end was reached and is verified."""
         if self.closed:
             raise ValueError("read from closed stream")
-        if self._error is not None:
-            raise self._error
+        if self.failure is not None and not self.seekable():
+            raise self.failure  # where the stream stands is unknown: what follows can't be trusted
         view = memoryview(buffer).cast("B")
         done = 0
         try:
@@ -176,8 +178,7 @@ class TransformReader(io.RawIOBase):
                     break
                 done += count
         except BaseException as error:
-            if not self.seekable():
-                self._error = error  # where the stream stands is unknown: what follows can't be trusted
+            self.failure = error
             raise
         return done
 
@@ -196,9 +197,13 @@ class TransformReader(io.RawIOBase):
                 break
         return bytes(parts)
 
+    def _remaining(self) -> int:
+        """The bytes left, as far as they are known; what is read at once doesn't exceed a step of its own."""
+        return _READ_ALL_STEP
+
     def readall(self) -> bytes:
         parts = io.BytesIO()
-        piece = bytearray(_READ_ALL_STEP)
+        piece = bytearray(min(_READ_ALL_STEP, self._remaining() + 1))
         while count := self.readinto(piece):
             parts.write(memoryview(piece)[:count])
             if count < len(piece):

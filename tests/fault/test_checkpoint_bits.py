@@ -15,6 +15,9 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed.checkpoint as dcp
+from torch.distributed.checkpoint import FileSystemReader
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.metadata import Metadata
 
 import dcpx
@@ -297,3 +300,28 @@ def test_metadata_that_lies_about_an_item(checkpoint: Path, name: str, change: C
 def test_metadata_that_forgets_an_item(checkpoint: Path):
     edit(checkpoint, lambda infos: infos.pop("f32"))
     assert "f32" in str(error_of(targets(("f32",)), checkpoint))
+
+
+@pytest.mark.parametrize("stock", [False, True], ids=["dcpx", "stock"])
+def test_damage_within_a_long_item_is_named(stock: bool, tmp_path: Path):
+    """torch.load asks for several chunks at once here, and has errors of its own for a read that fails."""
+    dcpx.save({"long": torch.randn(1_000_000)}, tmp_path / "c")
+    file = next((tmp_path / "c").glob("*.distcp"))
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    target = {"long": torch.zeros(1_000_000)}
+    if stock:
+        registry: Any = dcpx.default_registry()
+        reader = FileSystemReader(tmp_path / "c", _extension_registry=registry)
+        with pytest.raises(CheckpointException, match=r"checksum|decoded"):
+            dcp.load(target, storage_reader=reader)
+    else:
+        with pytest.raises(dcpx.CorruptError, match=r"distcp.*long.*chunk"):
+            dcpx.load(target, tmp_path / "c")
+
+
+def test_no_checkpoint_is_said_so(tmp_path: Path):
+    for path in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(dcpx.LoadError, match=r"no checkpoint here.*\.metadata.*Check the path"):
+            dcpx.load({"a": torch.zeros(1)}, path)

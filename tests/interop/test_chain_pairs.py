@@ -90,24 +90,27 @@ def test_versions_with_separators_survive(plug_in: PlugIn) -> None:
 
 
 class ToldOfItem(ZStandard):
-    """Counts how often it was told which item it writes."""
+    """Keeps what it was told of the items it writes."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.told: list[str] = []
+        self.told: list[tuple[str, str | None]] = []
 
     def transform_item_to(self, output: IO[bytes], item: Item) -> IO[bytes]:
-        self.told.append(item.fqn)
+        self.told.append((item.fqn, item.dtype))
         return self.transform_to(output)
 
 
 def test_only_the_first_sees_the_item_as_it_is(plug_in: PlugIn) -> None:
-    first, second = ToldOfItem(), ToldOfItem()
-    Chain(first, second).transform_item_to(io.BytesIO(), Item("layer.weight"))
-    Chain(plug_in.rot13(), second).transform_item_to(io.BytesIO(), Item("layer.weight"))
-    assert (first.told, second.told) == (["layer.weight"], [])
-    # Also where the chain begins with a chain, and where one instance stands in two places.
-    Chain(Chain(first), second).transform_item_to(io.BytesIO(), Item("layer.bias"))
-    assert (first.told, second.told) == (["layer.weight", "layer.bias"], [])
-    Chain(second, second).transform_item_to(io.BytesIO(), Item("layer.bias"))
-    assert second.told == ["layer.bias"]
+    """The others see other bytes, of which only the name is true."""
+    whole, name = ("layer.weight", "float32"), ("layer.weight", None)
+    item = Item("layer.weight", (0,), "float32", (3,), True)
+    for chain, expected in (
+        (lambda a, b: Chain(a, b), ([whole], [name])),
+        (lambda a, b: Chain(plug_in.rot13(), a, b), ([name], [name])),
+        (lambda a, b: Chain(Chain(), Chain(a), b), ([whole], [name])),
+        (lambda a, b: Chain(a, a), ([name, whole], [])),
+    ):
+        first, second = ToldOfItem(), ToldOfItem()
+        chain(first, second).transform_item_to(io.BytesIO(), item)
+        assert (first.told, second.told) == expected

@@ -163,7 +163,11 @@ def test_targets_of_another_length(codec: Codec, width: int):
 
 @pytest.mark.parametrize("codec", CODECS.values(), ids=lambda codec: codec.name)
 @settings(max_examples=200, deadline=None)
-@given(payload=st.binary(max_size=120), parameter=st.sampled_from([0, 1, 2, 4, 8, 3, 258, 260, 264, 0xFFFF]), size=st.integers(0, 300))
+@given(
+    payload=st.binary(max_size=120),
+    parameter=st.sampled_from([0, 1, 2, 4, 8, 3, 258, 260, 264, 0xFFFF]),
+    size=st.integers(0, 300),
+)
 def test_any_bytes_are_refused_or_fill_the_target(codec: Codec, payload: bytes, parameter: int, size: int):
     decoded = decode_guarded(codec, payload, parameter, size)
     assert decoded is None or len(decoded) == size
@@ -173,7 +177,9 @@ def test_ids_and_names_are_unique_and_in_order():
     assert [codec.id for codec in CODECS.values()] == list(CODECS)
     names = [codec.name for codec in CODECS.values()]
     assert len(set(names)) == len(names)
-    assert {0: "raw", 1: "zstd", 2: "planes", 3: "float"}.items() <= {codec.id: codec.name for codec in CODECS.values()}.items()
+    assert {0: "raw", 1: "zstd", 2: "planes", 3: "float"}.items() <= {
+        codec.id: codec.name for codec in CODECS.values()
+    }.items()
 
 
 def test_planes_with_lying_plane_headers():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from typing import IO, Any, cast
 
@@ -24,7 +26,9 @@ __all__ = [
     "StoragePrefix",
     "cpu_tensors",
     "file_slice",
+    "is_object",
     "narrow_tensor_by_index",
+    "refuse_url",
     "split_by_size",
 ]
 
@@ -59,6 +63,15 @@ def split_by_size(parts: int, items: list[WriteItem]) -> list[list[WriteItem]]:
 def file_slice(stream: Any, info: _StorageInfo) -> IO[bytes]:
     """The bytes of one item within its file, as a stream of its own."""
     return cast(IO[bytes], _create_file_view(stream, info.offset, info.length))
+
+
+def refuse_url(path: str | os.PathLike[str]) -> None:
+    """Raise ValueError for the address of a store: as a path it would name a local folder that nobody looks into."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", os.fspath(path)):
+        raise ValueError(
+            f"{os.fspath(path)!r} is no local path. For other stores use torch's FsspecWriter and FsspecReader with "
+            "dcpx's extensions"
+        )
 
 
 def is_object(item: WriteItem) -> bool:

@@ -39,7 +39,8 @@ def save(
     `pack` is how items are stored (see `Pack`), `overwrite` allows replacing an existing checkpoint, `sync` fsyncs
     the files, `threads` is the number of files that a rank writes at once. Returns DCP's metadata.
 
-    Raises SaveError, or another DcpxError that says more, on every rank; nothing is published then.
+    Raises SaveError, or another DcpxError that says more, on every rank; nothing new is published then. With
+    `overwrite` files are replaced in place: the checkpoint that was there may be lost.
     """
     writer = Writer(path, pack=pack, overwrite=overwrite, sync_files=sync, thread_count=threads)
     with _raising(SaveError):
@@ -59,8 +60,12 @@ def load(
     Reads what dcpx or stock DCP wrote. Raises LoadError, CorruptError or another DcpxError; the state may be partly
     filled then.
     """
-    with _raising(LoadError):
-        dcp_load(state_dict, storage_reader=Reader(path), planner=planner, process_group=process_group)
+    reader = Reader(path)
+    try:
+        with _raising(LoadError):
+            dcp_load(state_dict, storage_reader=reader, planner=planner, process_group=process_group)
+    except LoadError as error:
+        raise reader.metadata_error or error from None
 
 
 @contextmanager
@@ -71,8 +76,9 @@ def _raising(kind: type[DcpxError]) -> Iterator[None]:
     except CheckpointException as error:
         rank = min(error.failures)
         cause = error.failures[rank][0]
-        if isinstance(cause, DcpxError):
+        alone = not (dist.is_available() and dist.is_initialized())
+        if not isinstance(cause, Exception):
             raise cause from error
-        others = len(error.failures) - 1
-        failed = f"rank {rank}" + (f" and {others} more ranks" if others else "")
-        raise kind(f"{type(cause).__name__} on {failed}: {cause}") from error
+        if not isinstance(cause, DcpxError):
+            cause = kind(f"{type(cause).__name__}: {cause}")
+        raise cause.located(rank=None if alone else rank) from error

@@ -22,9 +22,9 @@ from torch.futures import Future
 
 from ..errors import CorruptError, DcpxError, LoadError, Where, portable_errors
 from ..extension import StreamTransformExtension
-from ..frame import FrameReader
+from ..frame import FrameReader, frame_of
 from ..registry import ExtensionRegistry, default_registry
-from ._torch import StorageInfo, file_slice, narrow_tensor_by_index
+from ._torch import StorageInfo, file_slice, narrow_tensor_by_index, refuse_url
 
 __all__ = ["Reader"]
 
@@ -40,19 +40,32 @@ class Reader(FileSystemReader):
     """
 
     def __init__(self, path: str | os.PathLike[str], *, registry: ExtensionRegistry | None = None) -> None:
+        refuse_url(path)
         super().__init__(path)
+        self.metadata_error: DcpxError | None = None
         self.registry = default_registry() if registry is None else registry
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
-        path = self._get_metadata_path(kwargs.get("rank"))
+        try:
+            return self._read_metadata(*args, **kwargs)
+        except DcpxError as error:
+            # DCP goes on without it, to look for a rank's own, and then reports that there is none.
+            self.metadata_error = self.metadata_error or error
+            raise
+
+    def _read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
+        where = Where(str(self._get_metadata_path(kwargs.get("rank"))))
         try:
             metadata = super().read_metadata(*args, **kwargs)
-        except (OSError, DcpxError):
-            raise
+        except FileNotFoundError as error:
+            remedy = "Check the path; a save that failed leaves no metadata"
+            raise LoadError("there is no checkpoint here", where, remedy) from error
+        except OSError as error:
+            raise LoadError(f"the metadata can't be read: {error}", where) from error
         except Exception as error:
-            raise CorruptError(f"the metadata can't be read: {error!r}", Where(str(path))) from error
+            raise CorruptError(f"the metadata can't be read: {error!r}", where) from error
         if not isinstance(metadata, Metadata):
-            raise CorruptError(f"the metadata is a {type(metadata).__name__}", Where(str(path)))
+            raise CorruptError(f"the metadata is a {type(metadata).__name__}", where)
         return metadata
 
     def set_up_storage_reader(self, metadata: Metadata, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
@@ -73,7 +86,7 @@ class Reader(FileSystemReader):
 
     def _read_file(self, name: str, requests: list[ReadItem], planner: LoadPlanner) -> None:
         path = self.fs.concat_path(self.path, name)
-        with self.fs.create_stream(path, "rb") as stream:
+        with _located(str(path), None), self.fs.create_stream(path, "rb") as stream:
             for request in requests:
                 with _located(str(path), request):
                     self._read_item(stream, request, planner)
@@ -94,7 +107,7 @@ class Reader(FileSystemReader):
             content = io.BytesIO(content.read(limit + 1))
             if len(content.getbuffer()) > limit:
                 raise CorruptError(f"the item unfolds into more than {limit} bytes, which its shape doesn't need")
-        loaded = torch.load(content, map_location="cpu", weights_only=True)
+        loaded = _load_container(content)
         if not isinstance(loaded, torch.Tensor):
             raise CorruptError(f"a tensor was expected, a {type(loaded).__name__} is stored")
         tensor = narrow_tensor_by_index(loaded, request.storage_offsets, request.lengths)
@@ -138,10 +151,11 @@ class Reader(FileSystemReader):
         content = stored
         for extension in reversed(extensions):
             content = cast(StreamTransformExtension, extension).transform_from(content)
-            if isinstance(content, FrameReader):
-                self._check_identity(content, request)
+            frame = frame_of(content)
+            if frame is not None:
+                self._check_identity(frame, request)
                 if limit >= 0 and extension is extensions[0]:
-                    content.limit_total(limit)  # the one that saw the data as it is
+                    frame.limit_total(limit)  # the one that saw the data as it is
         return content
 
 
@@ -151,25 +165,32 @@ def _stored_chunks(described: TensorStorageMetadata, index: MetadataIndex) -> It
     return chain(hinted, described.chunks)
 
 
+def _load_container(content: IO[bytes]) -> object:
+    try:
+        return torch.load(content, map_location="cpu", weights_only=True)
+    except BaseException as error:
+        # torch may report another error in the place of the stream's own, even of an interrupt.
+        failure = getattr(frame_of(content), "failure", None)
+        if failure is None or failure is error:
+            raise
+        raise failure from None
+
+
 @contextmanager
-def _located(file: str, request: ReadItem) -> Iterator[None]:
-    """Errors of one item's reading, naming file and item; what torch raises for a damaged container becomes typed."""
-    name = _name(request)
+def _located(file: str, request: ReadItem | None) -> Iterator[None]:
+    """Errors of a file's or an item's reading, typed and naming both."""
+    name = None if request is None else _name(request)
     try:
         yield
     except DcpxError as error:
         raise error.located(file, name) from error.__cause__
-    except (RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        cause = _first_dcpx_error(error)
-        if cause is not None:
-            raise cause.located(file, name) from error
+    except OSError as error:
+        raise LoadError(f"{type(error).__name__}: {error}", Where(file, name)) from error
+    except (RuntimeError, ValueError, EOFError, LookupError, pickle.UnpicklingError) as error:
+        # What torch says of a damaged container.
         raise CorruptError(f"the item can't be loaded: {error}", Where(file, name)) from error
-
-
-def _first_dcpx_error(error: BaseException | None) -> DcpxError | None:
-    while error is not None and not isinstance(error, DcpxError):
-        error = error.__cause__ or error.__context__
-    return error
+    except Exception as error:
+        raise LoadError(f"the item can't be loaded: {error!r}", Where(file, name)) from error
 
 
 def _name(request: ReadItem) -> str:

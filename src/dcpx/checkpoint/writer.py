@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import os
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import IO, Any, cast
 
@@ -16,12 +17,14 @@ from torch.distributed.checkpoint.planner import SavePlan, SavePlanner, WriteIte
 from torch.distributed.checkpoint.storage import WriteResult
 from torch.futures import Future
 
-from ..errors import ExtensionError, SaveError, Where, portable_errors
+from ..descriptor import Descriptor
+from ..errors import DcpxError, ExtensionError, SaveError, Where, portable_errors
 from ..extension import Item, StreamTransformExtension
 from ..extensions.pack import Pack
+from ..parallel import submit
 from ..registry import is_stream_transform
 from ..streams import write_all
-from ._torch import StorageInfo, StoragePrefix, cpu_tensors, is_object, split_by_size
+from ._torch import StorageInfo, StoragePrefix, cpu_tensors, is_object, refuse_url, split_by_size
 
 __all__ = ["Writer"]
 
@@ -52,6 +55,9 @@ class Writer(FileSystemWriter):
     ) -> None:
         if pack is not None and not is_stream_transform(pack):
             raise ExtensionError(f"pack must be a StreamTransformExtension or None, not {pack!r}")
+        refuse_url(path)
+        if pack is not None:
+            Descriptor.parse(pack.get_descriptor())  # what can't be read back is refused before anything is written
         if thread_count < 1:
             raise ValueError(f"thread_count must be at least 1, not {thread_count}")
         super().__init__(
@@ -111,7 +117,7 @@ class Writer(FileSystemWriter):
         if self.thread_count == 1:
             return [result for name, items in files for result in self._write_file(name, items, planner)]
         with ThreadPoolExecutor(self.thread_count, thread_name_prefix="dcpx-writer") as pool:
-            futures = [pool.submit(self._write_file, name, items, planner) for name, items in files]
+            futures = [submit(pool, lambda file: self._write_file(*file, planner), file) for file in files]
             try:
                 return [result for future in futures for result in future.result()]
             except BaseException:
@@ -135,20 +141,25 @@ class Writer(FileSystemWriter):
 
     def _write_item(self, stream: Any, name: str, item: WriteItem, data: torch.Tensor | io.BytesIO) -> WriteResult:
         offset = stream.tell()
-        output = cast(IO[bytes], _Uncloseable(stream))
-        if self.pack is not None:
-            transform = getattr(self.pack, "transform_item_to", None)
-            described = _describe(item, data, self._checkpoint)
-            output = transform(output, described) if transform else self.pack.transform_to(output)
-        with output:
-            if isinstance(data, torch.Tensor):
-                torch.save(data, output)
-            else:
-                output.write(data.getbuffer())
+        file = _Uncloseable(stream)
+        with _telling_cause(file, Where(name, item.index.fqn)):
+            with self._transformed(file, _describe(item, data, self._checkpoint)) as output:
+                with _telling_cause(output):
+                    if isinstance(data, torch.Tensor):
+                        torch.save(data, output)
+                    else:
+                        output.write(data.getbuffer())
         length = stream.tell() - offset
         descriptors = None if self.pack is None else [self.pack.get_descriptor()]
         info = StorageInfo(name, offset, length, transform_descriptors=descriptors)
         return WriteResult(index=item.index, size_in_bytes=length, storage_data=info)
+
+    def _transformed(self, file: _Uncloseable, item: Item) -> IO[bytes]:
+        output = cast(IO[bytes], file)
+        if self.pack is None:
+            return output
+        transform_item_to = getattr(self.pack, "transform_item_to", None)
+        return transform_item_to(output, item) if transform_item_to else self.pack.transform_to(output)
 
 
 @dataclass
@@ -164,6 +175,9 @@ _spent_ids: set[str] = set()
 class _Uncloseable(io.RawIOBase):
     """The file beneath one item's transforms: their `close` must reach it, but more items follow."""
 
+    failure: BaseException | None = None
+    """The first error of a write."""
+
     def __init__(self, stream: IO[bytes]) -> None:
         super().__init__()
         self._stream = stream
@@ -173,12 +187,33 @@ class _Uncloseable(io.RawIOBase):
         return True
 
     def write(self, data: Any, /) -> int:
-        write_all(self._stream, data)
+        try:
+            write_all(self._stream, data)
+        except BaseException as error:
+            self.failure = self.failure or error
+            raise
         return memoryview(data).nbytes
 
     def flush(self) -> None:
         if not self.closed:
             self._stream.flush()
+
+
+@contextmanager
+def _telling_cause(stream: object, where: Where | None = None) -> Iterator[None]:
+    """torch.save reports any failed write as an unexpected position: raise what the stream knows really happened.
+
+    With `where`, an error that isn't dcpx's own becomes a SaveError that names the place.
+    """
+    try:
+        yield
+    except BaseException as error:
+        cause = getattr(stream, "failure", None) or error
+        if where is not None and isinstance(cause, Exception) and not isinstance(cause, DcpxError):
+            raise SaveError(f"{type(cause).__name__}: {cause}", where) from cause
+        if cause is error:
+            raise
+        raise cause from None
 
 
 def _describe(item: WriteItem, data: torch.Tensor | io.BytesIO, checkpoint: bytes | None) -> Item:

@@ -6,7 +6,8 @@ extension that contains the others has no order to disagree about.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import IO, cast
 from urllib.parse import quote, unquote_to_bytes
 
@@ -33,6 +34,7 @@ class Chain(StreamTransformExtension):
         for extension in extensions:
             if not is_stream_transform(extension):
                 raise ExtensionError(f"{extension!r} can't be chained: it is no StreamTransformExtension")
+            Descriptor.parse(extension.get_descriptor())
         self.extensions = extensions
         Descriptor.parse(self.get_descriptor())  # what can't be read back is refused before anything is written
 
@@ -65,15 +67,26 @@ class Chain(StreamTransformExtension):
 
     def _open(self, output: IO[bytes], item: Item | None) -> IO[bytes]:
         streams: list[IO[bytes]] = []
-        for position, extension in reversed(list(enumerate(self.extensions))):
-            # Only the first extension sees the item as it is; the others see what it became.
-            sees_item = item is not None and position == 0
-            transform_item_to = getattr(extension, "transform_item_to", None) if sees_item else None
-            output = transform_item_to(output, item) if transform_item_to else extension.transform_to(output)
+        flat = list(self._flat())
+        for position, extension in reversed(list(enumerate(flat))):
+            transform_item_to = getattr(extension, "transform_item_to", None)
+            if item is None or transform_item_to is None:
+                output = extension.transform_to(output)
+            else:
+                # Only the first extension sees the item as it is; what the others see has its name alone.
+                known = item if position == 0 else replace(item, dtype=None, shape=None, contiguous=False)
+                output = transform_item_to(output, known)
             streams.append(output)
         if all(isinstance(stream, TransformWriter) for stream in streams):
             return output
         return cast(IO[bytes], _ChainWriter(output, streams))
+
+    def _flat(self) -> Iterator[StreamTransformExtension]:
+        for extension in self.extensions:
+            if isinstance(extension, Chain):
+                yield from extension._flat()
+            else:
+                yield extension
 
     def transform_from(self, input: IO[bytes]) -> IO[bytes]:
         for extension in reversed(self.extensions):
@@ -108,7 +121,7 @@ class _ChainWriter(TransformWriter):
         super().abandon(error)
         for stream in self._streams:
             if isinstance(stream, TransformWriter):
-                stream.abandon(self._error)
+                stream.abandon(self.failure)
 
 
 def _split(inner: str) -> list[str]:

@@ -24,6 +24,7 @@ from ..frame import (
     Limits,
     TensorHint,
     open_frame,
+    shell,
 )
 from ..frame.container import storage_dtype
 from ..frame.dtypes import ITEM_SIZES, lanes_of
@@ -37,6 +38,8 @@ _ENCODERS: dict[str, dict[str, Encoder]] = {
     "raw": {"fast": Raw(), "small": Raw()},
 }
 _LEVELS = ("fast", "small")
+_LONGEST_NAME = 8192
+_MOST_DIMENSIONS = 254
 
 
 class Pack(StreamTransformExtension):
@@ -60,6 +63,10 @@ class Pack(StreamTransformExtension):
         chunk_size: int = DEFAULT_CHUNK_SIZE,
         limits: Limits | None = None,
     ) -> None:
+        if limits is not None and not isinstance(limits, Limits):
+            raise ValueError(f"limits must be Limits or None, not {limits!r}")
+        if not isinstance(chunk_size, int):
+            raise ValueError(f"chunk_size must be an integer, not {chunk_size!r}")
         if not MIN_CHUNK_SIZE <= chunk_size <= MAX_CHUNK_SIZE or chunk_size % MIN_CHUNK_SIZE:
             raise ValueError(
                 f"chunk_size must be a multiple of {MIN_CHUNK_SIZE} up to {MAX_CHUNK_SIZE}, not {chunk_size}"
@@ -92,7 +99,7 @@ class Pack(StreamTransformExtension):
         return self._writer(output, item)
 
     def transform_from(self, input: IO[bytes]) -> IO[bytes]:
-        return cast(IO[bytes], open_frame(input, self.limits))
+        return shell(open_frame(input, self.limits))
 
     def _writer(self, output: IO[bytes], item: Item | None) -> IO[bytes]:
         codec, level = self._choose(item)
@@ -100,13 +107,13 @@ class Pack(StreamTransformExtension):
         header = Header(
             chunk_size=self.chunk_size,
             codecs=tuple(sorted({Raw.id, *elements.writes, *rest.writes})),
-            key=None if item is None else ItemKey(item.fqn, item.offsets),
+            key=None if item is None else _key(item),
             hint=None if item is None else _hint(item),
             checkpoint=None if item is None else item.checkpoint,
         )
 
         def payload_coding(before: bytes, payload: memoryview) -> Coding:
-            dtype = storage_dtype(before) if item is None else item.dtype
+            dtype = storage_dtype(before) if item is None or item.dtype is None else item.dtype
             if dtype in ITEM_SIZES:
                 return Coding(elements, lanes_of(dtype))
             lanes = Lanes(*kernels.sniff_lane(payload))
@@ -124,12 +131,20 @@ class Pack(StreamTransformExtension):
 
 
 def _checked(name: str, value: str, allowed: Collection[str]) -> str:
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
     return value
 
 
+def _key(item: Item) -> ItemKey | None:
+    """The item's name, unless it is too long for a header, which does without it then."""
+    too_long = len(item.fqn) > _LONGEST_NAME or len(item.offsets or ()) > _MOST_DIMENSIONS
+    return None if too_long else ItemKey(item.fqn, item.offsets)
+
+
 def _hint(item: Item) -> TensorHint | None:
     if item.dtype not in ITEM_SIZES or item.shape is None or not item.contiguous:
+        return None
+    if len(item.shape) > _MOST_DIMENSIONS:
         return None
     return TensorHint(item.dtype, item.shape, 0)

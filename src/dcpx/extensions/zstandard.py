@@ -27,6 +27,8 @@ class ZStandard(StreamTransformExtension):
     """
 
     def __init__(self, level: int = 3, threads: int = 0) -> None:
+        if not (isinstance(level, int) and isinstance(threads, int)):
+            raise ValueError(f"level and threads must be integers, not {level!r} and {threads!r}")
         if not -131072 <= level <= 22:
             raise ValueError(f"level must lie between -131072 and 22, not {level}")
         if threads < 0:

@@ -7,6 +7,7 @@ from typing import IO
 from .layout import MAGIC, BaseReference, Header, ItemKey, TensorHint
 from .limits import DEFAULT_CHUNK_SIZE, MAX_CHUNK_SIZE, MIN_CHUNK_SIZE, Limits
 from .reader import FrameReader, IndexedFrameReader, is_seekable, read_header
+from .shell import frame_of, shell
 from .streamed import StreamedFrameReader
 from .writer import Coding, FrameWriter
 
@@ -23,7 +24,9 @@ __all__ = [
     "ItemKey",
     "Limits",
     "TensorHint",
+    "frame_of",
     "open_frame",
+    "shell",
 ]
 
 

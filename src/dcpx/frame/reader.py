@@ -144,6 +144,9 @@ class IndexedFrameReader(FrameReader):
     def seekable(self) -> bool:
         return True
 
+    def _remaining(self) -> int:
+        return max(self._final.total - self._position, 0)
+
     def tell(self) -> int:
         return self._position
 

@@ -1,0 +1,263 @@
+"""The float codec in plain Python and NumPy, integers only: slow, obvious, and what the native one is tested against.
+
+It follows `spec/float.md`: `encode` gives exactly the native encoder's bytes, `decode` refuses what it must refuse.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .float_codes_reference import (
+    PREFIX_BITS,
+    STREAMS,
+    TANS_SIZE,
+    code_prefix,
+    code_tans,
+    log2_q12,
+    prefix_lengths,
+    read_prefix,
+    read_tans,
+    refuse_unless,
+    tans_frequencies,
+)
+
+__all__ = ["decode", "encode", "join_planes", "planes_of"]
+
+Planes = npt.NDArray[np.uint8]
+"""Shape [lane width, lanes]: byte p of every lane, rotated where the lanes are."""
+
+RAW, CONSTANT, PREFIX, TANS = range(4)
+MAX_CHUNK = 16 << 20
+
+
+def planes_of(data: bytes, width: int, rotated: bool) -> Planes:
+    """The planes of the whole lanes of `data`."""
+    lanes = np.frombuffer(data, f"<u{width}", len(data) // width).astype(np.uint64)
+    if rotated:
+        lanes = (lanes << np.uint64(1)) | (lanes >> np.uint64(8 * width - 1))
+    return np.stack([(lanes >> np.uint64(8 * p)).astype(np.uint8) for p in range(width)])
+
+
+def join_planes(planes: Planes, rotated: bool) -> bytes:
+    """The inverse of `planes_of`."""
+    width = len(planes)
+    lanes = np.zeros(planes.shape[1], np.uint64)
+    for p in range(width):
+        lanes |= planes[p].astype(np.uint64) << np.uint64(8 * p)
+    if rotated:
+        lanes = (lanes >> np.uint64(1)) | ((lanes & np.uint64(1)) << np.uint64(8 * width - 1))
+    return lanes.astype(f"<u{width}").tobytes()
+
+
+# --- what to do with each plane -------------------------------------------------------------------------------------
+
+
+class _Plan(NamedTuple):
+    """How a plane that isn't raw is coded; symbols whose count is 0 are left to patches."""
+
+    method: int
+    value: int
+    counts: list[int]
+
+
+def _sample(planes: Planes, target: int) -> tuple[npt.NDArray[np.int64], int]:
+    """Each plane's histogram of about `target` lanes, in runs of 32 evenly spread, and the count of lanes."""
+    lanes = planes.shape[1]
+    index = np.arange(lanes)
+    if lanes > target:
+        runs = target // 32
+        step = (lanes - 32) // (runs - 1)
+        index = (np.arange(runs)[:, None] * step + np.arange(32)).reshape(-1)
+    return np.stack([np.bincount(plane[index], minlength=256) for plane in planes]), len(index)
+
+
+def _decide(planes: Planes, small: bool, exact: bool, forced_raw: set[int]) -> dict[int, _Plan]:
+    width, lanes = planes.shape
+    histograms, counted = _sample(planes, lanes if exact else 4096)
+    limit = lanes - lanes // 128 if small else lanes - lanes // 16
+    coded = []
+    for p in range(width):
+        counts = [int(count) for count in histograms[p] if count]
+        bits = sum(count * (log2_q12(counted) - log2_q12(count)) for count in counts) + 2954 * len(counts)
+        if p not in forced_raw and bits // counted * lanes // (8 * 4096) + 48 + len(counts) < limit:
+            coded.append(p)
+    if not exact and lanes > 4096:
+        histograms, counted = _sample(planes, 1 << 17 if small else 1 << 14)
+    plans = {}
+    for p in coded:
+        kept = [int(count) if int(count) << 16 >= counted else 0 for count in histograms[p]]
+        method = CONSTANT if sum(map(bool, kept)) == 1 else TANS if small else PREFIX
+        plans[p] = _Plan(method, kept.index(max(kept)), kept)
+    return plans
+
+
+# --- encoding -------------------------------------------------------------------------------------------------------
+
+
+def encode(data: bytes, width: int, rotated: bool, small: bool) -> bytes | None:
+    """The coded chunk, or None where it isn't smaller."""
+    lanes = len(data) // width
+    if lanes == 0:
+        return None
+    planes = planes_of(data, width, rotated)
+    exact, forced_raw = False, set[int]()
+    for _ in range(10):
+        coded, failed = _attempt(planes, _decide(planes, small, exact, forced_raw), len(data))
+        if not failed:
+            whole = coded + data[lanes * width :]
+            return whole if coded and len(whole) < len(data) else None
+        if exact:
+            forced_raw |= failed
+        exact = True  # the sample misled
+    return None
+
+
+def _attempt(planes: Planes, plans: dict[int, _Plan], size: int) -> tuple[bytes, set[int]]:
+    """The chunk up to its tail, nothing where it can't get smaller, and the planes that turned out not to pay."""
+    width, lanes = planes.shape
+    if not plans:
+        return b"", set()
+    methods, heads, raws, streams, patches = bytearray(), b"", b"", b"", b""
+    failed = set()
+    for p in range(width):
+        if p not in plans:
+            methods.append(RAW)
+            raws += planes[p].tobytes()
+            continue
+        method, value, counts = plans[p]
+        methods.append(method)
+        plane = planes[p].copy()
+        rare = np.flatnonzero(~np.array(counts, bool)[plane])
+        patch = ((plane[rare].astype(np.uint32) << np.uint32(24)) | rare.astype(np.uint32)).astype("<u4").tobytes()
+        plane[rare] = value
+        head, coded = _code_plane(plane, method, value, counts)
+        if len(rare) > lanes // 64 + 16 or len(coded) + len(patch) >= lanes:
+            failed.add(p)
+        heads += head + len(rare).to_bytes(4, "little")
+        streams += coded
+        patches += patch
+    if width + len(heads) + len(raws) > size:
+        return b"", set()
+    return bytes(methods) + heads + raws + streams + patches, failed
+
+
+def _code_plane(plane: npt.NDArray[np.uint8], method: int, value: int, counts: list[int]) -> tuple[bytes, bytes]:
+    """The plane's head but for the patch count, and its streams."""
+    if method == CONSTANT:
+        return bytes([value]), b""
+    table = prefix_lengths(counts) if method == PREFIX else tans_frequencies(counts)
+    code = code_prefix if method == PREFIX else code_tans
+    streams = [code(plane, stream, table) for stream in range(STREAMS)]
+    sizes = b"".join(len(stream).to_bytes(3, "little") for stream in streams)
+    return _table_bytes(table, method) + sizes, b"".join(streams)
+
+
+def _table_bytes(table: list[int], method: int) -> bytes:
+    used = [symbol for symbol in range(256) if table[symbol]]
+    low, high = used[0], used[-1]
+    values = table[low : high + 1]
+    if method == PREFIX:
+        values += [0] * (len(values) % 2)
+        body = bytes(values[i] | values[i + 1] << 4 for i in range(0, len(values), 2))
+    else:
+        body = b"".join(bytes([v]) if v < 128 else bytes([v & 127 | 128, v >> 7]) for v in values)
+    return bytes([low, high - low]) + body
+
+
+# --- decoding -------------------------------------------------------------------------------------------------------
+
+
+class _Head(NamedTuple):
+    method: int
+    value: int = 0
+    table: tuple[int, ...] = ()
+    sizes: tuple[int, ...] = ()
+    patches: int = 0
+
+
+class _Cursor:
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    def take(self, count: int) -> bytes:
+        refuse_unless(count <= len(self._data) - self._at, "the chunk is cut short")
+        self._at += count
+        return self._data[self._at - count : self._at]
+
+    def number(self, size: int) -> int:
+        return int.from_bytes(self.take(size), "little")
+
+    def ended(self) -> bool:
+        return self._at == len(self._data)
+
+
+def decode(chunk: bytes, width: int, rotated: bool, size: int) -> bytes:
+    """The `size` raw bytes of a coded chunk; ValueError where it is none."""
+    refuse_unless(width in (1, 2, 4, 8) and not (width == 1 and rotated), "no such lanes")
+    lanes, tail = divmod(size, width)
+    refuse_unless(lanes > 0 and size <= MAX_CHUNK, "no such size")
+    cursor = _Cursor(chunk)
+    methods = cursor.take(width)
+    refuse_unless(max(methods) <= TANS, "unknown method")
+    heads = [_read_head(cursor, method, lanes) for method in methods]
+    planes = np.zeros((width, lanes), np.uint8)
+    for plane, head in zip(planes, heads, strict=True):
+        if head.method == RAW:
+            plane[:] = np.frombuffer(cursor.take(lanes), np.uint8)
+    for plane, head in zip(planes, heads, strict=True):
+        if head.method == CONSTANT:
+            plane[:] = head.value
+        read = read_prefix if head.method == PREFIX else read_tans
+        for stream, stored in enumerate(head.sizes):
+            read(cursor.take(stored), plane, stream, list(head.table))
+    for plane, head in zip(planes, heads, strict=True):
+        last = -1
+        for _ in range(head.patches):
+            lane, value = cursor.number(3), cursor.number(1)
+            refuse_unless(last < lane < lanes, "a patch out of order or outside")
+            plane[lane], last = value, lane
+    rest = cursor.take(tail)
+    refuse_unless(cursor.ended(), "trailing bytes")
+    return join_planes(planes, rotated) + rest
+
+
+def _read_head(cursor: _Cursor, method: int, lanes: int) -> _Head:
+    if method == RAW:
+        return _Head(RAW)
+    if method == CONSTANT:
+        head = _Head(method, cursor.number(1))
+    else:
+        table = _read_table(cursor, method)
+        head = _Head(method, 0, table, tuple(cursor.number(3) for _ in range(STREAMS)))
+    patches = cursor.number(4)
+    refuse_unless(patches <= lanes, "more patches than lanes")
+    return head._replace(patches=patches)
+
+
+def _read_table(cursor: _Cursor, method: int) -> tuple[int, ...]:
+    low, count = cursor.number(1), cursor.number(1) + 1
+    refuse_unless(low + count <= 256, "a table beyond the last symbol")
+    if method == PREFIX:
+        halves = [half for byte in cursor.take((count + 1) // 2) for half in (byte & 15, byte >> 4)]
+        refuse_unless(not any(halves[count:]), "a spare half byte")
+        values = halves[:count]
+        shares = sum(2**PREFIX_BITS >> length for length in values if length)
+        refuse_unless(max(values) <= PREFIX_BITS and shares == 2**PREFIX_BITS, "not a full code")
+    else:
+        values = [_read_frequency(cursor) for _ in range(count)]
+        refuse_unless(sum(values) == TANS_SIZE, "frequencies of another sum")
+    refuse_unless(values[0] > 0 and values[-1] > 0, "an absent symbol at an end of the table")
+    return (*[0] * low, *values, *[0] * (256 - low - count))
+
+
+def _read_frequency(cursor: _Cursor) -> int:
+    value = cursor.number(1)
+    if value < 128:
+        return value
+    high = cursor.number(1)
+    refuse_unless(0 < high <= TANS_SIZE >> 7, "a frequency not in its shortest form")
+    return value & 127 | high << 7

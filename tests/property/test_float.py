@@ -1,0 +1,334 @@
+"""The native float codec against its oracle: the same bytes on every instruction path, and every bit back."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dcpx import kernels
+from dcpx.kernels import float_reference as reference
+from dcpx.kernels import sniff_reference
+
+GUARD = 0xA5
+ROOM = 64
+LANES = [(1, False), (2, False), (2, True), (4, False), (4, True), (8, False), (8, True)]
+LARGEST = 3 * 4096
+
+
+@contextmanager
+def instructions(path: str) -> Iterator[bool]:
+    try:
+        yield kernels.use_instructions(path)
+    finally:
+        assert kernels.use_instructions("best")
+
+
+def usable(path: str) -> bool:
+    with instructions(path) as found:
+        return found
+
+
+PATHS = [path for path in ("portable", "avx2", "avx512") if usable(path)]
+
+every_lane = pytest.mark.parametrize(("width", "rotated"), LANES, ids=[f"{w}{'r' * r}" for w, r in LANES])
+every_level = pytest.mark.parametrize("small", [False, True], ids=["fast", "small"])
+
+
+# --- contents -------------------------------------------------------------------------------------------------------
+
+Random = np.random.Generator
+
+
+def weights(dtype: str) -> Callable[[Random, int], bytes]:
+    return lambda rng, size: rng.normal(0, 0.02, size // np.dtype(dtype).itemsize + 1).astype(dtype).tobytes()
+
+
+def bf16(rng: Random, size: int) -> bytes:
+    return (rng.normal(0, 0.02, size // 2 + 1).astype("<f4").view("<u4") >> 16).astype("<u2").tobytes()
+
+
+def nans(rng: Random, size: int) -> bytes:
+    """Quiet and signalling NaNs with every kind of payload, of both signs."""
+    return (rng.integers(0, 1 << 32, size // 4 + 1).astype("<u4") & 0x803FFFFF | 0x7F800000 | 1).tobytes()
+
+
+def zeros_and_denormals(rng: Random, size: int) -> bytes:
+    few = np.array([0, 0x80000000, 1, 0x80000001, 0x007FFFFF], "<u4")
+    return rng.choice(few, size // 4 + 1).tobytes()
+
+
+def fibonacci(rng: Random, size: int) -> bytes:
+    """Counts that Huffman's code answers with one bit more for each symbol, far beyond the longest allowed."""
+    counts = [1, 1]
+    while sum(counts) < 4000:
+        counts.append(counts[-1] + counts[-2])
+    symbols = np.repeat(np.arange(len(counts), dtype=np.uint8) * 7, counts)
+    return np.tile(rng.permutation(symbols), size // len(symbols) + 1).tobytes()
+
+
+def misleading(rng: Random, size: int) -> bytes:
+    """Nothing but zeros where a sample of bytes looks, and something else in between."""
+    data = rng.integers(0, 256, size, np.uint8)
+    if size > 4096:
+        step = (size - 32) // 127
+        data[(np.arange(128)[:, None] * step + np.arange(32)).reshape(-1)] = 0
+    return data.tobytes()
+
+
+def sparse(rng: Random, size: int) -> bytes:
+    """One value, and so few others that they become patches."""
+    data = np.full(size, 0x3C, np.uint8)
+    rare = rng.random(size) < 0.003
+    data[rare] = rng.integers(0, 256, int(rare.sum()), np.uint8)
+    return data.tobytes()
+
+
+CONTENTS: dict[str, Callable[[Random, int], bytes]] = {
+    "zeros": lambda rng, size: bytes(size),
+    "one byte": lambda rng, size: bytes([rng.integers(256)]) * size,
+    "noise": lambda rng, size: rng.bytes(size),
+    "bf16": bf16,
+    "f16": weights("<f2"),
+    "f32": weights("<f4"),
+    "f64 of f32": lambda rng, size: rng.normal(0, 1, size // 8 + 1).astype("<f4").astype("<f8").tobytes(),
+    "NaNs": nans,
+    "zeros and denormals": zeros_and_denormals,
+    "sorted": lambda rng, size: np.sort(rng.integers(0, 1 << 20, size // 8 + 1)).astype("<i8").tobytes(),
+    "two symbols": lambda rng, size: rng.choice(np.array([7, 200], np.uint8), size, p=[0.9, 0.1]).tobytes(),
+    "fibonacci": fibonacci,
+    "geometric": lambda rng, size: (rng.geometric(0.3, size) * 5 % 256).astype(np.uint8).tobytes(),
+    "misleading": misleading,
+    "sparse": sparse,
+    "half zeros": lambda rng, size: bytes(size - size // 2) + rng.bytes(size // 2),
+}
+
+# Around the blocks of 32 to 1,024 lanes and the windows of eight, where loops have their seams.
+SIZES = st.integers(0, 700) | st.integers(0, LARGEST) | st.sampled_from([2047, 4096, 4100, 8191, 8192, 8193, LARGEST])
+
+
+def made(name: str, seed: int, size: int) -> bytes:
+    return CONTENTS[name](np.random.default_rng(seed), size)[:size]
+
+
+# --- running the codec ----------------------------------------------------------------------------------------------
+
+
+def encoded(source: memoryview, width: int, rotated: bool, small: bool) -> bytes | None:
+    """The native encoder's bytes, which are the same on every path."""
+    found = []
+    for path in PATHS:
+        with instructions(path):
+            found.append(kernels.float_encode(source, width, rotated, small))
+    assert all(one == found[0] for one in found), "the paths differ"
+    return found[0]
+
+
+def decoded(payload: bytes, width: int, rotated: bool, size: int, offset: int = 0) -> bytes | None:
+    """What every path decodes, None where all refuse; none touches a byte outside its target."""
+    found = []
+    for path in PATHS:
+        buffer = bytearray([GUARD]) * (size + 2 * ROOM)
+        start = ROOM + offset
+        with instructions(path):
+            try:
+                kernels.float_decode(payload, memoryview(buffer)[start : start + size], width, rotated)
+                found.append(bytes(buffer[start : start + size]))
+            except ValueError:
+                found.append(None)
+        assert set(buffer[:start]) | set(buffer[start + size :]) == {GUARD}, "bytes were written outside the target"
+    assert all(one == found[0] for one in found), "the paths differ"
+    return found[0]
+
+
+def expected(payload: bytes, width: int, rotated: bool, size: int) -> bytes | None:
+    try:
+        return reference.decode(payload, width, rotated, size)
+    except ValueError:
+        return None
+
+
+# --- round trips ----------------------------------------------------------------------------------------------------
+
+
+@every_lane
+@every_level
+@settings(max_examples=60, deadline=None)
+@given(name=st.sampled_from(sorted(CONTENTS)), seed=st.integers(0, 99), size=SIZES, at=st.integers(0, 15))
+def test_matches_its_oracle(width: int, rotated: bool, small: bool, name: str, seed: int, size: int, at: int):
+    data = made(name, seed, size)
+    payload = encoded(memoryview(bytes(at) + data)[at:], width, rotated, small)
+    assert payload == reference.encode(data, width, rotated, small)
+    if payload is not None:
+        assert len(payload) < len(data)
+        assert decoded(payload, width, rotated, size, 15 - at) == data
+        assert reference.decode(payload, width, rotated, size) == data
+
+
+@every_lane
+@every_level
+@settings(max_examples=60, deadline=None)
+@given(data=st.binary(max_size=LARGEST), times=st.integers(1, 200), at=st.integers(0, 15))
+def test_any_bytes(width: int, rotated: bool, small: bool, data: bytes, times: int, at: int):
+    data = (data * times)[:LARGEST]
+    payload = encoded(memoryview(bytes(at) + data)[at:], width, rotated, small)
+    if payload is not None:
+        assert len(payload) < len(data)
+        assert decoded(payload, width, rotated, len(data), at) == data
+
+
+@every_lane
+@every_level
+@pytest.mark.parametrize("size", [1 << 20, (3 << 20) + 5])
+def test_large_chunks(width: int, rotated: bool, small: bool, size: int):
+    for number, name in enumerate(["bf16", "f32", "f64 of f32", "sparse", "fibonacci", "half zeros", "noise"]):
+        data = made(name, number, size)
+        payload = encoded(memoryview(bytes(number) + data)[number:], width, rotated, small)
+        assert payload is not None or name not in ("sparse", "fibonacci")
+        if payload is not None:
+            assert len(payload) < size
+            assert decoded(payload, width, rotated, size, number) == data
+
+
+@every_lane
+@every_level
+@pytest.mark.parametrize("name", ["zeros", "one byte", "two symbols", "fibonacci", "sparse"])
+def test_what_pays_is_coded(width: int, rotated: bool, small: bool, name: str):
+    data = made(name, 1, LARGEST)
+    payload = encoded(memoryview(data), width, rotated, small)
+    assert payload is not None
+    assert len(payload) < len(data) // 2
+
+
+@every_lane
+@every_level
+@pytest.mark.parametrize("size", [0, 1, 50, LARGEST, 1 << 20])
+def test_noise_is_left_alone(width: int, rotated: bool, small: bool, size: int):
+    assert encoded(memoryview(made("noise", 2, size)), width, rotated, small) is None
+
+
+# A little above what was measured.
+@pytest.mark.parametrize(
+    ("name", "lanes", "fast", "small"),
+    [("bf16", (2, True), 0.675, 0.67), ("f16", (2, True), 0.87, 0.86), ("f32", (4, True), 0.84, 0.835)],
+)
+def test_ratio(name: str, lanes: tuple[int, bool], fast: float, small: float):
+    data = made(name, 5, 1 << 20)
+    sizes = [len(kernels.float_encode(data, *lanes, level) or data) / len(data) for level in (False, True)]
+    assert sizes[0] < fast
+    assert sizes[1] < small
+    assert sizes[1] <= sizes[0]
+
+
+# --- damage ---------------------------------------------------------------------------------------------------------
+
+
+def damages(payload: bytes, chance: random.Random) -> Iterator[bytes]:
+    for _ in range(60):
+        flipped = bytearray(payload)
+        # Heads lie at the front: half of the flips go there.
+        at = chance.randrange(min(64, len(payload)) if chance.random() < 0.5 else len(payload))
+        flipped[at] ^= 1 << chance.randrange(8)
+        yield bytes(flipped)
+    for _ in range(20):
+        at = chance.randrange(len(payload))
+        yield payload[:at] + chance.randbytes(chance.randrange(1, 9)) + payload[at + chance.randrange(9) :]
+
+
+@every_lane
+@every_level
+def test_damaged_payloads(width: int, rotated: bool, small: bool):
+    size = 200 * width + width - 1
+    tried = 0
+    for name in ("bf16", "sparse", "fibonacci", "f64 of f32", "zeros", "two symbols"):
+        payload = kernels.float_encode(made(name, 3, size), width, rotated, small)
+        if payload is None:
+            continue
+        tried += 1
+        for damaged in damages(payload, random.Random(4)):
+            assert decoded(damaged, width, rotated, size) == expected(damaged, width, rotated, size)
+        for cut in range(len(payload)):
+            assert decoded(payload[:cut], width, rotated, size) is None
+        for extra in (b"\0", b"\xff", payload):
+            assert decoded(payload + extra, width, rotated, size) is None
+    assert tried >= 3
+
+
+@every_lane
+@settings(max_examples=60, deadline=None)
+@given(payload=st.binary(max_size=100), size=st.integers(0, 200))
+def test_any_payload_is_refused_or_fills_the_target(width: int, rotated: bool, payload: bytes, size: int):
+    assert decoded(payload, width, rotated, size) == expected(payload, width, rotated, size)
+
+
+@every_lane
+@every_level
+def test_damage_far_inside_a_large_chunk(width: int, rotated: bool, small: bool):
+    # The decoders' fast loops run here, which small chunks never enter.
+    size, chance = 1 << 18, random.Random(6)
+    data = made("fibonacci", 6, size)
+    payload = kernels.float_encode(data, width, rotated, small)
+    assert payload is not None
+    for _ in range(30):
+        flipped = bytearray(payload)
+        flipped[chance.randrange(len(payload) // 4, len(payload))] ^= 1 << chance.randrange(8)
+        assert decoded(bytes(flipped), width, rotated, size) != data
+
+
+# --- the other kernels ----------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=150, deadline=None)
+@given(name=st.sampled_from(sorted(CONTENTS)), seed=st.integers(0, 99), size=SIZES, at=st.integers(0, 15))
+def test_sniffing_matches_its_oracle(name: str, seed: int, size: int, at: int):
+    data = made(name, seed, size + at)[at:]
+    assert kernels.sniff_lane(memoryview(data)) == sniff_reference.sniff_lane(data)
+    assert kernels.repeats(memoryview(data)) == sniff_reference.repeats(data)
+
+
+@pytest.mark.parametrize("name", CONTENTS)
+@pytest.mark.parametrize("size", [(1 << 20) - 1, 1 << 20, (5 << 20) + 3])
+def test_sniffing_large_data_matches_its_oracle(name: str, size: int):
+    data = made(name, 7, size)
+    assert kernels.sniff_lane(data) == sniff_reference.sniff_lane(data)
+    assert kernels.repeats(data) == sniff_reference.repeats(data)
+
+
+@pytest.mark.parametrize(
+    ("name", "lanes"),
+    [("bf16", (2, True)), ("f32", (4, True)), ("f64 of f32", (8, True)), ("noise", (1, False)), ("zeros", (1, False))],
+)
+def test_sniffing_finds_the_lanes(name: str, lanes: tuple[int, bool]):
+    for size in (1 << 14, 1 << 20, 9 << 20):
+        assert kernels.sniff_lane(made(name, 8, size)) == lanes
+
+
+@pytest.mark.parametrize("width", [0, 3, 5, 16, 1 << 20])
+def test_refuses_other_widths(width: int):
+    for rotated in (False, True):
+        with pytest.raises(ValueError):
+            kernels.float_encode(bytes(100), width, rotated, False)
+        with pytest.raises(ValueError):
+            kernels.float_decode(bytes(100), bytearray(100), width, rotated)
+
+
+def test_refuses_rotated_bytes_and_overlap_and_chunks_too_long():
+    with pytest.raises(ValueError):
+        kernels.float_encode(bytes(100), 1, True, False)
+    buffer = memoryview(bytearray(300))
+    with pytest.raises(ValueError):
+        kernels.float_decode(buffer[:200], buffer[199:], 2, True)
+    assert kernels.float_encode(bytes(16 << 20), 2, True, False) is not None
+    with pytest.raises(ValueError):
+        kernels.float_encode(bytes((16 << 20) + 1), 2, True, False)
+
+
+def test_instructions_by_name():
+    assert PATHS[0] == "portable"
+    with pytest.raises(ValueError):
+        kernels.use_instructions("sse")
