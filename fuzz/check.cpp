@@ -117,9 +117,11 @@ void change(Bytes& coded) {
         case 2:
             coded.resize(1 + random_number.below(coded.size()));
             break;
-        case 3:
-            coded.insert(coded.begin() + long(random_number.below(head)), any());
+        case 3: {
+            const size_t at = random_number.below(head);  // apart, as arguments have no order
+            coded.insert(coded.begin() + long(at), any());
             break;
+        }
         case 4:
             for (size_t i = random_number.below(coded.size()), k = 0; i < coded.size() && k < 16; ++i, ++k)
                 coded[i] = any();

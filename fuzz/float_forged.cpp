@@ -176,7 +176,7 @@ void forge(Chunk& c, Input& in, size_t n) {
             break;
         }
         case 7:  // a longer or shorter stream with its right size
-            s.resize(in.below(s.size() + 40), in.byte());
+            s.resize(in.below(s.size() + 40), uint8_t(what));
             q.size[k] = s.size();
             break;
         case 8:
@@ -222,7 +222,7 @@ void forge(Chunk& c, Input& in, size_t n) {
             change_method(q, in, n);
             break;
         default:
-            c.tail.resize(in.below(10), in.byte());
+            c.tail.resize(in.below(10), uint8_t(what));
             break;
     }
 }

