@@ -1,6 +1,8 @@
-"""Writes the golden files of spec/vectors/ from scratch; run once, by hand. What exists is never overwritten.
+"""Writes the golden files of spec/vectors/; run by hand. What exists is never overwritten, only what is missing is made.
 
     python tests/vectors/make_vectors.py
+
+The entries of new files are put behind those that index.json has, which stay as they are.
 
 Chunks are coded by dcpx's codecs, but every record is laid out here after spec/format.md, by `forge`, and each file is
 read back before it is kept.
@@ -19,65 +21,16 @@ import zstandard
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fault"))
 
+from contents import Lcg, bf16, cut, f32, f64
+from float_vectors import BAD_FLOAT, GOOD_FLOAT
 from forge import FORMS, Chunk, field, final, frame, header, outcome
 
-from dcpx.codecs import CODECS, Lanes
 from dcpx.errors import CorruptError, DcpxError, TruncatedError, UnsupportedError
 
 DIRECTORY = Path(__file__).resolve().parents[2] / "spec" / "vectors"
-CHUNK = 4096
 UUID = bytes(range(0xA0, 0xB0))
 LISTED = field(0x81, bytes([0, 1, 2]))
 TEXT = "".join(f"{number}: all work and no play makes jack a dull boy\n" for number in range(300)).encode()
-
-
-class Lcg:
-    """Knuth's MMIX generator: the raw bytes can be made again in any language."""
-
-    def __init__(self, seed: int) -> None:
-        self.state = seed
-
-    def next(self) -> int:
-        self.state = (self.state * 6364136223846793005 + 1442695040888963407) % (1 << 64)
-        return self.state >> 33
-
-    def bytes(self, count: int) -> bytes:
-        return bytes(self.next() >> 7 & 0xFF for _ in range(count))
-
-    def exponent(self, top: int) -> int:
-        """`top`, or one less for each time a coin falls, as in weights around 0."""
-        found = top
-        while found > top - 12 and self.next() & 64:
-            found -= 1
-        return found
-
-
-def bf16(count: int, seed: int) -> bytes:
-    lcg = Lcg(seed)
-    values = [lcg.exponent(122) << 7 | lcg.next() >> 5 & 0x807F for _ in range(count)]
-    return struct.pack(f"<{count}H", *values)
-
-
-def f32(count: int, seed: int) -> bytes:
-    lcg = Lcg(seed)
-    values = [lcg.exponent(122) << 23 | (lcg.next() << 1 & 0x807FFFFF) for _ in range(count)]
-    return struct.pack(f"<{count}I", *values)
-
-
-def f64(count: int, seed: int) -> bytes:
-    lcg = Lcg(seed)
-    parts = [(lcg.exponent(1018) << 20 | lcg.next() & 0x800FFFFF, lcg.next() << 1 & 0xFFFFFFFF) for _ in range(count)]
-    return b"".join(struct.pack("<II", low, high) for high, low in parts)
-
-
-def cut(raw: bytes, codec: int, width: int = 1) -> list[Chunk]:
-    """Chunks of CHUNK bytes, each raw where the codec doesn't pay."""
-    chunks = []
-    for start in range(0, len(raw), CHUNK):
-        piece = raw[start : start + CHUNK]
-        coded = CODECS[codec].encode(memoryview(piece), Lanes(width))
-        chunks.append(Chunk(piece) if coded is None else Chunk(piece, bytes(coded.payload), codec, coded.parameter))
-    return chunks
 
 
 def varint(value: int) -> bytes:
@@ -132,6 +85,7 @@ GOOD: dict[str, tuple[bytes, dict[str, Any]]] = {
         frame([Chunk(b"later")], header(field(0x04, b"a field to ignore") + LISTED, minor=7)),
         {},
     ),
+    **GOOD_FLOAT,
 }
 
 SMALL = cut(WEIGHTS[:3000], 2, 2) + cut(TEXT[:2000], 1) + [Chunk(b"raw bytes")]
@@ -144,6 +98,11 @@ ENTRIES = [chunk.index_entry() for chunk in SMALL]
 
 def flipped(data: bytes, at: int) -> bytes:
     return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+def with_sizes(stored: int, raw: int) -> list[tuple[int, int, int]]:
+    """The index with other sizes for the last chunk, whose bytes are stored raw."""
+    return [*ENTRIES[:2], (stored, raw, ENTRIES[2][2])]
 
 
 def joined(*records: bytes) -> bytes:
@@ -234,6 +193,62 @@ BAD: dict[str, tuple[bytes, type[DcpxError], str]] = {
         "another content hash in the index",
     ),
     "bad_trailing_byte.frame": (WHOLE + b"\0", CorruptError, "a byte behind the final record"),
+    "bad_encryption_field_without_flag.frame": (
+        frame(SMALL, header(LISTED + field(0x82, bytes(16)))),
+        UnsupportedError,
+        "field 82 without flag bit 0",
+    ),
+    "bad_base_field_without_flag.frame": (
+        frame(SMALL, header(LISTED + field(0x83, bytes(33)))),
+        UnsupportedError,
+        "field 83 without flag bit 1",
+    ),
+    "bad_delta_flag.frame": (
+        frame(SMALL, header(LISTED + field(0x83, bytes(33)), flags=2)),
+        UnsupportedError,
+        "critical flag bit 1",
+    ),
+    "bad_zstd_bytes_behind.frame": (
+        frame([Chunk(TEXT[:2000], zstandard.compress(TEXT[:2000]) + b"behind", 1)]),
+        CorruptError,
+        "bytes behind the Zstandard frame",
+    ),
+    "bad_zstd_two_frames.frame": (
+        frame([Chunk(TEXT[:2000], zstandard.compress(TEXT[:1000]) + zstandard.compress(TEXT[1000:2000]), 1)]),
+        CorruptError,
+        "two Zstandard frames in one chunk",
+    ),
+    "bad_final_index_stored_zero.frame": (
+        frame(SMALL, end=final(HEAD, with_sizes(0, 9))),
+        CorruptError,
+        "0 bytes stored in the index",
+    ),
+    "bad_final_index_raw_zero.frame": (
+        frame(SMALL, end=final(HEAD, with_sizes(9, 0))),
+        CorruptError,
+        "0 raw bytes in the index",
+    ),
+    "bad_final_index_stored_beyond_raw.frame": (
+        frame(SMALL, end=final(HEAD, with_sizes(10, 9))),
+        CorruptError,
+        "10 bytes stored for 9 in the index",
+    ),
+    "bad_final_index_beyond_chunk_size.frame": (
+        frame(SMALL, end=final(HEAD, with_sizes(9, 4097))),
+        CorruptError,
+        "a chunk of 4,097 bytes in the index",
+    ),
+    "bad_final_size.frame": (
+        frame(SMALL, end=final(HEAD, ENTRIES, size=48 + 16 * 4)),
+        CorruptError,
+        "the final record's own size",
+    ),
+    "bad_final_magic.frame": (
+        frame(SMALL, end=final(HEAD, ENTRIES, magic=b"XPCE")),
+        CorruptError,
+        "the final record's magic",
+    ),
+    **BAD_FLOAT,
 }
 
 STREAMS = {
@@ -247,8 +262,8 @@ def described(raw: bytes) -> dict[str, Any]:
     return {"length": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
 
 
-def make() -> dict[str, bytes]:
-    """Every file's bytes by name, each checked against what dcpx reads."""
+def make() -> tuple[dict[str, bytes], dict[str, dict[str, Any]]]:
+    """Every file's bytes by name, each checked against what dcpx reads, and its entry in the index."""
     files: dict[str, bytes] = {}
     index: dict[str, dict[str, Any]] = {}
     for name, (data, fields) in GOOD.items():
@@ -267,19 +282,24 @@ def make() -> dict[str, bytes]:
         raw = zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True).read()
         files[name] = data
         index[name] = {"descriptor": "stream.zstd/1", **described(raw)}
-    files["index.json"] = (json.dumps(index, indent=1, ensure_ascii=False) + "\n").encode()
-    return files
+    return files, index
 
 
 def main() -> None:
-    files = make()
+    files, made = make()
     DIRECTORY.mkdir(parents=True, exist_ok=True)
-    if existing := sorted(path.name for path in DIRECTORY.iterdir()):
-        raise SystemExit(f"frozen: {DIRECTORY} holds {len(existing)} files already, such as {existing[0]}")
-    for name, data in files.items():
+    path = DIRECTORY / "index.json"
+    index: dict[str, dict[str, Any]] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    if changed := [name for name, entry in index.items() if made.get(name) != entry]:
+        raise SystemExit(f"frozen: {', '.join(changed)} would be described otherwise")
+    missing = [name for name in files if name not in index]
+    for name in missing:
         with (DIRECTORY / name).open("xb") as file:
-            file.write(data)
-    print(f"{len(files)} files, {sum(map(len, files.values())):,} bytes")
+            file.write(files[name])
+        index[name] = made[name]
+    if missing:
+        path.write_text(json.dumps(index, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    print(f"{len(missing)} of {len(files)} files made, {sum(len(files[name]) for name in missing):,} bytes")
 
 
 if __name__ == "__main__":

@@ -25,18 +25,20 @@ struct Samples {
 };
 
 // Bits that an adaptive order-0 coder takes for n symbols with these counts, log2((n + 255)! / (255! prod count!)):
-// unlike the entropy of a sample it doesn't fall with the sample's size, which would favour many short planes.
-double adaptive_cost(const Histogram& counts, size_t n) {
+// unlike the entropy of a sample it doesn't fall with the sample's size, which would favour many short planes. In
+// 1024ths of a bit: integers add up faster, and to the same sum everywhere.
+u32 adaptive_cost(const Histogram& counts, size_t n) {
     constexpr size_t most = most_samples * sample_bytes + 256;
-    static const std::array<float, most> log_factorial = [] {
-        std::array<float, most> table{};
+    static const std::array<u32, most> log_factorial = [] {
+        std::array<u32, most> table{};
         double sum = 0;
-        for (size_t i = 1; i < most; ++i) table[i] = static_cast<float>(sum += std::log2(static_cast<double>(i)));
+        for (size_t i = 1; i < most; ++i)
+            table[i] = static_cast<u32>(std::lround((sum += std::log2(static_cast<double>(i))) * 1024));
         return table;
     }();
-    double bits = log_factorial[n + 255] - log_factorial[255];
-    for (const u32 count : counts) bits -= log_factorial[count];
-    return bits;
+    u32 gain = 0;
+    for (const u32 count : counts) gain += log_factorial[count];
+    return log_factorial[n + 255] - log_factorial[255] - gain;
 }
 
 void count(const Samples& samples, Lane lane, std::array<Histogram, 8>& planes) {
@@ -50,8 +52,8 @@ void count(const Samples& samples, Lane lane, std::array<Histogram, 8>& planes) 
     }
 }
 
-double cost(const std::array<Histogram, 8>& planes, unsigned width, size_t bytes) {
-    double bits = 0;
+u32 cost(const std::array<Histogram, 8>& planes, unsigned width, size_t bytes) {
+    u32 bits = 0;
     for (unsigned p = 0; p < width; ++p) bits += adaptive_cost(planes[p], bytes / width);
     return bits;
 }
@@ -65,12 +67,12 @@ Lane sniff_lane(const u8* src, size_t n) noexcept {
     const size_t bytes = samples.count * sample_bytes;
     std::array<Histogram, 8> planes{};
     count(samples, {8, false}, planes);
-    double least = cost(planes, 8, bytes);
+    u32 least = cost(planes, 8, bytes);
     best.width = 8;
     for (unsigned width = 4; width > 0; width /= 2) {  // the planes of half the width are sums of these
         for (unsigned p = 0; p < width; ++p)
             for (unsigned s = 0; s < 256; ++s) planes[p][s] += planes[p + width][s];
-        const double bits = cost(planes, width, bytes);
+        const u32 bits = cost(planes, width, bytes);
         if (bits <= least) {
             least = bits;
             best.width = width;

@@ -17,23 +17,22 @@ _BLOCK, _STRIDE = 8192, 65536
 
 
 @cache
-def _log_factorials() -> npt.NDArray[np.float32]:
-    """log2(n!), rounded to float32: sums of so few of them are exact in float64, in whichever order."""
-    table, total = np.zeros(_MOST * _SAMPLE + 256, np.float32), 0.0
+def _log_factorials() -> npt.NDArray[np.int64]:
+    """log2(n!) in 1024ths of a bit."""
+    table, total = np.zeros(_MOST * _SAMPLE + 256, np.int64), 0.0
     for number in range(1, len(table)):
         total += math.log2(number)
-        table[number] = total
+        table[number] = math.floor(total * 1024 + 0.5)
     return table
 
 
-def _cost(samples: bytes, width: int, rotated: bool) -> float:
-    """Bits that an adaptive order-0 coder takes for the planes of the samples."""
+def _cost(samples: bytes, width: int, rotated: bool) -> int:
+    """What an adaptive order-0 coder takes for the planes of the samples, in 1024ths of a bit."""
     table = _log_factorials()
     lanes = len(samples) // width
-    bits = 0.0
+    bits = 0
     for plane in planes_of(samples, width, rotated):
-        bits += float(table[lanes + 255] - table[255])
-        bits -= float(table[np.bincount(plane, minlength=256)].sum(dtype=np.float64))
+        bits += int(table[lanes + 255] - table[255] - table[np.bincount(plane, minlength=256)].sum())
     return bits
 
 

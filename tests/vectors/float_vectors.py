@@ -1,0 +1,157 @@
+"""The golden files of codec 3: chunks as dcpx's encoder makes them, and chunks laid out here with one thing wrong."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+from contents import CHUNK, Lcg, bf16, f32, f64
+from forge import Chunk, field, frame, header
+
+from dcpx.codecs import Lanes
+from dcpx.codecs.float import Float
+from dcpx.errors import CorruptError, DcpxError
+
+LISTED = field(0x81, bytes([0, 3]))
+WIDE = 32768
+"""A chunk size that holds more than one window of lanes of two bytes."""
+
+
+def coded(raw: bytes, lanes: Lanes, small: bool = False, size: int = CHUNK) -> bytes:
+    """A frame of this content, all of whose chunks are worth coding."""
+    chunks = []
+    for start in range(0, len(raw), size):
+        piece = raw[start : start + size]
+        made = Float(small).encode(memoryview(piece), lanes)
+        assert made is not None, "the content doesn't pay"
+        chunks.append(Chunk(piece, bytes(made.payload), made.codec, made.parameter))
+    return frame(chunks, header(LISTED, chunk_size=size))
+
+
+def f16(count: int, seed: int) -> bytes:
+    lcg = Lcg(seed)
+    values = [lcg.exponent(13) << 10 | lcg.next() >> 5 & 0x83FF for _ in range(count)]
+    return struct.pack(f"<{count}H", *values)
+
+
+def sorted_int32(count: int, seed: int) -> bytes:
+    lcg = Lcg(seed)
+    return struct.pack(f"<{count}i", *sorted((lcg.next() >> 4) % 100_000 - 50_000 for _ in range(count)))
+
+
+def with_patches(count: int, seed: int) -> bytes:
+    """Lanes of two bytes whose upper one is now and then far from the rest."""
+    lcg = Lcg(seed)
+    values = [0x7F00 if lcg.next() >> 8 & 511 == 0 else 0x3C00 | lcg.next() >> 7 & 0x3FF for _ in range(count)]
+    return struct.pack(f"<{count}H", *values)
+
+
+ROUNDED = b"".join(b"\0\0" + value for (value,) in struct.iter_unpack("2s", bf16(3001, 15)))
+FIELDS: dict[str, Any] = {"codecs": [0, 3]}
+
+GOOD_FLOAT: dict[str, tuple[bytes, dict[str, Any]]] = {
+    "float_bf16_fast.frame": (coded(bf16(12001, 11), Lanes(2, True), size=WIDE), FIELDS),
+    "float_bf16_small.frame": (coded(bf16(12001, 11), Lanes(2, True), small=True, size=WIDE), FIELDS),
+    "float_f16.frame": (coded(f16(3001, 12), Lanes(2, True)), FIELDS),
+    "float_f32_fast.frame": (coded(f32(2500, 13) + b"end", Lanes(4, True)), FIELDS),
+    "float_f32_small_zero_planes.frame": (coded(ROUNDED, Lanes(4, True), small=True), FIELDS),
+    "float_f64.frame": (coded(f64(1200, 14), Lanes(8, True)), FIELDS),
+    "float_fp8.frame": (coded(bf16(6000, 16)[1::2], Lanes(1)), FIELDS),
+    "float_fp8_small.frame": (coded(bf16(6000, 16)[1::2], Lanes(1), small=True), FIELDS),
+    "float_sorted_int32.frame": (coded(sorted_int32(2400, 17), Lanes(4)), FIELDS),
+    "float_constant.frame": (coded(b"\x80\x3f" * 3000 + b"\x80", Lanes(2, True)), FIELDS),
+    "float_patches_fast.frame": (coded(with_patches(12000, 18), Lanes(2), size=WIDE), FIELDS),
+    "float_patches_small.frame": (coded(with_patches(12000, 18), Lanes(2), small=True, size=WIDE), FIELDS),
+    "float_specials.frame": (
+        coded(
+            struct.pack("<8I", 0, 1 << 31, 1, 0x7F800001, 0xFFC12345, 0x7F800000, 0xFF800000, 0x7FFFFF) * 120,
+            Lanes(4, True),
+        ),
+        FIELDS,
+    ),
+}
+
+# One plane of 64 lanes, all of them "A": two streams of 32 lanes, six without. Its codes: A is 0, B is 10, C is 11.
+RAW = b"A" * 64
+TABLE = bytes([65, 2, 0x21, 0x02])
+PREFIX, TANS, CONSTANT = 2, 3, 1
+ZEROS = (bytes(4), bytes(4), *[b""] * 6)
+
+
+def forged(
+    method: int = PREFIX,
+    table: bytes = TABLE,
+    streams: tuple[bytes, ...] = ZEROS,
+    patches: tuple[tuple[int, int], ...] = (),
+    after: bytes = b"",
+    parameter: int = 1,
+) -> bytes:
+    sizes = b"".join(len(stream).to_bytes(3, "little") for stream in streams)
+    payload = bytes([method]) + table + sizes + struct.pack("<I", len(patches)) + b"".join(streams)
+    payload += b"".join(lane.to_bytes(3, "little") + bytes([value]) for lane, value in patches) + after
+    return frame([Chunk(RAW, payload, 3, parameter)], header(LISTED))
+
+
+def shares(*values: int) -> bytes:
+    return bytes([65, len(values) - 1]) + b"".join(bytes([value & 127 | 128, value >> 7]) for value in values)
+
+
+# One symbol in all states: three zero bits, the 1, and state 0.
+STATES = (b"\x08\0", b"\x08\0", *[b""] * 6)
+
+GOOD_FLOAT |= {
+    "float_forged_prefix.frame": (forged(), FIELDS),
+    "float_forged_tans.frame": (forged(TANS, shares(4096), STATES), FIELDS),
+    "float_forged_constant.frame": (forged(CONSTANT, b"A", (), ((0, 65), (63, 65))), FIELDS),
+}
+
+BAD_FLOAT: dict[str, tuple[bytes, type[DcpxError], str]] = {
+    "bad_float_table_over_full.frame": (forged(table=bytes([65, 2, 0x11, 0x02])), CorruptError, "lengths 1, 1, 2"),
+    "bad_float_table_under_full.frame": (forged(table=bytes([65, 2, 0x21, 0x03])), CorruptError, "lengths 1, 2, 3"),
+    "bad_float_table_first_absent.frame": (
+        forged(table=bytes([64, 3, 0x10, 0x22])),
+        CorruptError,
+        "a table whose first length is 0",
+    ),
+    "bad_float_table_spare_half.frame": (forged(table=bytes([65, 2, 0x21, 0x12])), CorruptError, "a spare half of 1"),
+    "bad_float_table_beyond_255.frame": (forged(table=bytes([254, 2, 0x21, 0x02])), CorruptError, "symbol 256"),
+    "bad_float_frequencies_sum.frame": (forged(TANS, shares(4095), STATES), CorruptError, "frequencies of sum 4,095"),
+    "bad_float_frequency_form.frame": (
+        forged(TANS, bytes([65, 1, 0xFF, 0x1F, 0x81, 0x00]), STATES),
+        CorruptError,
+        "a frequency of 1 in two bytes",
+    ),
+    "bad_float_method.frame": (forged(4), CorruptError, "method 4"),
+    "bad_float_stream_short.frame": (
+        forged(streams=(bytes(4), bytes(3), *[b""] * 6)),
+        CorruptError,
+        "a stream of 24 bits for 32 lanes",
+    ),
+    "bad_float_stream_long.frame": (
+        forged(streams=(bytes(4), bytes(5), *[b""] * 6)),
+        CorruptError,
+        "a stream with a byte behind its last code",
+    ),
+    "bad_float_stream_without_lanes.frame": (
+        forged(streams=(bytes(4), bytes(4), b"\0", *[b""] * 5)),
+        CorruptError,
+        "a byte in a stream without lanes",
+    ),
+    "bad_float_stream_padding.frame": (
+        forged(streams=(b"\1" + bytes(3) + b"\2", bytes(4), *[b""] * 6)),
+        CorruptError,
+        "a bit that is set in the padding",
+    ),
+    "bad_float_last_state.frame": (
+        forged(TANS, shares(4096), (b"\x18\0", b"\x08\0", *[b""] * 6)),
+        CorruptError,
+        "a last state of 1",
+    ),
+    "bad_float_patch_outside.frame": (forged(patches=((64, 65),)), CorruptError, "a patch of lane 64 of 64"),
+    "bad_float_patch_order.frame": (forged(patches=((5, 65), (5, 65))), CorruptError, "lane 5 patched twice"),
+    "bad_float_cut.frame": (forged(streams=(bytes(4), bytes(4)), table=TABLE), CorruptError, "six sizes missing"),
+    "bad_float_trailing_byte.frame": (forged(after=b"\0"), CorruptError, "a byte behind the payload's last part"),
+    "bad_float_width.frame": (forged(parameter=3), CorruptError, "lanes of 3 bytes"),
+    "bad_float_rotated_bytes.frame": (forged(parameter=0x101), CorruptError, "rotated lanes of one byte"),
+    "bad_float_parameter_bit.frame": (forged(parameter=0x201), CorruptError, "bit 9 in the parameter"),
+}
