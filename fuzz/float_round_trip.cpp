@@ -16,7 +16,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     Bytes control = in.take(6);
     control.resize(6);
     Input growth(control.data(), control.size());
-    const Bytes raw = grow(growth, in.rest(), lane.width, 100000);
+    const Bytes raw = grow(growth, in.rest(), lane.width, 40000);
     for (const Level level : {Level::fast, Level::small}) {
         Bytes coded = encode_everywhere(raw, lane, level, offset), out;
         if (coded.empty()) continue;

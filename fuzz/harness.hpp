@@ -157,10 +157,14 @@ inline Bytes grow(Input& in, const Bytes& seed, unsigned width, size_t most) {
 }
 
 inline Bytes encode(const Bytes& raw, Lane lane, Level level, size_t cap, size_t offset) {
-    const Box src(raw, offset);
-    Box dst(cap, offset * 5 % 64), scratch(dcpx::encode_scratch(raw.size()), offset * 3 % 64);
-    scratch.fill(uint8_t(offset));
-    const size_t size = dcpx::encode(src.data(), raw.size(), lane, level, dst.data(), cap, scratch.data());
+    const Box src(raw, offset), dst(cap, offset * 5 % 64);
+    static std::unique_ptr<Box>
+        scratch;  // kept while the size is the same, as making it costs more than a short encode
+    static size_t scratch_for = 0;
+    if (!scratch || scratch_for != raw.size())
+        scratch = std::make_unique<Box>(dcpx::encode_scratch(scratch_for = raw.size()), raw.size() % 61);
+    scratch->fill(uint8_t(offset));
+    const size_t size = dcpx::encode(src.data(), raw.size(), lane, level, dst.data(), cap, scratch->data());
     require(size <= cap, "coded size within dst");
     require(size < raw.size() || size == 0, "coded size below raw size");
     require(std::equal(raw.begin(), raw.end(), src.data()), "encode leaves its source alone");

@@ -1,4 +1,4 @@
-"""Writes the golden files of spec/vectors/; run by hand. What exists is never overwritten, only what is missing is made.
+"""Writes the golden files of spec/vectors/; run by hand. It makes what is missing and overwrites nothing.
 
     python tests/vectors/make_vectors.py
 
