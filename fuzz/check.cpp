@@ -187,6 +187,11 @@ void samples() {
             const Bytes raw = make(size, 4);
             const Box src(raw, size % 64);
             require(dcpx::is_lane(dcpx::sniff_lane(src.data(), size)), "sniff_lane gives a lane");
+            for (const Lane as : lanes) {
+                const unsigned likelier = dcpx::runs(src.data(), size, as);
+                require(likelier <= 1024, "runs is a share of 1024");
+                checksum.add(likelier, 4);
+            }
             const unsigned share = dcpx::repeats(src.data(), size);
             require(share <= 1024, "repeats is a share of 1024");
             checksum.add(share, 4);

@@ -289,6 +289,8 @@ def test_sniffing_matches_its_oracle(name: str, seed: int, size: int, at: int):
     data = made(name, seed, size + at)[at:]
     assert kernels.sniff_lane(memoryview(data)) == sniff_reference.sniff_lane(data)
     assert kernels.repeats(memoryview(data)) == sniff_reference.repeats(data)
+    for width, rotated in LANES:
+        assert kernels.runs(memoryview(data), width, rotated) == sniff_reference.runs(data, width, rotated)
 
 
 @pytest.mark.parametrize("name", CONTENTS)
@@ -297,6 +299,16 @@ def test_sniffing_large_data_matches_its_oracle(name: str, size: int):
     data = made(name, 7, size)
     assert kernels.sniff_lane(data) == sniff_reference.sniff_lane(data)
     assert kernels.repeats(data) == sniff_reference.repeats(data)
+    assert kernels.runs(data, 4, True) == sniff_reference.runs(data, 4, True)
+
+
+def test_runs_tell_neighbours_from_strangers():
+    rng = np.random.default_rng(3)
+    scales = np.repeat(np.exp2(rng.integers(-30, 0, 2000)), 128)  # rows, each of its own magnitude
+    moments = (rng.random(scales.size) * scales).astype(np.float32)
+    shuffled = rng.permutation(moments)
+    assert kernels.runs(moments.data.cast("B"), 4, True) > 150
+    assert kernels.runs(shuffled.data.cast("B"), 4, True) < 30
 
 
 @pytest.mark.parametrize(

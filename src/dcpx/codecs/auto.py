@@ -10,27 +10,35 @@ from .zstd import Zstd
 
 __all__ = ["Auto"]
 
-_WORTH_A_TRY = 24
+_REPEATS = 24
 """Of 1024: so many sampled words seen before promise that matches pay. Weights have none."""
 
-_ZSTD, _PLANES = Zstd(), Planes()
+_RUNS = 150
+"""Of 1024: so much likeness between neighbours does the same. Weights have under 30, second moments 150 and more."""
+
+_TINY = 64
+"""Bytes: nothing is left to win."""
 
 
 class Auto:
-    """Float coding, unless the chunk repeats itself: then also Zstandard, on bytes and on planes; the smallest wins."""
+    """Float coding, and where matches may pay also Zstandard, on bytes and on planes; the smallest wins."""
 
     writes = (Zstd.id, Planes.id, Float.id)
 
     def __init__(self, small: bool = False) -> None:
         self._float = Float(small)
+        self._matching = (Zstd(9), Planes(9)) if small else (Zstd(), Planes())
 
     def encode(self, raw: memoryview, lanes: Lanes) -> Coded | None:
         best = self._float.encode(raw, lanes)
-        if kernels.repeats(raw) < _WORTH_A_TRY or _is_tiny(best):
+        if (best is not None and len(best.payload) < _TINY) or not _may_match(raw, lanes):
             return best
-        tries = [best, _ZSTD.encode(raw, lanes), _PLANES.encode(raw, lanes)]
+        tries = [best, *(codec.encode(raw, lanes) for codec in self._matching)]
         return min((coded for coded in tries if coded is not None), key=lambda coded: len(coded.payload), default=None)
 
 
-def _is_tiny(coded: Coded | None) -> bool:
-    return coded is not None and len(coded.payload) < 64
+def _may_match(raw: memoryview, lanes: Lanes) -> bool:
+    """Whether Zstandard is worth a try: it takes several times as long as float coding."""
+    if lanes.width > 1 and not lanes.rotated:
+        return True  # integers, whose order no sample of words shows
+    return kernels.repeats(raw) >= _REPEATS or kernels.runs(raw, lanes.width, lanes.rotated) >= _RUNS

@@ -4,13 +4,14 @@ The functions here take any object with the buffer protocol, check lengths and r
 16 MiB.
 """
 
-from ._native import float_decode, float_encode, merge_planes, repeats, sniff_lane, split_planes, use_instructions
+from ._native import float_decode, float_encode, merge_planes, repeats, runs, sniff_lane, split_planes, use_instructions
 
 __all__ = [
     "float_decode",
     "float_encode",
     "merge_planes",
     "repeats",
+    "runs",
     "sniff_lane",
     "split_planes",
     "use_instructions",

@@ -140,6 +140,13 @@ unsigned repeats(nb::handle source) {
     return dcpx::repeats(src.data(), src.size());
 }
 
+unsigned runs(nb::handle source, unsigned width, bool rotated) {
+    const dcpx::Lane lane = checked_lane(width, rotated);
+    const Bytes src(source, false);
+    const nb::gil_scoped_release nogil;
+    return dcpx::runs(src.data(), src.size(), lane);
+}
+
 bool use_instructions(const char* name) {
     const std::string_view wanted(name);
     if (wanted == "portable") return dcpx::force_path(dcpx::Path::portable);
@@ -152,7 +159,7 @@ bool use_instructions(const char* name) {
 }  // namespace
 
 NB_MODULE(_native, m) {
-    m.doc() = "Native hot loops of dcpx; dcpx.kernels.reference holds the same in NumPy, as their oracle.";
+    m.doc() = "Native hot loops of dcpx; the *_reference modules beside it hold the same in NumPy, as their oracle.";
     m.def(
         "split_planes",
         [](nb::handle src, nb::handle dst, std::size_t width) { run(dcpx::split_planes, src, dst, width); },
@@ -171,6 +178,8 @@ NB_MODULE(_native, m) {
           "(width, rotated): how the bytes of src seem to group, from at most 8 KiB of samples.");
     m.def("repeats", repeats, nb::arg("src"),
           "Of 1024 sampled 8-byte words of src, how many stood in an earlier sample.");
+    m.def("runs", runs, nb::arg("src"), nb::arg("width"), nb::arg("rotated"),
+          "How much likelier than by chance a lane's top byte equals the one before it, in 1024ths.");
     m.def("use_instructions", use_instructions, nb::arg("name"),
           "Make the float codec use portable, avx2, avx512 or the best instructions; False where this CPU lacks them.");
 }

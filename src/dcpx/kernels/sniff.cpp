@@ -19,7 +19,7 @@ struct Samples {
     const u8* src;
     size_t count, stride;
 
-    Samples(const u8* s, size_t n) : src(s), count(std::clamp<size_t>(n >> 19, 1, most_samples)) {
+    Samples(const u8* s, size_t n) : src(s), count(std::clamp<size_t>(n >> 17, 1, most_samples)) {
         stride = count > 1 ? (n - sample_bytes) / (count - 1) / 8 * 8 : 0;
     }
 };
@@ -85,11 +85,37 @@ Lane sniff_lane(const u8* src, size_t n) noexcept {
     return best;
 }
 
+unsigned runs(const u8* src, size_t n, Lane lane) noexcept {
+    constexpr size_t block = 512, most = 8;
+    const size_t lanes = n / lane.width;
+    if (lanes < block) return 0;
+    const size_t blocks = std::min(lanes / block, most);
+    const size_t step = blocks > 1 ? (lanes - block) / (blocks - 1) : 0;
+    Histogram counts{};
+    u64 equal = 0;
+    for (size_t b = 0; b < blocks; ++b) {
+        unsigned last = 256;
+        for (size_t i = b * step; i < b * step + block; ++i) {
+            u64 value = load_le(src + i * lane.width, lane.width);
+            if (lane.rotated) value = loops::rotate_left(value, lane.width);
+            const unsigned top = value >> (8 * (lane.width - 1)) & 255;
+            equal += top == last;
+            last = top;
+            ++counts[top];
+        }
+    }
+    const u64 total = blocks * block;
+    u64 chance = 0;
+    for (const u64 count : counts) chance += count * count;
+    const u64 found = equal * 1024 / (total - blocks), expected = chance * 1024 / (total * total);
+    return static_cast<unsigned>(found > expected ? found - expected : 0);
+}
+
 unsigned repeats(const u8* src, size_t n) noexcept {
-    constexpr size_t block = 8192, stride = 65536;  // an eighth of the chunk, in blocks that hold short rows
-    std::array<u32, 4096> seen{};                   // tags of words, by their hash; 0 means none
+    constexpr size_t block = 8192, spacing = 65536;  // an eighth of the chunk, in blocks that hold short rows
+    std::array<u32, 4096> seen{};                    // tags of words, by their hash; 0 means none
     unsigned words = 0, found = 0;
-    for (size_t start = 0; start < n; start += stride) {
+    for (size_t start = 0; start < n; start += spacing) {
         const size_t stop = std::min(n, start + block);
         for (size_t i = start; i + 8 <= stop; i += 8) {
             const u64 hash = load_le64(src + i) * 0x9E3779B97F4A7C15u;

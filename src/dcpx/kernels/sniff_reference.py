@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from .float_reference import planes_of
 
-__all__ = ["repeats", "sniff_lane"]
+__all__ = ["repeats", "runs", "sniff_lane"]
 
 _SAMPLE, _MOST = 1024, 8
 _BLOCK, _STRIDE = 8192, 65536
@@ -40,12 +40,27 @@ def sniff_lane(data: bytes) -> tuple[int, bool]:
     """(width, rotated): how the bytes of `data` seem to group."""
     if len(data) < _SAMPLE:
         return 1, False
-    count = min(max(len(data) >> 19, 1), _MOST)
+    count = min(max(len(data) >> 17, 1), _MOST)
     stride = (len(data) - _SAMPLE) // (count - 1) // 8 * 8 if count > 1 else 0
     samples = b"".join(data[start : start + _SAMPLE] for start in (number * stride for number in range(count)))
     # On a tie the narrower lanes win, and those that aren't rotated.
     least, width = min((_cost(samples, width, False), width) for width in (1, 2, 4, 8))
     return width, width > 1 and _cost(samples, width, True) < least
+
+
+def runs(data: bytes, width: int, rotated: bool) -> int:
+    """How much likelier than by chance a lane's top byte equals the one before it, in 1024ths."""
+    block, lanes = 512, len(data) // width
+    if lanes < block:
+        return 0
+    blocks = min(lanes // block, 8)
+    step = (lanes - block) // (blocks - 1) if blocks > 1 else 0
+    top = planes_of(data, width, rotated)[-1]
+    samples = [top[number * step : number * step + block] for number in range(blocks)]
+    equal = sum(int(np.count_nonzero(sample[1:] == sample[:-1])) for sample in samples)
+    counts = np.bincount(np.concatenate(samples), minlength=256).astype(np.int64)
+    total = blocks * block
+    return max(equal * 1024 // (total - blocks) - int((counts * counts).sum()) * 1024 // (total * total), 0)
 
 
 def repeats(data: bytes) -> int:

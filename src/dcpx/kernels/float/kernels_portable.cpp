@@ -1,4 +1,8 @@
 // The path for any machine, and the run-time choice between the paths.
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include <atomic>
 #include <cstdlib>
 
@@ -24,11 +28,18 @@ bool tans_decode(const TansDecoder& t, Reader* r, u8* window, const u32* need, A
 
 void fence() {}
 
+#if defined(__x86_64__)
+bool has_lzcnt() {  // clang's __builtin_cpu_supports doesn't know the name
+    unsigned a, b, c, d;
+    return __get_cpuid(0x80000001, &a, &b, &c, &d) && (c >> 5 & 1);
+}
+#endif
+
 bool has(Path path) {
 #if defined(__x86_64__)
     __builtin_cpu_init();
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
-                      __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("lzcnt");
+                      __builtin_cpu_supports("bmi2") && has_lzcnt();
     if (path == Path::avx2) return avx2;
     if (path == Path::avx512)
         return avx2 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&

@@ -113,10 +113,11 @@ DCPX_INLINE bool refill_careful(const u8*& p, const u8* end, u64& bits) {
     bits = (careful_load(p, end) | u64{1} << 63) >> (used & 7);
     return true;
 }
-// Refills that one stream can surely do with whole loads; each is good for 56 bits.
+// Refills that one stream can surely do with whole loads; each is good for 56 bits and moves by at most 7 bytes. No
+// load may reach the stream's last byte: a look-up would take the zeros that pad it for symbols.
 DCPX_INLINE size_t refills_left(const Reader& r) {
     const size_t in = size_t(r.end - r.p);
-    return in < 15 ? 0 : (in - 8) / 7;
+    return in < 16 ? 0 : (in - 9) / 7;
 }
 
 // One look-up: up to six symbols. The store always writes 8 bytes.
