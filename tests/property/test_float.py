@@ -156,6 +156,23 @@ def expected(payload: bytes, width: int, rotated: bool, size: int) -> bytes | No
 # --- round trips ----------------------------------------------------------------------------------------------------
 
 
+def test_streams_that_end_in_padding_like_a_short_code():
+    """A stream's last byte is padded with zeros, which are a symbol's code: a look-up must not run into them."""
+    data = made("sorted", 28, 8186)
+    payload = encoded(memoryview(data), 1, False, False)
+    assert payload is not None
+    assert decoded(payload, 1, False, len(data)) == data
+    rng = np.random.default_rng(5)
+    for _ in range(3000):
+        symbols = np.minimum(rng.geometric(rng.uniform(0.3, 0.9), int(rng.integers(300, 3000))), 255)
+        data = symbols.astype(np.uint8).tobytes()
+        payload = kernels.float_encode(data, 1, False, False)
+        out = bytearray(len(data))
+        if payload is not None:
+            kernels.float_decode(payload, out, 1, False)
+            assert out == data
+
+
 @every_lane
 @every_level
 @settings(max_examples=60, deadline=None)
