@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import pytest
 import torch
@@ -287,6 +287,44 @@ dcp.async_save(state, storage_writer=dcpx.Writer({str(tmp_path)!r} + "/c", threa
     loaded = {f"t{i}": torch.zeros(1_500_000) for i in range(8)}
     dcpx.load(loaded, tmp_path / "c")
     assert all(tensor.std() > 0.5 for tensor in loaded.values())
+
+
+class Dribbling(dcpx.ZStandard):
+    """A foreign extension whose stream gives a few bytes at a time, as raw streams may."""
+
+    @staticmethod
+    def registry_name() -> str:
+        return "dribbling@test"
+
+    @staticmethod
+    def from_descriptor(version: str) -> Dribbling:
+        return Dribbling()
+
+    def get_descriptor(self) -> str:
+        return self.registry_name()
+
+    def transform_from(self, input: IO[bytes]) -> IO[bytes]:
+        inner = super().transform_from(input)
+
+        class Stream(io.RawIOBase):
+            def readable(self) -> bool:
+                return True
+
+            def readinto(self, buffer: Any, /) -> int:
+                return inner.readinto(memoryview(buffer)[:7])  # type: ignore[attr-defined]
+
+        return cast(IO[bytes], Stream())
+
+
+def test_short_reads_of_an_extension_are_completed(tmp_path: Path):
+    state = {"a": torch.arange(5000), "o": ["an object", 1]}
+    dcpx.save(state, tmp_path / "c", pack=Dribbling())
+    registry = dcpx.ExtensionRegistry()
+    registry.register(Dribbling)
+    loaded: dict[str, Any] = {"a": torch.zeros(5000, dtype=torch.int64), "o": None}
+    dcp.load(loaded, storage_reader=dcpx.Reader(tmp_path / "c", registry=registry))
+    assert torch.equal(loaded["a"], state["a"])
+    assert loaded["o"] == state["o"]
 
 
 def test_an_interrupt_stays_one(tmp_path: Path):

@@ -24,6 +24,7 @@ from ..errors import CorruptError, DcpxError, LoadError, Where, portable_errors
 from ..extension import StreamTransformExtension
 from ..frame import FrameReader, frame_of
 from ..registry import ExtensionRegistry, default_registry
+from ..streams import read_exactly
 from ._torch import StorageInfo, file_slice, narrow_tensor_by_index, refuse_url
 
 __all__ = ["Reader"]
@@ -104,7 +105,7 @@ class Reader(FileSystemReader):
             planner.load_bytes(request, io.BytesIO(content.read(-1)))
             return
         if not content.seekable():
-            content = io.BytesIO(content.read(limit + 1))
+            content = io.BytesIO(read_exactly(content, limit + 1))
             if len(content.getbuffer()) > limit:
                 raise CorruptError(f"the item unfolds into more than {limit} bytes, which its shape doesn't need")
         loaded = _load_container(content)
