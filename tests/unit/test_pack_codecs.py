@@ -117,7 +117,24 @@ def test_lanes_of_every_dtype(dtype: str, level: str):
     stored = parsed(packed(data, Pack(level=level), item(dtype)))
     (chunk,) = stored.chunks
     assert (chunk.codec, chunk.parameter) == (FLOAT, PARAMETERS[dtype])
-    assert stored.payloads[0][(chunk.parameter & 0xFF) - 1] == (METHOD_PREFIX if level == "fast" else METHOD_TANS)
+    # "small" takes whichever of both codes is smaller here.
+    methods = (METHOD_PREFIX,) if level == "fast" else (METHOD_PREFIX, METHOD_TANS)
+    assert stored.payloads[0][(chunk.parameter & 0xFF) - 1] in methods
+
+
+@pytest.mark.parametrize("codec", ["auto", "planes", "zstd"])
+def test_small_is_never_larger_than_fast(codec: str):
+    generator = torch.Generator().manual_seed(2)
+    for data in (
+        torch.randint(0, 10**6, (50_000,), generator=generator).sort().values,
+        torch.randn(500, 64, generator=generator).repeat(4, 1),
+        weights(100_000),
+        weights(50_000, torch.float32),
+        (torch.rand(50_000, generator=generator) ** 9 * 30_000).to(torch.int64),
+    ):
+        known = item(str(data.dtype).removeprefix("torch."))
+        fast, small = (len(packed(raw(data), Pack(codec, level=level), known)) for level in ("fast", "small"))
+        assert small <= fast
 
 
 @pytest.mark.parametrize("dtype", [name for name, parameter in PARAMETERS.items() if parameter != 1])

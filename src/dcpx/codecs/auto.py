@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from .. import kernels
-from .contract import Coded, Lanes
+from .contract import Coded, Encoder, Lanes
 from .float import Float
 from .planes import Planes
 from .zstd import Zstd
 
-__all__ = ["Auto"]
+__all__ = ["Auto", "Smallest"]
 
 _REPEATS = 24
 """Of 1024: so many sampled words seen before promise that matches pay. Weights have none."""
@@ -26,15 +26,31 @@ class Auto:
     writes = (Zstd.id, Planes.id, Float.id)
 
     def __init__(self, small: bool = False) -> None:
-        self._float = Float(small)
-        self._matching = (Zstd(9), Planes(9)) if small else (Zstd(), Planes())
+        # A higher level isn't always smaller: "small" tries both.
+        self._float: Encoder = Smallest(Float(), Float(small=True)) if small else Float()
+        more: list[Encoder] = [Zstd(9), Planes(9)] if small else []
+        self._matching = Smallest(Zstd(), Planes(), *more)
 
     def encode(self, raw: memoryview, lanes: Lanes) -> Coded | None:
         best = self._float.encode(raw, lanes)
         if (best is not None and len(best.payload) < _TINY) or not _may_match(raw, lanes):
             return best
-        tries = [best, *(codec.encode(raw, lanes) for codec in self._matching)]
-        return min((coded for coded in tries if coded is not None), key=lambda coded: len(coded.payload), default=None)
+        return _smallest([best, self._matching.encode(raw, lanes)])
+
+
+class Smallest:
+    """Tries several codecs; the smallest result wins, the first one on a tie."""
+
+    def __init__(self, *codecs: Encoder) -> None:
+        self._codecs = codecs
+        self.writes = tuple(sorted({id for codec in codecs for id in codec.writes}))
+
+    def encode(self, raw: memoryview, lanes: Lanes) -> Coded | None:
+        return _smallest([codec.encode(raw, lanes) for codec in self._codecs])
+
+
+def _smallest(tries: list[Coded | None]) -> Coded | None:
+    return min((coded for coded in tries if coded is not None), key=lambda coded: len(coded.payload), default=None)
 
 
 def _may_match(raw: memoryview, lanes: Lanes) -> bool:

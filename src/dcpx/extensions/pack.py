@@ -7,7 +7,7 @@ from typing import IO, cast
 
 from .. import kernels
 from ..codecs import Encoder, Lanes
-from ..codecs.auto import Auto
+from ..codecs.auto import Auto, Smallest
 from ..codecs.planes import Planes
 from ..codecs.raw import Raw
 from ..codecs.zstd import Zstd
@@ -33,8 +33,8 @@ __all__ = ["Pack"]
 
 _ENCODERS: dict[str, dict[str, Encoder]] = {
     "auto": {"fast": Auto(), "small": Auto(small=True)},
-    "planes": {"fast": Planes(), "small": Planes(level=9)},
-    "zstd": {"fast": Zstd(), "small": Zstd(level=9)},
+    "planes": {"fast": Planes(), "small": Smallest(Planes(), Planes(level=9))},
+    "zstd": {"fast": Zstd(), "small": Smallest(Zstd(), Zstd(level=9))},
     "raw": {"fast": Raw(), "small": Raw()},
 }
 _LEVELS = ("fast", "small")
@@ -47,8 +47,10 @@ class Pack(StreamTransformExtension):
 
     `codec` is "auto" (float-aware coding by dtype, or Zstandard where data repeats itself), "planes" (byte planes and
     Zstandard), "zstd" or "raw" (checksums only); what doesn't get smaller is stored as it is. `level` is "fast", or
-    "small" for a little less room and more time. `policy`, where given, is called with the name, dtype and shape of
-    each item that `dcpx.Writer` stores; it returns a codec or a level for that item, or None for these.
+    "small" for a little less room at several times the time. `policy`, where given, is called for each item that
+    `dcpx.Writer` stores (the stock writer doesn't tell); it returns a codec or a level for it, or None for these. The
+    `Item` has its name and, for a tensor, torch's name of the dtype, such as "float32", and the shape of this rank's
+    shard; an object has None for both.
 
     `chunk_size` is in raw bytes, a multiple of 4096. `limits` holds when reading. Chunks are coded on a pool of as many
     threads as there are cores, at most 16 of them in memory at once.
@@ -73,6 +75,8 @@ class Pack(StreamTransformExtension):
             )
         self.codec = _checked("codec", codec, _ENCODERS)
         self.level = _checked("level", level, _LEVELS)
+        if policy is not None and not callable(policy):
+            raise ValueError(f"policy must be a function of an item, not {policy!r}")
         self.policy = policy
         self.chunk_size = chunk_size
         self.limits = limits

@@ -4,8 +4,10 @@
 
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "float/float_codec.hpp"
 #include "planes.hpp"
@@ -19,8 +21,12 @@ namespace {
 class Bytes {
   public:
     Bytes(nb::handle object, bool writable) {
-        if (PyObject_GetBuffer(object.ptr(), &view_, writable ? PyBUF_WRITABLE : PyBUF_SIMPLE) != 0)
+        if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_ND | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0)) != 0)
             throw nb::python_error();
+        if (view_.format != nullptr && std::strchr(view_.format, 'O') != nullptr) {
+            PyBuffer_Release(&view_);
+            throw nb::type_error("a buffer of Python objects holds pointers, not data");
+        }
     }
     ~Bytes() { PyBuffer_Release(&view_); }
     Bytes(const Bytes&) = delete;
@@ -44,6 +50,68 @@ std::uint8_t* thread_scratch(std::size_t size) {
     }
     return memory.get();
 }
+
+// A coded chunk, readable through the buffer protocol. Its memory goes back to a pool: as fresh memory each would cost
+// hundreds of page faults, which threads of one process take one after another.
+class Payload {
+  public:
+    explicit Payload(std::size_t capacity) : memory_(pool().take(capacity)) {}
+    ~Payload() { pool().put(std::move(memory_)); }
+    Payload(const Payload&) = delete;
+    Payload& operator=(const Payload&) = delete;
+
+    std::uint8_t* data() const { return memory_.bytes.get(); }
+    std::size_t size = 0;
+
+  private:
+    struct Memory {
+        std::unique_ptr<std::uint8_t[]> bytes;
+        std::size_t capacity = 0;
+    };
+
+    class Pool {
+      public:
+        Memory take(std::size_t capacity) {
+            {
+                const std::lock_guard<std::mutex> lock(mutex_);
+                for (auto memory = idle_.begin(); memory != idle_.end(); ++memory) {
+                    if (memory->capacity < capacity || memory->capacity / 2 > capacity) continue;
+                    Memory found = std::move(*memory);
+                    idle_.erase(memory);
+                    total_ -= found.capacity;
+                    return found;
+                }
+            }
+            return {std::unique_ptr<std::uint8_t[]>(new std::uint8_t[capacity]), capacity};
+        }
+        void put(Memory memory) {
+            const std::lock_guard<std::mutex> lock(mutex_);
+            if (total_ + memory.capacity > most) return;
+            total_ += memory.capacity;
+            idle_.push_back(std::move(memory));
+        }
+
+      private:
+        static constexpr std::size_t most = std::size_t{16} << 20;  // bytes that may lie idle
+        std::mutex mutex_;
+        std::vector<Memory> idle_;
+        std::size_t total_ = 0;
+    };
+
+    static Pool& pool() {
+        static Pool* const shared = new Pool;  // never destroyed: payloads may outlive every static
+        return *shared;
+    }
+
+    Memory memory_;
+};
+
+int payload_buffer(PyObject* self, Py_buffer* view, int flags) {
+    const Payload* const payload = nb::inst_ptr<Payload>(self);
+    return PyBuffer_FillInfo(view, self, payload->data(), static_cast<Py_ssize_t>(payload->size), 1, flags);
+}
+
+PyType_Slot payload_slots[] = {{Py_bf_getbuffer, reinterpret_cast<void*>(payload_buffer)}, {0, nullptr}};
 
 bool overlap(const Bytes& a, const Bytes& b) {
     return a.size() != 0 && b.size() != 0 && a.data() < b.data() + b.size() && b.data() < a.data() + a.size();
@@ -72,23 +140,19 @@ nb::object float_encode(nb::handle source, unsigned width, bool rotated, bool sm
     const dcpx::Lane lane = checked_lane(width, rotated);
     const Bytes src(source, false);
     if (src.size() > dcpx::max_chunk) throw nb::value_error("a chunk must not exceed 16 MiB");
-    std::uint8_t* coded = nullptr;
-    std::size_t size = 0;
+    std::unique_ptr<Payload> payload;
     {
         const nb::gil_scoped_release nogil;
-        const std::size_t scratch = dcpx::encode_scratch(src.size());
-        coded = thread_scratch(src.size() + scratch);
+        payload = std::make_unique<Payload>(src.size());
+        std::uint8_t* const scratch = thread_scratch(dcpx::encode_scratch(src.size()));
         const dcpx::Level level = small ? dcpx::Level::small : dcpx::Level::fast;
-        size = dcpx::encode(src.data(), src.size(), lane, level, coded, src.size(), coded + src.size());
+        payload->size = dcpx::encode(src.data(), src.size(), lane, level, payload->data(), src.size(), scratch);
     }
-    if (size == 0) return nb::none();
-    PyObject* const out = PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(size));
-    if (out == nullptr) throw nb::python_error();
-    {
-        const nb::gil_scoped_release nogil;  // nobody else knows `out` yet
-        std::memcpy(PyBytes_AS_STRING(out), coded, size);
-    }
-    return nb::steal(out);
+    if (payload->size == 0) return nb::none();
+    const nb::object owner = nb::cast(payload.release(), nb::rv_policy::take_ownership);
+    PyObject* const view = PyMemoryView_FromObject(owner.ptr());
+    if (view == nullptr) throw nb::python_error();
+    return nb::steal(view);
 }
 
 const char* reason(dcpx::Status status) {
@@ -170,8 +234,9 @@ NB_MODULE(_native, m) {
         [](nb::handle src, nb::handle dst, std::size_t width) { run(dcpx::merge_planes, src, dst, width); },
         nb::arg("src"), nb::arg("dst"), nb::arg("width"),
         "The inverse of split_planes. ValueError for sizes that don't fit.");
+    nb::class_<Payload>(m, "Payload", nb::type_slots(payload_slots), "A coded chunk's memory.");
     m.def("float_encode", float_encode, nb::arg("src"), nb::arg("width"), nb::arg("rotated"), nb::arg("small"),
-          "The chunk src coded as spec/float.md says, or None where that isn't smaller.");
+          "A view of the chunk src coded as spec/float.md says, or None where that isn't smaller.");
     m.def("float_decode", float_decode, nb::arg("src"), nb::arg("dst"), nb::arg("width"), nb::arg("rotated"),
           "Fill dst with the chunk coded in src. ValueError where src isn't such a chunk of len(dst) bytes.");
     m.def("sniff_lane", sniff_lane, nb::arg("src"),

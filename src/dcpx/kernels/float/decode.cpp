@@ -29,6 +29,7 @@ struct Decoder {
     Arena arena;
     void* temp;
     Plane plane[8];
+    const Kernels& kernel;  // one for the whole chunk: streaming stores and their fence belong together
 
     Decoder(const u8* s, size_t size, Lane l, u8* d, size_t raw, void* scratch)
         : at(s),
@@ -38,7 +39,8 @@ struct Decoder {
           lane(l),
           blocks(lanes),
           arena(scratch),
-          temp(arena.take<u8>(prefix_temp)) {}
+          temp(arena.take<u8>(prefix_temp)),
+          kernel(kernels()) {}
 
     size_t left() const { return size_t(end - at); }
     Status run(size_t tail);
@@ -124,7 +126,7 @@ Status Decoder::place() {
 bool Decoder::decode_window(Plane& q, size_t w, Ahead& ahead) {
     u32 need[streams];
     for (unsigned k = 0; k < streams; ++k) need[k] = u32(blocks.count(w, k));
-    if (q.method == tans_plane) return kernels().tans_decode(*q.tans, q.reader, q.window, need, ahead);
+    if (q.method == tans_plane) return kernel.tans_decode(*q.tans, q.reader, q.window, need, ahead);
     for (unsigned k = 0; k < streams; ++k) {  // what was decoded ahead of the last window's block comes first
         u8* const block = q.window + k * stride + slack;
         const size_t early = w ? size_t(block - q.reader[k].out) : 0;
@@ -132,7 +134,7 @@ bool Decoder::decode_window(Plane& q, size_t w, Ahead& ahead) {
         std::memmove(block + need[k] - early, block - early, early);
         q.reader[k].out = block + need[k] - early;
     }
-    return kernels().prefix_decode(*q.prefix, q.reader, q.window, w + 1 == blocks.windows, ahead);
+    return kernel.prefix_decode(*q.prefix, q.reader, q.window, w + 1 == blocks.windows, ahead);
 }
 
 void Decoder::merge_window(size_t w) {
@@ -146,7 +148,7 @@ void Decoder::merge_window(size_t w) {
                       : q.method == constant_plane ? q.window
                                                    : q.window + k * stride + slack;
         }
-        kernels().merge(dst + first * lane.width, count, lane.width, lane.rotated, from);
+        kernel.merge(dst + first * lane.width, count, lane.width, lane.rotated, from);
     }
 }
 
@@ -192,7 +194,7 @@ Status Decoder::run(size_t tail) {
             if (plane[p].method >= prefix_plane && !decode_window(plane[p], w, ahead)) return Status::bad_stream;
         merge_window(w);
     }
-    kernels().fence();
+    kernel.fence();
     for (unsigned p = 0; p < lane.width; ++p)
         if (plane[p].method == tans_plane)
             for (unsigned k = 0; k < streams; ++k) {  // back at the encoder's first state, every bit used
