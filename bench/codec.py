@@ -33,6 +33,7 @@ SECONDS = 0.6
 
 class _Memcpy:
     version = "numpy"
+    alone = False
 
     def __init__(self) -> None:
         self._warm = threading.local()
@@ -51,6 +52,7 @@ class _Dcpx:
     """A level of dcpx: chunks in, chunks out into memory that the caller holds, as its reader does."""
 
     version = "this"
+    alone = False
 
     def __init__(self, encoder: Encoder, lanes: Lanes) -> None:
         self._encoder = encoder
@@ -70,6 +72,7 @@ class _Peer:
     def __init__(self, peer: Peer) -> None:
         self._peer = peer
         self.version = peer.version
+        self.alone = peer.alone
 
     def encode(self, piece: Array) -> Any:
         return self._peer.encode(piece)
@@ -123,7 +126,7 @@ def _measure(codec: Any, pieces: Sequence[Array]) -> dict[str, object]:
         if bytes(target if made is None else made) != piece.tobytes():
             raise ValueError("the output differs")
     row: dict[str, object] = {"version": codec.version, "ratio": sum(map(_size, coded)) / raw, "exact": True}
-    for threads in THREADS:
+    for threads in THREADS[: 1 if codec.alone else None]:
         encoding = _seconds(threads, lambda piece: _drop(codec.encode(piece)), [(piece,) for piece in pieces])
         decoding = _seconds(threads, lambda *job: _drop(codec.decode(*job)), list(zip(coded, targets, strict=True)))
         row[f"encode_{threads}"], row[f"decode_{threads}"] = raw / encoding / 1e9, raw / decoding / 1e9
@@ -168,5 +171,6 @@ def _aligned(size: int) -> Array:
 def _shown(row: dict[str, object]) -> list[str]:
     if "missing" in row:
         return ["missing", str(row["missing"])]
-    numbers = [f"{row[key]:.2f}" for key in ("encode_1", "decode_1", "encode_2", "decode_2")]
+    keys = ("encode_1", "decode_1", "encode_2", "decode_2")
+    numbers = [f"{row[key]:.2f}" if key in row else "-" for key in keys]
     return [str(row["version"]), f"{row['ratio']:.4f}", *numbers, "yes"]

@@ -23,10 +23,11 @@ Array = npt.NDArray[np.uint8]
 
 
 class Peer(Protocol):
-    """One codec; `whole` where it wants all tensors as one."""
+    """One codec; `whole` where it wants all tensors as one, `alone` where it can't be used by two threads at once."""
 
     version: str
     whole: bool
+    alone: bool
 
     def encode(self, tensor: Array) -> Any:
         """The coded tensor: something with a length in bytes."""
@@ -37,6 +38,7 @@ class Peer(Protocol):
 
 class _Zstd:
     whole = False
+    alone = False
 
     def __init__(self, level: int) -> None:
         self._module = importlib.import_module("zstandard")
@@ -53,6 +55,7 @@ class _Zstd:
 
 class _ZipNN:
     whole = False
+    alone = True  # two threads corrupt each other's output, and at times the process
 
     def __init__(self, dtype: str) -> None:
         names = {"bfloat16": "bfloat16", "float16": "float16", "float32": "float32"}
@@ -71,6 +74,7 @@ class _ZipNN:
 
 class _OpenZL:
     whole = False
+    alone = False
 
     def __init__(self, dtype: str, entropy: str) -> None:
         self._zl = importlib.import_module("openzl.ext")
@@ -102,6 +106,7 @@ class _OpenZL:
 
 class _Blosc2:
     whole = False
+    alone = False
 
     def __init__(self, width: int) -> None:
         self._module = importlib.import_module("blosc2")
@@ -121,6 +126,7 @@ class _Lmz:
     """lmzip codes files only: safetensors files in a memory file system, whose reading and writing are in its times."""
 
     whole = True
+    alone = False
 
     def __init__(self, dtype: str) -> None:
         names = {"bfloat16": "BF16", "float16": "F16", "float32": "F32", "int32": "I32"}
