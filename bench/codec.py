@@ -20,7 +20,7 @@ from rich.table import Table
 
 from dcpx.codecs import CODECS, Encoder, Lanes
 from dcpx.codecs.auto import Auto
-from dcpx.frame.dtypes import ITEM_SIZES, lanes_of
+from dcpx.codecs.dtypes import ITEM_SIZES, lanes_of
 
 from .data import Array, Sample, samples
 from .peers import PEERS, Peer

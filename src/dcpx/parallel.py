@@ -1,19 +1,25 @@
-"""The one worker pool: results in order, a bounded number of them at once, the first error wins."""
+"""The worker pools: results in order, a bounded number and size of them at once, the first error wins."""
 
 from __future__ import annotations
 
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import chain
 from typing import TypeVar
 
-__all__ = ["WINDOW", "ordered_map", "submit", "worker_count"]
+__all__ = ["DEFAULT_BUDGET", "WINDOW", "Crew", "check_crew", "ordered_map", "submit", "worker_count"]
 
 WINDOW = 16
 """Jobs of one `ordered_map` that may be pending at once; with one chunk a job, this bounds memory."""
+
+DEFAULT_BUDGET = 256 << 20
+"""Bytes that the jobs of one save or load may hold."""
+
+_JOBS_PER_THREAD = 12
+"""Jobs of a crew that may be pending per thread: enough to work on while the caller's thread writes a block."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -45,6 +51,38 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_pool)
 
 
+class Crew:
+    """`threads` workers of one save or load, whose jobs may hold about `budget` bytes at once.
+
+    A context manager: at its end no job runs and no thread is left.
+    """
+
+    def __init__(self, threads: int | None, budget: int) -> None:
+        self.threads = worker_count() if threads is None else threads
+        self.budget = budget
+        self.window = self.threads * _JOBS_PER_THREAD
+        self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="dcpx-crew")
+
+    def map(self, function: Callable[[T], R], jobs: Iterable[T], cost: Callable[[T], int]) -> Generator[R, None, None]:
+        """As `ordered_map`, on these workers. `cost` says how many bytes a job and its result hold; one job is always
+        pending, whatever it costs."""
+        return _ordered(self._pool, function, iter(jobs), self.window, cost, self.budget)
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def check_crew(threads: int | None, budget: int) -> None:
+    """ValueError for arguments that no Crew can have, so that they are refused before anything begins."""
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise ValueError(f"threads must be at least 1, or None for as many as there are cores, not {threads!r}")
+    if not isinstance(budget, int) or budget < 1:
+        raise ValueError(f"budget must be a number of bytes, at least 1, not {budget!r}")
+
+
 def ordered_map(function: Callable[[T], R], jobs: Iterable[T], window: int = WINDOW) -> Generator[R, None, None]:
     """Yield `function(job)` for every job, in order, computed on the shared pool, at most `window` pending.
 
@@ -60,13 +98,30 @@ def ordered_map(function: Callable[[T], R], jobs: Iterable[T], window: int = WIN
     if second is None:
         yield function(first)  # a lone job isn't worth a thread
         return
-    pool = _shared_pool()
+    yield from _ordered(_shared_pool(), function, chain((first, second), iterator), window, lambda job: 0, 0)
+
+
+def _ordered(
+    pool: ThreadPoolExecutor,
+    function: Callable[[T], R],
+    jobs: Iterator[T],
+    window: int,
+    cost: Callable[[T], int],
+    budget: int,
+) -> Generator[R, None, None]:
     pending: deque[Future[R]] = deque()
+    costs: deque[int] = deque()
+    held = 0
     try:
-        for job in chain((first, second), iterator):
-            if len(pending) >= window:
+        for job in jobs:
+            price = cost(job)
+            while pending and (len(pending) >= window or held + price > budget > 0):
                 yield _take(pending)
+                held -= costs.popleft()
             pending.append(submit(pool, function, job))
+            costs.append(price)
+            held += price
+            del job
         while pending:
             yield _take(pending)
     finally:

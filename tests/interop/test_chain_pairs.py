@@ -75,7 +75,7 @@ def test_order_is_data_flow_order(plug_in: PlugIn, tmp_path: Path) -> None:
 
 def test_all_five_in_one_chain(tmp_path: Path, plug_in: PlugIn) -> None:
     chain = Chain(*(make(name, plug_in) for name in NAMES))
-    dcp.save(make_tensors(), storage_writer=dcpx.Writer(tmp_path, pack=chain, thread_count=2, sync_files=False))
+    dcp.save(make_tensors(), storage_writer=dcpx.Writer(tmp_path, pack=chain, threads=2, sync_files=False))
     assert_loads(dcpx.Reader(tmp_path))
     assert_loads(FileSystemReader(tmp_path, _extension_registry=default_registry()))
 

@@ -80,7 +80,7 @@ def test_stock_writer(tmp_path: Path, kind: str, thread_count: int) -> None:
 @threads
 def test_dcpx_writer(tmp_path: Path, kind: str, thread_count: int) -> None:
     extension = KINDS[kind]()
-    save(dcpx.Writer(tmp_path, pack=extension, thread_count=thread_count, sync_files=False))
+    save(dcpx.Writer(tmp_path, pack=extension, threads=thread_count, sync_files=False))
     assert descriptors(stock_reader(tmp_path)) == {() if extension is None else (extension.get_descriptor(),)}
     assert_loads(stock_reader(tmp_path))
     assert_loads(dcpx.Reader(tmp_path))

@@ -63,7 +63,7 @@ def registry() -> dcpx.ExtensionRegistry:
 
 def make_writer(kind: str, path: Path, extension: Any, thread_count: int) -> FileSystemWriter:
     if kind == "dcpx":
-        return dcpx.Writer(path, pack=extension, thread_count=thread_count)
+        return dcpx.Writer(path, pack=extension, threads=thread_count)
     return FileSystemWriter(path, _extensions=None if extension is None else [extension], thread_count=thread_count)
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from dcpx.codecs import CODECS, Lanes
 from dcpx.errors import CorruptError, DcpxError, LimitError, UnsupportedError
 from dcpx.frame import Coding, FrameWriter, Header, ItemKey, Limits, StreamedFrameReader, TensorHint, open_frame
-from dcpx.frame.dtypes import ITEM_SIZES
+from dcpx.codecs.dtypes import ITEM_SIZES
 from dcpx.frame.layout import header_size, pack_header, parse_final, parse_header
 from dcpx.frame.reader import IndexedFrameReader
 from dcpx.frame.writer import OWN_CHUNK

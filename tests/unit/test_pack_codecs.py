@@ -17,12 +17,12 @@ from torch.distributed.checkpoint import FileSystemWriter
 import dcpx
 from dcpx import Pack, kernels
 from dcpx.extension import Item
-from dcpx.frame.dtypes import ITEM_SIZES
+from dcpx.codecs.dtypes import ITEM_SIZES
 from dcpx.frame.layout import CHUNK_HEADER_SIZE, ChunkHeader, header_size, parse_chunk_header, parse_header
 
 from .sinks import Sink
 
-RAW, ZSTD, PLANES, FLOAT = range(4)
+RAW, ZSTD, PLANES, FLOAT, CONTAINER = range(5)
 METHOD_PREFIX, METHOD_TANS = 2, 3
 ROTATED = 1 << 8
 
@@ -184,7 +184,7 @@ def test_a_policy_is_asked_and_obeyed(tmp_path: Path):
     coded = {name: stored.largest() for name, stored in found.items()}
     codecs = {name: chunk.codec for name, (chunk, _) in coded.items() if name in choices}
     assert codecs == {"auto": FLOAT, "zstd": ZSTD, "planes": PLANES, "raw": RAW, "small": FLOAT, "fast": FLOAT}
-    assert found["raw"].codecs == (RAW,)
+    assert found["raw"].codecs == (RAW, CONTAINER)
     methods = {name: coded[name][1][1] for name in ("auto", "fast", "small")}
     assert methods == {"auto": METHOD_PREFIX, "fast": METHOD_PREFIX, "small": METHOD_TANS}
     loaded = {name: torch.zeros(1 << 15, dtype=torch.bfloat16) for name in choices} | {"an object": None}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO, Any, cast
 
 import torch
@@ -30,6 +32,8 @@ __all__ = [
     "narrow_tensor_by_index",
     "refuse_url",
     "split_by_size",
+    "tensor_bytes",
+    "without_crc32",
 ]
 
 StorageInfo = _StorageInfo
@@ -37,15 +41,11 @@ StoragePrefix = _StoragePrefix
 
 
 def cpu_tensors(
-    planner: SavePlanner, items: list[WriteItem], copy_ahead: int, threads: int
+    planner: SavePlanner, items: list[WriteItem], copy_ahead: int
 ) -> Iterator[tuple[torch.Tensor, WriteItem]]:
-    """The items' tensors on the CPU, copied ahead by at most `copy_ahead` bytes where they come from a device.
-
-    As in DCP, copies overlap only with one writer thread: with several, stream synchronisation costs more than it
-    gains.
-    """
+    """The items' tensors on the CPU, copied ahead by at most `copy_ahead` bytes where they come from a device."""
     loader: _TensorLoader
-    if threads == 1 and copy_ahead > 0 and torch.accelerator.is_available():
+    if copy_ahead > 0 and torch.accelerator.is_available():
         loader = _OverlappingCpuLoader(planner.resolve_data, inflight_threshhold=copy_ahead)
     else:
         loader = _SerialCpuLoader(planner.resolve_data)
@@ -53,6 +53,35 @@ def cpu_tensors(
         loader.add(_item_size(item), item)
     loader.start_loading()
     return cast(Iterator[tuple[torch.Tensor, WriteItem]], loader.values())
+
+
+def tensor_bytes(item: WriteItem) -> int:
+    """Bytes of a tensor's elements; 0 for an object, whose size nobody knows before it is made."""
+    return 0 if is_object(item) else _item_size(item)
+
+
+_crc32_lock = threading.Lock()
+_crc32_users = 0
+_crc32_before = True
+
+
+@contextmanager
+def without_crc32() -> Iterator[None]:
+    """torch.save computes no CRC32 in this block. The setting is the process's: it is put back when the last of several
+    overlapping blocks ends, whatever happens in them."""
+    global _crc32_users, _crc32_before
+    with _crc32_lock:
+        if _crc32_users == 0:
+            _crc32_before = torch.serialization.get_crc32_options()
+            torch.serialization.set_crc32_options(False)
+        _crc32_users += 1
+    try:
+        yield
+    finally:
+        with _crc32_lock:
+            _crc32_users -= 1
+            if _crc32_users == 0:
+                torch.serialization.set_crc32_options(_crc32_before)
 
 
 def split_by_size(parts: int, items: list[WriteItem]) -> list[list[WriteItem]]:

@@ -17,6 +17,8 @@ from torch.distributed.checkpoint.state_dict_saver import save as dcp_save
 from ..errors import DcpxError, LoadError, SaveError
 from ..extension import StreamTransformExtension
 from ..extensions.pack import Pack
+from ..parallel import DEFAULT_BUDGET
+from ..progress import OnProgress, progress_bar
 from .reader import Reader
 from .writer import Writer
 
@@ -30,20 +32,25 @@ def save(
     pack: StreamTransformExtension | None = Pack(),  # noqa: B008 (immutable)
     overwrite: bool = False,
     sync: bool = True,
-    threads: int = 1,
+    threads: int | None = None,
+    budget: int = DEFAULT_BUDGET,
+    progress: bool | OnProgress = False,
     planner: SavePlanner | None = None,
     process_group: dist.ProcessGroup | None = None,
 ) -> Metadata:
     """Save `state_dict` as a checkpoint in the directory `path`; every rank calls it, as with `dcp.save`.
 
     `pack` is how items are stored (see `Pack`), `overwrite` allows replacing an existing checkpoint, `sync` fsyncs
-    the files, `threads` is the number of files that a rank writes at once. Returns DCP's metadata.
+    the files. `threads` encode, by default as many as there are cores, and hold about `budget` bytes. `progress` is
+    True for a bar in the terminal (needs rich), or a function that is called with a `Progress`. Returns DCP's metadata.
 
     Raises SaveError, or another DcpxError that says more, on every rank; nothing new is published then. With
     `overwrite` files are replaced in place: the checkpoint that was there may be lost.
     """
-    writer = Writer(path, pack=pack, overwrite=overwrite, sync_files=sync, thread_count=threads)
-    with _raising(SaveError):
+    with _raising(SaveError), _shown(progress, f"saving {os.fspath(path)}") as tell:
+        writer = Writer(
+            path, pack=pack, overwrite=overwrite, sync_files=sync, threads=threads, budget=budget, progress=tell
+        )
         metadata: Metadata = dcp_save(state_dict, storage_writer=writer, planner=planner, process_group=process_group)
         return metadata
 
@@ -52,20 +59,40 @@ def load(
     state_dict: dict[str, Any],
     path: str | os.PathLike[str],
     *,
+    threads: int | None = None,
+    budget: int = DEFAULT_BUDGET,
+    progress: bool | OnProgress = False,
     planner: LoadPlanner | None = None,
     process_group: dist.ProcessGroup | None = None,
 ) -> None:
     """Load a checkpoint into `state_dict` in place; every rank calls it, as with `dcp.load`, resharding as DCP does.
 
-    Reads what dcpx or stock DCP wrote. Raises LoadError, CorruptError or another DcpxError; the state may be partly
-    filled then.
+    Reads what dcpx or stock DCP wrote; `threads`, `budget` and `progress` are those of `save`. Raises LoadError,
+    CorruptError or another DcpxError; the state may be partly filled then.
     """
-    reader = Reader(path)
-    try:
-        with _raising(LoadError):
-            dcp_load(state_dict, storage_reader=reader, planner=planner, process_group=process_group)
-    except LoadError as error:
-        raise reader.metadata_error or error from None
+    with _shown(progress, f"loading {os.fspath(path)}") as tell:
+        reader = Reader(path, threads=threads, budget=budget, progress=tell)
+        try:
+            with _raising(LoadError):
+                dcp_load(state_dict, storage_reader=reader, planner=planner, process_group=process_group)
+        except LoadError as error:
+            raise reader.metadata_error or error from None
+
+
+@contextmanager
+def _shown(progress: bool | OnProgress, label: str) -> Iterator[OnProgress | None]:
+    """What is told of the progress: the caller's function, a bar on rank 0, or nobody."""
+    if progress is False or (progress is True and _rank() != 0):
+        yield None
+    elif progress is True:
+        with progress_bar(label) as show:
+            yield show
+    else:
+        yield progress
+
+
+def _rank() -> int:
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
 @contextmanager

@@ -2,43 +2,43 @@
 
 from __future__ import annotations
 
-import io
 import os
 import uuid
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import IO, Any, cast
+from typing import cast
 
-import torch
 from torch.distributed.checkpoint.filesystem import FileSystemWriter
 from torch.distributed.checkpoint.planner import SavePlan, SavePlanner, WriteItem
 from torch.distributed.checkpoint.storage import WriteResult
 from torch.futures import Future
 
 from ..descriptor import Descriptor
-from ..errors import DcpxError, ExtensionError, SaveError, Where, portable_errors
-from ..extension import Item, StreamTransformExtension
+from ..errors import ExtensionError, SaveError, Where, portable_errors
+from ..extension import StreamTransformExtension
 from ..extensions.pack import Pack
-from ..parallel import submit
+from ..parallel import DEFAULT_BUDGET, Crew, check_crew
+from ..progress import Meter, OnProgress
 from ..registry import is_stream_transform
-from ..streams import write_all
-from ._torch import StorageInfo, StoragePrefix, cpu_tensors, is_object, refuse_url, split_by_size
+from ._torch import StoragePrefix, is_object, refuse_url, split_by_size, tensor_bytes
+from .files import DataFiles
+from .packing import pack_items
+from .streaming import stream_items
 
 __all__ = ["Writer"]
-
-_SUFFIX = ".distcp"
 
 
 class Writer(FileSystemWriter):
     """Writes a checkpoint to a directory in DCP's layout, every item through `pack`.
 
-    `pack` is any stream transform, a Chain for several; None stores plain items. `sync_files` fsyncs every file
-    before the checkpoint counts as saved. `overwrite` allows writing over an existing checkpoint, which is refused
-    otherwise. The other arguments are FileSystemWriter's.
+    `pack` is any stream transform, a Chain for several; None stores plain items. `threads` encode (by default as many
+    as the process may use cores); what they and the copies from a device hold is limited to about `budget` bytes.
+    `sync_files` fsyncs every file before the checkpoint counts as saved. `single_file_per_rank=False` gives each item
+    a file. `overwrite` allows writing over an existing checkpoint, which is refused otherwise. `progress` is called
+    with a `Progress` as the save goes on. `cache_staged_state_dict` is FileSystemWriter's.
 
-    An error in any writer thread, an extension's own included, fails the save: DCP then never publishes it.
+    An error in any thread, an extension's own included, fails the save: DCP then never publishes it, and what was
+    written is removed.
     """
 
     def __init__(
@@ -46,30 +46,31 @@ class Writer(FileSystemWriter):
         path: str | os.PathLike[str],
         *,
         pack: StreamTransformExtension | None = Pack(),  # noqa: B008 (immutable)
+        threads: int | None = None,
+        budget: int = DEFAULT_BUDGET,
         single_file_per_rank: bool = True,
         sync_files: bool = True,
-        thread_count: int = 1,
-        per_thread_copy_ahead: int = 10_000_000,
         cache_staged_state_dict: bool = False,
         overwrite: bool = False,
+        progress: OnProgress | None = None,
     ) -> None:
         if pack is not None and not is_stream_transform(pack):
             raise ExtensionError(f"pack must be a StreamTransformExtension or None, not {pack!r}")
         refuse_url(path)
         if pack is not None:
             Descriptor.parse(pack.get_descriptor())  # what can't be read back is refused before anything is written
-        if thread_count < 1:
-            raise ValueError(f"thread_count must be at least 1, not {thread_count}")
+        check_crew(threads, budget)
         super().__init__(
             path,
             single_file_per_rank=single_file_per_rank,
             sync_files=sync_files,
-            thread_count=thread_count,
-            per_thread_copy_ahead=per_thread_copy_ahead,
             cache_staged_state_dict=cache_staged_state_dict,
             overwrite=overwrite,
         )
         self.pack = pack
+        self.threads = threads
+        self.budget = budget
+        self.progress = progress
 
     def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
         if not self.overwrite and self._metadata_exists():
@@ -80,18 +81,49 @@ class Writer(FileSystemWriter):
 
     def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
         prefix = cast(StoragePrefix, plan.storage_data).prefix
-        self._checkpoint = self._checkpoint_id(plan)
-        if self.single_file_per_rank:
-            buckets = split_by_size(self.thread_count, plan.items)
-        else:
-            buckets = [[item] for item in plan.items]
-        names = [f"{prefix}{number}{_SUFFIX}" for number in range(len(buckets))]
-        with portable_errors(SaveError):
-            results = self._write_files(list(zip(names, buckets, strict=True)), planner)
+        checkpoint = self._checkpoint_id(plan)
+        meter = Meter(self.progress, sum(map(tensor_bytes, plan.items)), len(plan.items))
+        with portable_errors(SaveError), Crew(self.threads, self.budget) as crew:
+            if type(self.pack) is Pack:
+                objects_first = sorted(plan.items, key=is_object, reverse=True)
+                with self._files(prefix) as files:
+                    results = pack_items(objects_first, planner, self.pack, checkpoint, files, crew, meter)
+            else:
+                results = self._stream(plan.items, planner, prefix, checkpoint, crew, meter)
             _check_complete(plan.items, results)
         future: Future[list[WriteResult]] = Future()
         future.set_result(results)
         return future
+
+    def _stream(
+        self,
+        items: list[WriteItem],
+        planner: SavePlanner,
+        prefix: str,
+        checkpoint: bytes | None,
+        crew: Crew,
+        meter: Meter,
+    ) -> list[WriteResult]:
+        """Through an extension's streams, which work on one item at a time: a file for each thread."""
+
+        shares = [share for share in split_by_size(crew.threads, items) if share]
+        every = [self._files(f"{prefix}{number}_") for number in range(len(shares))]
+
+        def write(part: tuple[DataFiles, list[WriteItem]]) -> list[WriteResult]:
+            with part[0] as files:
+                return stream_items(part[1], planner, self.pack, checkpoint, files, self.per_thread_copy_ahead, meter)
+
+        try:
+            written = crew.map(write, zip(every, shares, strict=True), lambda part: 0)
+            return [result for results in written for result in results]
+        except BaseException:
+            for files in every:
+                files.discard()
+            raise
+
+    def _files(self, prefix: str) -> DataFiles:
+        one_per_item = not self.single_file_per_rank
+        return DataFiles(self.fs, self.path, prefix, sync=self.sync_files, one_per_item=one_per_item)
 
     def prepare_global_plan(self, plans: list[SavePlan]) -> list[SavePlan]:
         return [
@@ -113,54 +145,6 @@ class Writer(FileSystemWriter):
         _spent_ids.add(place.save_id)
         return uuid.UUID(place.save_id).bytes
 
-    def _write_files(self, files: list[tuple[str, list[WriteItem]]], planner: SavePlanner) -> list[WriteResult]:
-        if self.thread_count == 1:
-            return [result for name, items in files for result in self._write_file(name, items, planner)]
-        with ThreadPoolExecutor(self.thread_count, thread_name_prefix="dcpx-writer") as pool:
-            futures = [submit(pool, lambda file: self._write_file(*file, planner), file) for file in files]
-            try:
-                return [result for future in futures for result in future.result()]
-            except BaseException:
-                for future in futures:
-                    future.cancel()
-                raise
-
-    def _write_file(self, name: str, items: list[WriteItem], planner: SavePlanner) -> list[WriteResult]:
-        objects = [item for item in items if is_object(item)]
-        tensors = [item for item in items if not is_object(item)]
-        results = []
-        with self.fs.create_stream(self.fs.concat_path(self.path, name), "wb") as stream:
-            for item in objects:
-                results.append(self._write_item(stream, name, item, planner.resolve_data(item)))
-            for tensor, item in cpu_tensors(planner, tensors, self.per_thread_copy_ahead, self.thread_count):
-                results.append(self._write_item(stream, name, item, tensor))
-            stream.flush()
-            if self.sync_files:
-                _sync(stream)
-        return results
-
-    def _write_item(self, stream: Any, name: str, item: WriteItem, data: torch.Tensor | io.BytesIO) -> WriteResult:
-        offset = stream.tell()
-        file = _Uncloseable(stream)
-        with _telling_cause(file, Where(name, item.index.fqn)):
-            with self._transformed(file, _describe(item, data, self._checkpoint)) as output:
-                with _telling_cause(output):
-                    if isinstance(data, torch.Tensor):
-                        torch.save(data, output)
-                    else:
-                        output.write(data.getbuffer())
-        length = stream.tell() - offset
-        descriptors = None if self.pack is None else [self.pack.get_descriptor()]
-        info = StorageInfo(name, offset, length, transform_descriptors=descriptors)
-        return WriteResult(index=item.index, size_in_bytes=length, storage_data=info)
-
-    def _transformed(self, file: _Uncloseable, item: Item) -> IO[bytes]:
-        output = cast(IO[bytes], file)
-        if self.pack is None:
-            return output
-        transform_item_to = getattr(self.pack, "transform_item_to", None)
-        return transform_item_to(output, item) if transform_item_to else self.pack.transform_to(output)
-
 
 @dataclass
 class _Place(StoragePrefix):
@@ -172,72 +156,9 @@ class _Place(StoragePrefix):
 _spent_ids: set[str] = set()
 
 
-class _Uncloseable(io.RawIOBase):
-    """The file beneath one item's transforms: their `close` must reach it, but more items follow."""
-
-    failure: BaseException | None = None
-    """The first error of a write."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        super().__init__()
-        self._stream = stream
-        self.name = getattr(stream, "name", None)
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any, /) -> int:
-        try:
-            write_all(self._stream, data)
-        except BaseException as error:
-            self.failure = self.failure or error
-            raise
-        return memoryview(data).nbytes
-
-    def flush(self) -> None:
-        if not self.closed:
-            self._stream.flush()
-
-
-@contextmanager
-def _telling_cause(stream: object, where: Where | None = None) -> Iterator[None]:
-    """torch.save reports any failed write as an unexpected position: raise what the stream knows really happened.
-
-    With `where`, an error that isn't dcpx's own becomes a SaveError that names the place.
-    """
-    try:
-        yield
-    except BaseException as error:
-        cause = getattr(stream, "failure", None) or error
-        if where is not None and isinstance(cause, Exception) and not isinstance(cause, DcpxError):
-            raise SaveError(f"{type(cause).__name__}: {cause}", where) from cause
-        if cause is error:
-            raise
-        raise cause from None
-
-
-def _describe(item: WriteItem, data: torch.Tensor | io.BytesIO, checkpoint: bytes | None) -> Item:
-    index = item.index
-    offsets = None if index.offset is None else tuple(index.offset)
-    if not isinstance(data, torch.Tensor):
-        return Item(index.fqn, offsets, checkpoint=checkpoint)
-    dtype = str(data.dtype).removeprefix("torch.")
-    # Conjugated and negated views store what they are views of.
-    plain = data.is_contiguous() and not data.is_conj() and not data.is_neg()
-    return Item(index.fqn, offsets, dtype, tuple(data.shape), plain, checkpoint)
-
-
 def _check_complete(items: Iterable[WriteItem], results: Iterable[WriteResult]) -> None:
     """What was planned must have been stored, item by item."""
     missing = {item.index for item in items} - {result.index for result in results}
     if missing:
         name = min(index.fqn for index in missing)
         raise SaveError(f"{len(missing)} planned items were not stored", Where(item=name))
-
-
-def _sync(stream: Any) -> None:
-    try:
-        descriptor = stream.fileno()
-    except (AttributeError, io.UnsupportedOperation):
-        return  # not a local file: its store makes it durable when it is closed
-    os.fsync(descriptor)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from .container import Container
 from .contract import Codec, CodecError, Coded, Encoder, Lanes
 from .float import Float
 from .planes import Planes
@@ -13,5 +14,7 @@ from .zstd import Zstd
 
 __all__ = ["CODECS", "Codec", "CodecError", "Coded", "Encoder", "Lanes"]
 
-CODECS: Mapping[int, Codec] = MappingProxyType({codec.id: codec for codec in (Raw(), Zstd(), Planes(), Float())})
+_ALL: tuple[Codec, ...] = (Raw(), Zstd(), Planes(), Float(), Container())
+
+CODECS: Mapping[int, Codec] = MappingProxyType({codec.id: codec for codec in _ALL})
 """By id; ids are part of the format and never reused."""

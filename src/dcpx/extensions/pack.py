@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import IO, cast
+from typing import IO, NamedTuple, cast
 
 from .. import kernels
 from ..codecs import Encoder, Lanes
 from ..codecs.auto import Auto, Smallest
+from ..codecs.dtypes import ITEM_SIZES, lanes_of
 from ..codecs.planes import Planes
 from ..codecs.raw import Raw
 from ..codecs.zstd import Zstd
@@ -27,9 +28,8 @@ from ..frame import (
     shell,
 )
 from ..frame.container import storage_dtype
-from ..frame.dtypes import ITEM_SIZES, lanes_of
 
-__all__ = ["Pack"]
+__all__ = ["Choice", "Pack"]
 
 _ENCODERS: dict[str, dict[str, Encoder]] = {
     "auto": {"fast": Auto(), "small": Auto(small=True)},
@@ -40,6 +40,21 @@ _ENCODERS: dict[str, dict[str, Encoder]] = {
 _LEVELS = ("fast", "small")
 _LONGEST_NAME = 8192
 _MOST_DIMENSIONS = 254
+
+
+class Choice(NamedTuple):
+    """How an item is stored: its frame's header, and what codes a tensor's elements and all else."""
+
+    header: Header
+    elements: Encoder
+    rest: Encoder
+
+    def coding(self, dtype: str | None, payload: memoryview) -> Coding:
+        """How a large piece of the item is coded: by its elements' dtype, or by what its bytes look like."""
+        if dtype in ITEM_SIZES:
+            return Coding(self.elements, lanes_of(dtype))
+        lanes = Lanes(*kernels.sniff_lane(payload))
+        return Coding(self.elements, lanes) if lanes.width > 1 else Coding(self.rest)
 
 
 class Pack(StreamTransformExtension):
@@ -105,7 +120,8 @@ class Pack(StreamTransformExtension):
     def transform_from(self, input: IO[bytes]) -> IO[bytes]:
         return shell(open_frame(input, self.limits))
 
-    def _writer(self, output: IO[bytes], item: Item | None) -> IO[bytes]:
+    def choose(self, item: Item | None) -> Choice:
+        """How `item` is stored: what `transform_item_to` does, for a writer that cuts and encodes chunks itself."""
         codec, level = self._choose(item)
         elements, rest = _ENCODERS[codec][level], _ENCODERS["raw" if codec == "raw" else "zstd"][level]
         header = Header(
@@ -115,15 +131,16 @@ class Pack(StreamTransformExtension):
             hint=None if item is None else _hint(item),
             checkpoint=None if item is None else item.checkpoint,
         )
+        return Choice(header, elements, rest)
+
+    def _writer(self, output: IO[bytes], item: Item | None) -> IO[bytes]:
+        choice = self.choose(item)
 
         def payload_coding(before: bytes, payload: memoryview) -> Coding:
             dtype = storage_dtype(before) if item is None or item.dtype is None else item.dtype
-            if dtype in ITEM_SIZES:
-                return Coding(elements, lanes_of(dtype))
-            lanes = Lanes(*kernels.sniff_lane(payload))
-            return Coding(elements, lanes) if lanes.width > 1 else Coding(rest)
+            return choice.coding(dtype, payload)
 
-        return cast(IO[bytes], FrameWriter(output, header, Coding(rest), payload_coding))
+        return cast(IO[bytes], FrameWriter(output, choice.header, Coding(choice.rest), payload_coding))
 
     def _choose(self, item: Item | None) -> tuple[str, str]:
         """The codec and level for an item: what the policy says, else this Pack's own."""

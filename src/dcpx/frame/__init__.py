@@ -6,16 +6,17 @@ from typing import IO
 
 from .layout import MAGIC, BaseReference, Header, ItemKey, TensorHint
 from .limits import DEFAULT_CHUNK_SIZE, MAX_CHUNK_SIZE, MIN_CHUNK_SIZE, Limits
-from .reader import FrameReader, IndexedFrameReader, is_seekable, read_header
+from .reader import FrameReader, IndexedFrameReader, check_codecs, is_seekable, read_header
 from .shell import frame_of, shell
 from .streamed import StreamedFrameReader
-from .writer import Coding, FrameWriter
+from .writer import OWN_CHUNK, Coding, FrameWriter
 
 __all__ = [
     "DEFAULT_CHUNK_SIZE",
     "MAGIC",
     "MAX_CHUNK_SIZE",
     "MIN_CHUNK_SIZE",
+    "OWN_CHUNK",
     "BaseReference",
     "Coding",
     "FrameReader",
@@ -24,6 +25,7 @@ __all__ = [
     "ItemKey",
     "Limits",
     "TensorHint",
+    "check_codecs",
     "frame_of",
     "open_frame",
     "shell",

@@ -45,7 +45,7 @@ def decode_chunk(header: ChunkHeader, payload: memoryview, out: memoryview, fram
 
     `offset` is where the chunk's record lies in the item; CorruptError names it.
     """
-    where = Where(None, None, offset, header.index)
+    where = Where(None, None, offset, header.number)
     try:
         CODECS[header.codec].decode(payload, header.parameter, out)
     except CodecError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from .dtypes import ITEM_SIZES
+from ..codecs.dtypes import ITEM_SIZES
 
 __all__ = ["payload_begins", "storage_dtype"]
 

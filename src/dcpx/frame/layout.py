@@ -9,25 +9,28 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from itertools import starmap
+from operator import itemgetter
+from typing import NamedTuple, NoReturn
 
-import numpy as np
-import numpy.typing as npt
 from xxhash import xxh3_64_digest, xxh3_64_intdigest, xxh3_128_digest
 
+from ..codecs.dtypes import CODES, ITEM_SIZES, NAMES
 from ..errors import CorruptError, TruncatedError, UnsupportedError, Where
-from .dtypes import CODES, ITEM_SIZES, NAMES
+from ..varint import Cursor, pack_varint
 from .limits import MAX_CHUNK_SIZE, MAX_HEADER_SIZE, MIN_CHUNK_SIZE
 
 __all__ = [
     "CHUNK_HEADER_SIZE",
     "FOOTER_SIZE",
-    "INDEX_ENTRY",
+    "INDEX_ENTRY_SIZE",
     "MAGIC",
     "PREFIX_SIZE",
     "BaseReference",
     "ChunkHeader",
+    "Entry",
     "Final",
     "Header",
     "ItemKey",
@@ -77,8 +80,14 @@ _CRITICAL = 0x80
 NO_OFFSETS = 0xFF
 _MAX_DIMENSIONS = 254
 
-INDEX_ENTRY = np.dtype([("stored", "<u4"), ("raw", "<u4"), ("content", "<u8")])
-_CONTENT_ENTRY = np.dtype([("raw", "<u4"), ("content", "<u8")])
+_ENTRY = struct.Struct("<IIQ")  # stored size, raw size, content hash
+_CONTENT = struct.Struct("<IQ")  # raw size, content hash
+
+Entry = tuple[int, int, int]
+"""A chunk in the index: its stored size and raw size in bytes, and its content's hash."""
+
+INDEX_ENTRY_SIZE = _ENTRY.size
+_stored_size, _raw_size = itemgetter(0), itemgetter(1)
 
 
 @dataclass(frozen=True)
@@ -128,23 +137,21 @@ class Header:
     checksum: int = 0
 
 
-@dataclass(frozen=True)
-class ChunkHeader:
+class ChunkHeader(NamedTuple):
     """A chunk's own header; `tag` is checked against the content once that is decoded."""
 
     codec: int
     parameter: int
-    index: int
+    number: int
     stored: int
     raw: int
     tag: bytes
 
 
-@dataclass(frozen=True)
-class Final:
-    """The final record: the index, shape [chunks], dtype INDEX_ENTRY, and the digest of the item's content."""
+class Final(NamedTuple):
+    """The final record: an entry for each chunk, and the digest of the item's content."""
 
-    index: npt.NDArray[np.void]
+    entries: list[Entry]
     total: int
     digest: bytes
     size: int
@@ -251,29 +258,34 @@ def _pack_key(key: ItemKey) -> bytes:
     if key.offsets is None:
         return bytes([NO_OFFSETS]) + name
     _check_dimensions(len(key.offsets))
-    return bytes([len(key.offsets)]) + b"".join(map(_varint, key.offsets)) + name
+    return bytes([len(key.offsets)]) + b"".join(map(pack_varint, key.offsets)) + name
 
 
 def _parse_key(data: bytes) -> ItemKey:
-    cursor = _Cursor(data)
-    count = cursor.byte()
-    offsets = None if count == NO_OFFSETS else cursor.varints(count)
+    cursor = Cursor(data)
     try:
+        count = cursor.byte()
+        offsets = None if count == NO_OFFSETS else cursor.varints(count)
         return ItemKey(cursor.rest().decode("utf-8", "surrogatepass"), offsets)
     except UnicodeDecodeError:
         _corrupt("the item's name in the header isn't UTF-8", PREFIX_SIZE)
+    except ValueError as error:
+        _corrupt(f"the item's key in the header can't be read: {error}", PREFIX_SIZE)
 
 
 def _pack_hint(hint: TensorHint) -> bytes:
     _check_dimensions(len(hint.shape))
-    numbers = b"".join(map(_varint, (hint.payload_offset, *hint.shape)))
+    numbers = b"".join(map(pack_varint, (hint.payload_offset, *hint.shape)))
     return bytes([CODES[hint.dtype], len(hint.shape)]) + numbers
 
 
 def _parse_hint(data: bytes) -> TensorHint | None:
-    cursor = _Cursor(data)
-    dtype, dimensions = NAMES.get(cursor.byte()), cursor.byte()
-    offset, *shape = cursor.varints(1 + dimensions)
+    cursor = Cursor(data)
+    try:
+        dtype, dimensions = NAMES.get(cursor.byte()), cursor.byte()
+        offset, *shape = cursor.varints(1 + dimensions)
+    except ValueError as error:
+        _corrupt(f"the tensor hint can't be read: {error}", PREFIX_SIZE)
     if cursor.rest():
         _corrupt("the tensor hint is longer than it says", PREFIX_SIZE)
     if dtype is None:
@@ -286,48 +298,6 @@ def _check_dimensions(count: int) -> None:
         raise ValueError(f"a frame's header holds tensors of up to {_MAX_DIMENSIONS} dimensions, not {count}")
 
 
-def _varint(value: int) -> bytes:
-    if not 0 <= value < 1 << 63:
-        raise ValueError(f"{value} doesn't fit an unsigned varint of 63 bits")
-    parts = bytearray()
-    while value >= 0x80:
-        parts.append(value & 0x7F | 0x80)
-        value >>= 7
-    parts.append(value)
-    return bytes(parts)
-
-
-class _Cursor:
-    """Reads a header field's value; CorruptError where it runs out."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._position = 0
-
-    def byte(self) -> int:
-        if self._position >= len(self._data):
-            _corrupt("a header field ends too early", PREFIX_SIZE)
-        self._position += 1
-        return self._data[self._position - 1]
-
-    def varint(self) -> int:
-        value = 0
-        for shift in range(0, 63, 7):
-            byte = self.byte()
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                if byte == 0 and shift:
-                    break
-                return value
-        _corrupt("a number in the header isn't in its shortest form", PREFIX_SIZE)
-
-    def varints(self, count: int) -> tuple[int, ...]:
-        return tuple(self.varint() for _ in range(count))
-
-    def rest(self) -> bytes:
-        return self._data[self._position :]
-
-
 # --- chunks ---------------------------------------------------------------------------------------------------------
 
 
@@ -338,7 +308,7 @@ def content_hash(raw: memoryview) -> int:
 
 def pack_chunk_header(header: ChunkHeader, frame: Header, content: int) -> bytes:
     """A chunk's header, whose tag binds its fields and its content's hash to this frame; `header.tag` is ignored."""
-    fields = (KIND_DATA, header.codec, header.parameter, header.index, header.stored, header.raw)
+    fields = (KIND_DATA, header.codec, header.parameter, header.number, header.stored, header.raw)
     packed = _CHUNK.pack(*fields, b"")
     return packed[:-CHECKSUM_SIZE] + _tag(packed[:-CHECKSUM_SIZE], frame, content)
 
@@ -360,7 +330,7 @@ def parse_chunk_header(data: bytes, frame: Header, index: int, offset: int) -> C
 
 def check_tag(header: ChunkHeader, frame: Header, content: int) -> bool:
     """Whether a decoded chunk with this content hash is what the chunk's header was written for, in this frame."""
-    fields = (KIND_DATA, header.codec, header.parameter, header.index, header.stored, header.raw)
+    fields = (KIND_DATA, header.codec, header.parameter, header.number, header.stored, header.raw)
     return _tag(_CHUNK.pack(*fields, b"")[:-CHECKSUM_SIZE], frame, content) == header.tag
 
 
@@ -371,17 +341,15 @@ def _tag(fields: bytes, frame: Header, content: int) -> bytes:
 # --- final record ---------------------------------------------------------------------------------------------------
 
 
-def content_digest(index: npt.NDArray[np.void]) -> bytes:
+def content_digest(index: Sequence[Entry]) -> bytes:
     """The item's digest: XXH3-128 of the raw sizes and content hashes of its chunks, whatever their coding."""
-    content = np.empty(len(index), _CONTENT_ENTRY)
-    content["raw"], content["content"] = index["raw"], index["content"]
-    return xxh3_128_digest(content.tobytes())[::-1]
+    return xxh3_128_digest(b"".join(_CONTENT.pack(raw, content) for _, raw, content in index))[::-1]
 
 
-def pack_final(index: npt.NDArray[np.void], frame: Header) -> bytes:
-    """The final record of a frame with these chunks: `index` has shape [chunks] and dtype INDEX_ENTRY."""
-    total = int(index["raw"].sum(dtype=np.uint64))
-    body = _FINAL.pack(KIND_FINAL, len(index), total, content_digest(index)) + index.tobytes()
+def pack_final(index: Sequence[Entry], frame: Header) -> bytes:
+    """The final record of a frame with these chunks."""
+    total = sum(map(_raw_size, index))
+    body = _FINAL.pack(KIND_FINAL, len(index), total, content_digest(index)) + b"".join(starmap(_ENTRY.pack, index))
     body += _FOOTER.pack(len(body) + FOOTER_SIZE, FOOTER_MAGIC, b"")[:-CHECKSUM_SIZE]
     return body + _checksum(body, frame.checksum)
 
@@ -391,7 +359,7 @@ def parse_footer(data: bytes, frame: Header, frame_size: int) -> int:
     size, magic, _ = _FOOTER.unpack(data)
     smallest = _FINAL.size + FOOTER_SIZE
     room = frame_size - frame.size
-    if magic != FOOTER_MAGIC or not smallest <= size <= room or (size - smallest) % INDEX_ENTRY.itemsize:
+    if magic != FOOTER_MAGIC or not smallest <= size <= room or (size - smallest) % _ENTRY.size:
         raise TruncatedError(
             "no final record at the end of the item: it was cut short, or other bytes follow it",
             Where(offset=max(frame_size - FOOTER_SIZE, 0)),
@@ -405,26 +373,24 @@ def parse_final(data: bytes, frame: Header, offset: int) -> Final:
     if _checksum(data[:-CHECKSUM_SIZE], frame.checksum) != data[-CHECKSUM_SIZE:]:
         raise CorruptError("the final record doesn't match its checksum", where)
     kind, count, total, digest = _FINAL.unpack_from(data)
-    index = np.frombuffer(data, INDEX_ENTRY, offset=_FINAL.size, count=(len(data) - 48) // INDEX_ENTRY.itemsize)
+    index: list[Entry] = list(_ENTRY.iter_unpack(data[_FINAL.size : -FOOTER_SIZE]))
     size, magic, _ = _FOOTER.unpack_from(data, len(data) - FOOTER_SIZE)
     if size != len(data) or magic != FOOTER_MAGIC:
         raise CorruptError("the final record's own size or magic is wrong", where)
     if kind != KIND_FINAL or data[1:4] != b"\0\0\0" or count != len(index):
         raise CorruptError(f"the final record has kind {kind} and counts {count} chunks, not {len(index)}", where)
-    stored, raw = index["stored"], index["raw"]
-    if np.any((raw == 0) | (raw > frame.chunk_size) | (stored == 0) | (stored > raw)):
+    if not all(0 < stored <= raw <= frame.chunk_size for stored, raw, _ in index):
         raise CorruptError("the final record's index has impossible chunk sizes", where)
-    if int(raw.sum(dtype=np.uint64)) != total or content_digest(index) != digest:
+    if sum(map(_raw_size, index)) != total or content_digest(index) != digest:
         raise CorruptError("the final record contradicts itself", where)
-    chunks = int(stored.sum(dtype=np.uint64)) + CHUNK_HEADER_SIZE * len(index)
-    if frame.size + chunks != offset:
+    if frame.size + sum(map(_stored_size, index)) + CHUNK_HEADER_SIZE * len(index) != offset:
         raise CorruptError("the final record's index doesn't add up to the frame's size", where)
-    return Final(index, int(total), digest, len(data))
+    return Final(index, total, digest, len(data))
 
 
 def final_size(first: bytes) -> int:
     """The size of a final record from its first CHUNK_HEADER_SIZE bytes, for a stream that can't seek."""
-    return _FINAL.size + INDEX_ENTRY.itemsize * int.from_bytes(first[4:8], "little") + FOOTER_SIZE
+    return _FINAL.size + _ENTRY.size * int.from_bytes(first[4:8], "little") + FOOTER_SIZE
 
 
 def _checksum(data: bytes, seed: int = 0) -> bytes:

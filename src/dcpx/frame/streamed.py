@@ -4,27 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from typing import IO
-
-import numpy as np
+from typing import IO, NamedTuple
 
 from ..errors import CorruptError, TruncatedError, Where
 from ..parallel import ordered_map
 from ..streams import read_exactly
+from .chunks import decode_chunk
 from .layout import (
     CHUNK_HEADER_SIZE,
-    INDEX_ENTRY,
+    INDEX_ENTRY_SIZE,
     KIND_FINAL,
     ChunkHeader,
+    Entry,
     Header,
     final_size,
     parse_chunk_header,
     parse_final,
 )
 from .limits import Limits
-from .reader import ChunkJob, FrameReader, decode_job
+from .reader import FrameReader
 
 __all__ = ["StreamedFrameReader"]
+
+
+class _ChunkJob(NamedTuple):
+    """A chunk to decode: where it comes from and where it goes."""
+
+    header: ChunkHeader
+    payload: memoryview
+    out: memoryview
+    frame: Header
+    offset: int
+
+
+def _decode(job: _ChunkJob) -> int:
+    return decode_chunk(*job)
 
 
 class StreamedFrameReader(FrameReader):
@@ -34,7 +48,7 @@ class StreamedFrameReader(FrameReader):
         super().__init__(input, header, limits)
         self._offset = header.size  # of the next record in the item
         self._next: ChunkHeader | None = None  # read, but not decoded yet
-        self._entries: list[tuple[int, int, int]] = []  # of the chunks decoded so far
+        self._entries: list[Entry] = []  # of the chunks decoded so far
         self._started = 0  # chunks whose header was read
         self._total = 0
         self._rest = memoryview(b"")  # decoded, but not taken yet
@@ -59,13 +73,13 @@ class StreamedFrameReader(FrameReader):
     def _decode_whole(self, buffer: memoryview) -> int:
         """Decode as many whole chunks as `buffer` takes."""
         headers: list[ChunkHeader] = []
-        with closing(ordered_map(decode_job, self._jobs(buffer, headers))) as decoded:
+        with closing(ordered_map(_decode, self._jobs(buffer, headers))) as decoded:
             for content in decoded:
-                header = headers[len(self._entries) - headers[0].index]
+                header = headers[len(self._entries) - headers[0].number]
                 self._entries.append((header.stored, header.raw, content))
         return sum(header.raw for header in headers)
 
-    def _jobs(self, buffer: memoryview, headers: list[ChunkHeader]) -> Iterator[ChunkJob]:
+    def _jobs(self, buffer: memoryview, headers: list[ChunkHeader]) -> Iterator[_ChunkJob]:
         while buffer:
             header = self._peek()
             if header is None or header.raw > len(buffer):
@@ -74,10 +88,10 @@ class StreamedFrameReader(FrameReader):
             offset = self._offset - CHUNK_HEADER_SIZE
             payload = read_exactly(self._input, header.stored)
             if len(payload) != header.stored:
-                raise TruncatedError("the item ends within a chunk", Where(None, None, offset, header.index))
+                raise TruncatedError("the item ends within a chunk", Where(None, None, offset, header.number))
             self._offset += header.stored
             headers.append(header)
-            yield ChunkJob(header, memoryview(payload), buffer[: header.raw], self.header, offset)
+            yield _ChunkJob(header, memoryview(payload), buffer[: header.raw], self.header, offset)
             buffer = buffer[header.raw :]
 
     def _peek(self) -> ChunkHeader | None:
@@ -101,13 +115,13 @@ class StreamedFrameReader(FrameReader):
         if len(data) < CHUNK_HEADER_SIZE:
             raise TruncatedError("the item ends within its final record", Where(offset=self._offset))
         size = final_size(data)
-        if size != len(self._entries) * INDEX_ENTRY.itemsize + final_size(bytes(CHUNK_HEADER_SIZE)):
+        if size != len(self._entries) * INDEX_ENTRY_SIZE + final_size(bytes(CHUNK_HEADER_SIZE)):
             raise CorruptError("the final record doesn't count the chunks before it", Where(offset=self._offset))
         data += read_exactly(self._input, size - len(data))
         if len(data) != size:
             raise TruncatedError("the item ends within its final record", Where(offset=self._offset))
         final = parse_final(data, self.header, self._offset)
-        if not np.array_equal(final.index, np.array(self._entries, INDEX_ENTRY)):
+        if final.entries != self._entries:
             raise CorruptError("the final record names other chunks than those before it", Where(offset=self._offset))
         if read_exactly(self._input, 1):
             raise CorruptError("bytes follow the final record", Where(offset=self._offset + size))

@@ -7,14 +7,13 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import IO
 
-import numpy as np
-
 from ..codecs import Encoder, Lanes
 from ..parallel import ordered_map
 from ..streams import TransformWriter, write_all
-from .chunks import RawChunk, encode_chunk
+from .builder import FrameBuilder
+from .chunks import encode_chunk
 from .container import payload_begins
-from .layout import CHECKSUM_SIZE, INDEX_ENTRY, Header, pack_final, pack_header
+from .layout import Header
 
 __all__ = ["Coding", "FrameWriter"]
 
@@ -46,7 +45,7 @@ class FrameWriter(TransformWriter):
         self._coding = coding
         self._payload_coding = payload_coding
         self._pending = bytearray()  # less than a chunk, not coded yet
-        self._entries: list[tuple[int, int, int]] = []
+        self._frame: FrameBuilder | None = None  # once the header is written
         self._payload_found = False
 
     def _transform(self, data: memoryview) -> None:
@@ -65,29 +64,25 @@ class FrameWriter(TransformWriter):
 
     def _finish(self) -> None:
         self._store_pending()
-        self._begin()
-        write_all(self._output, pack_final(np.array(self._entries, INDEX_ENTRY), self._header))
+        write_all(self._output, self._begun().tail())
 
     def _look_for_payload(self, data: memoryview) -> None:
         """A hint is only as good as its offset: it is kept if the container says that the payload begins here."""
         hint = self._header.hint
-        begun = self._header.size > 0
-        if hint is None or begun or self._payload_found or hint.nbytes != len(data):
+        if hint is None or self._frame is not None or self._payload_found or hint.nbytes != len(data):
             return
         if payload_begins(self._pending):
             self._header = replace(self._header, hint=replace(hint, payload_offset=len(self._pending)))
             self._payload_found = True
 
-    def _begin(self) -> None:
-        """Write the header, if that is still due."""
-        if self._header.size:
-            return
-        if self._header.hint is not None and not self._payload_found:
-            self._header = replace(self._header, hint=None)
-        data = pack_header(self._header)
-        checksum = int.from_bytes(data[-CHECKSUM_SIZE:], "little")
-        self._header = replace(self._header, size=len(data), checksum=checksum)
-        write_all(self._output, data)
+    def _begun(self) -> FrameBuilder:
+        """The frame, whose header is written if that is still due."""
+        if self._frame is None:
+            if self._header.hint is not None and not self._payload_found:
+                self._header = replace(self._header, hint=None)
+            self._frame = FrameBuilder(self._header)
+            write_all(self._output, self._frame.head)
+        return self._frame
 
     def _store_pending(self) -> None:
         if self._pending:
@@ -96,14 +91,9 @@ class FrameWriter(TransformWriter):
 
     def _store(self, data: memoryview, coding: Coding) -> None:
         """Encode `data` and write its chunks. On return nothing refers to `data` any more, not even after an error."""
-        self._begin()
-        size = self._header.chunk_size
-        jobs = [
-            RawChunk(self._header, index, data[start : start + size], coding.encoder, coding.lanes)
-            for index, start in enumerate(range(0, len(data), size), len(self._entries))
-        ]
-        with closing(ordered_map(encode_chunk, jobs)) as stored:
+        frame = self._begun()
+        with closing(ordered_map(encode_chunk, frame.cut(data, coding.encoder, coding.lanes))) as stored:
             for chunk in stored:
                 write_all(self._output, chunk.header)
                 write_all(self._output, chunk.payload)
-                self._entries.append((len(chunk.payload), chunk.raw_size, chunk.content))
+                frame.add(chunk)

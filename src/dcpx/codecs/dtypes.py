@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..codecs import Lanes
+from .contract import Lanes
 
 __all__ = ["CODES", "ITEM_SIZES", "NAMES", "lanes_of"]
 

@@ -1,0 +1,181 @@
+"""What a load asks for: the stored items, what each must be, and the tensors that they go to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import chain
+from uuid import UUID
+
+import torch
+from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, Metadata, MetadataIndex, TensorStorageMetadata
+from torch.distributed.checkpoint.planner import LoadItemType, LoadPlanner, ReadItem
+
+from ..errors import CorruptError, LoadError, Where
+from ..frame import Header
+from ._torch import StorageInfo
+from .geometry import Box, boxes, intersect, span
+from .staging import bytes_of, is_plain, on_device
+
+__all__ = ["StoredItem", "Target", "request_bytes", "stored_items"]
+
+_CONTAINER_ROOM = 1 << 20
+"""Bytes that a tensor's container may add to its elements."""
+
+
+@dataclass
+class StoredItem:
+    """One stored item and all requests for parts of it. `shape`, of the stored shard, and `dtype` are the metadata's;
+    both are None for an object."""
+
+    info: StorageInfo
+    index: MetadataIndex
+    save_id: str | None
+    shape: torch.Size | None
+    dtype: torch.dtype | None
+    requests: list[ReadItem] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The item's name for an error."""
+        offset = self.index.offset
+        return self.index.fqn + (f" at {tuple(offset)}" if offset is not None and any(offset) else "")
+
+    @property
+    def most_bytes(self) -> int:
+        """The most that the item may unfold into; -1, no limit, for an object."""
+        if self.shape is None or self.dtype is None:
+            return -1
+        return math.prod(self.shape) * self.dtype.itemsize + _CONTAINER_ROOM
+
+    def check_identity(self, header: Header) -> None:
+        """A frame that says which item of which checkpoint it is must be the one that was asked for."""
+        index = self.index
+        offsets = None if index.offset is None else tuple(index.offset)
+        if header.key is not None and (header.key.fqn, header.key.offsets) != (index.fqn, offsets):
+            found = f"{header.key.fqn!r} at {header.key.offsets}"
+            raise CorruptError(f"the stored item is {found}, not {index.fqn!r} at {offsets}")
+        if (
+            header.checkpoint is not None
+            and self.save_id is not None
+            and header.checkpoint.hex() != self.save_id.replace("-", "")
+        ):
+            raise CorruptError(f"the stored item belongs to another checkpoint, {UUID(bytes=header.checkpoint)}")
+
+
+def stored_items(requests: Iterable[ReadItem], metadata: Metadata) -> list[StoredItem]:
+    """The stored items that are asked for, in the order in which they lie in their files."""
+    save_id = None if metadata.storage_meta is None else metadata.storage_meta.save_id
+    storage = metadata.storage_data
+    found: dict[MetadataIndex, StoredItem] = {}
+    for request in requests:
+        index = request.storage_index
+        item = found.get(index)
+        if item is None:
+            info = storage.get(index)
+            if info is None:
+                raise CorruptError("the metadata doesn't say where the item is stored", Where(item=index.fqn))
+            shape, dtype = None, None
+            described = metadata.state_dict_metadata.get(index.fqn)
+            if request.type != LoadItemType.BYTE_IO and isinstance(described, TensorStorageMetadata):
+                shape, dtype = _stored_shape(described, index), described.properties.dtype
+            item = found[index] = StoredItem(info, index, save_id, shape, dtype)
+        item.requests.append(request)
+    return sorted(found.values(), key=lambda item: (item.info.relative_path, item.info.offset))
+
+
+def request_bytes(request: ReadItem, metadata: Metadata) -> int:
+    """Bytes of the elements that a request asks for; 0 for an object."""
+    described = metadata.state_dict_metadata.get(request.storage_index.fqn)
+    if request.type == LoadItemType.BYTE_IO or not isinstance(described, TensorStorageMetadata):
+        return 0
+    return math.prod(request.lengths) * described.properties.dtype.itemsize
+
+
+def _stored_shape(described: TensorStorageMetadata, index: MetadataIndex) -> torch.Size:
+    for chunk in _stored_chunks(described, index):
+        if index.offset is None or chunk.offsets == index.offset:
+            return chunk.sizes
+    raise CorruptError("the metadata doesn't describe the stored item", Where(item=index.fqn))
+
+
+def _stored_chunks(described: TensorStorageMetadata, index: MetadataIndex) -> Iterable[ChunkStorageMetadata]:
+    """A tensor's chunks, the one that `index` hints at first."""
+    hinted = described.chunks[index.index : index.index + 1] if index.index is not None and index.index >= 0 else []
+    return chain(hinted, described.chunks)
+
+
+class Target:
+    """One request's tensor, and which of the stored item's elements go there.
+
+    `begin` to `end` are the first and behind the last of them, counted in elements in C order of the stored shape.
+    """
+
+    def __init__(self, request: ReadItem, planner: LoadPlanner, shape: torch.Size, dtype: torch.dtype) -> None:
+        self.request = request
+        self.box = Box(tuple(request.storage_offsets), tuple(request.lengths))
+        self.tensor = planner.resolve_tensor(request).detach()
+        self.pending = 0  # jobs that have something for it
+        if self.tensor.size() != request.lengths:
+            raise LoadError(
+                f"the stored tensor gives {tuple(request.lengths)}, the target is {tuple(self.tensor.size())}"
+            )
+        if len(self.box.sizes) != len(shape) or any(
+            offset < 0 or size < 0 or offset + size > limit
+            for offset, size, limit in zip(self.box.offsets, self.box.sizes, shape, strict=True)
+        ):
+            raise CorruptError(f"a part of shape {self.box.sizes} at {self.box.offsets} of a tensor {tuple(shape)}")
+        self._shape = shape
+        self._dtype = dtype
+        self.begin = self.end = 0
+        alone = True
+        if 0 not in self.box.sizes:
+            self.begin, self.end, alone = span(shape, self.box)
+        self._alone = alone
+        self._flat = alone and self.tensor.is_contiguous()
+        self._memory: memoryview | None = None
+        if self._flat and self.tensor.dtype == dtype and not self.on_device and is_plain(self.tensor):
+            self._memory = bytes_of(self.tensor)
+
+    @property
+    def on_device(self) -> bool:
+        """Whether the target lies beyond the host's reach."""
+        return on_device(self.tensor)
+
+    def wants(self, begin: int, end: int) -> bool:
+        """Whether any of the stored item's elements `begin` to `end - 1` goes to the target."""
+        if begin >= self.end or end <= self.begin:
+            return False
+        return self._alone or any(intersect(box, self.box) for box in boxes(self._shape, begin, end))
+
+    def memory(self, begin: int, end: int) -> memoryview | None:
+        """The target's own bytes of the stored item's elements `begin` to `end - 1`, if it wants all of them as they
+        are."""
+        if self._memory is None or begin < self.begin or end > self.end:
+            return None
+        width = self._dtype.itemsize
+        return self._memory[(begin - self.begin) * width : (end - self.begin) * width]
+
+    def fill(self, elements: torch.Tensor, begin: int) -> int:
+        """Copy what the target wants of `elements`, shape [count], the stored item's from element `begin` on.
+
+        Returns how many bytes that were.
+        """
+        end = begin + len(elements)
+        if self._flat:
+            first, last = max(begin, self.begin), min(end, self.end)
+            if first >= last:
+                return 0
+            self.tensor.view(-1)[first - self.begin : last - self.begin].copy_(elements[first - begin : last - begin])
+            return (last - first) * self._dtype.itemsize
+        copied = 0
+        for box in boxes(self._shape, begin, end):
+            count = math.prod(box.sizes)
+            common = intersect(box, self.box)
+            if common is not None:
+                part = elements[:count].view(box.sizes)
+                self.tensor[common.slices(self.box.offsets)].copy_(part[common.slices(box.offsets)])
+                copied += math.prod(common.sizes) * self._dtype.itemsize
+            elements = elements[count:]
+        return copied

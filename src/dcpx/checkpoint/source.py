@@ -1,0 +1,132 @@
+"""FileSource: any range of one file, for any thread."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import threading
+from types import TracebackType
+from typing import IO, Any, cast
+
+from torch.distributed.checkpoint.filesystem import FileSystemBase
+
+from ..errors import LoadError, TruncatedError, Where
+
+__all__ = ["FileSource", "Sources"]
+
+
+class FileSource:
+    """A file opened through DCP's file system. Local files are read side by side, other streams one read at a time."""
+
+    def __init__(self, fs: FileSystemBase, path: Any) -> None:
+        self.name = str(path)
+        self._stack = contextlib.ExitStack()
+        try:
+            self._stream = cast(IO[bytes], self._stack.enter_context(fs.create_stream(path, "rb")))
+        except OSError as error:
+            raise LoadError(f"{type(error).__name__}: {error}", Where(self.name)) from error
+        # Only a file that Python itself opened: what wraps one wants to see the reads.
+        self._descriptor = self._stream.fileno() if type(self._stream) is io.BufferedReader else None
+        self._lock = threading.Lock()
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill `buffer` from the file's byte `offset` on. TruncatedError where the file ends before, and LoadError."""
+        done = 0
+        try:
+            if self._descriptor is not None:
+                while done < len(buffer) and (count := os.preadv(self._descriptor, [buffer[done:]], offset + done)):
+                    done += count
+            else:
+                with self._lock:
+                    self._stream.seek(offset)
+                    while done < len(buffer) and (count := self._stream.readinto(buffer[done:])):  # type: ignore[attr-defined]
+                        done += count
+        except OSError as error:
+            raise LoadError(f"{type(error).__name__}: {error}", Where(self.name)) from error
+        if done != len(buffer):
+            missing = len(buffer) - done
+            raise TruncatedError(f"the file ends {missing} bytes too early, at {offset + done}", Where(self.name))
+
+    def read(self, offset: int, size: int) -> bytes:
+        """`size` bytes from the file's byte `offset` on; as `read_into`."""
+        buffer = bytearray(size)
+        self.read_into(offset, memoryview(buffer))
+        return bytes(buffer)
+
+    def prefetch(self, offset: int, size: int) -> None:
+        """Ask the kernel to fetch a range that will be read soon; a hint."""
+        if self._descriptor is not None and hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self._descriptor, offset, size, os.POSIX_FADV_WILLNEED)
+
+    def part(self, offset: int, size: int) -> IO[bytes]:
+        """A range as a stream of its own, which begins at 0 and can seek."""
+        return cast(IO[bytes], io.BufferedReader(_Part(self, offset, size), _PART_BUFFER))
+
+    def close(self) -> None:
+        """Close the file; no thread may still be reading."""
+        self._stack.close()
+
+
+_PART_BUFFER = 64 << 10
+
+
+class _Part(io.RawIOBase):
+    def __init__(self, source: FileSource, offset: int, size: int) -> None:
+        super().__init__()
+        self.name = source.name
+        self._source = source
+        self._offset = offset
+        self._size = size
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        if base + offset < 0:
+            raise ValueError(f"can't seek to {base + offset}, before the item's start")
+        self._position = base + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer: Any, /) -> int:
+        view = memoryview(buffer).cast("B")[: max(self._size - self._position, 0)]
+        self._source.read_into(self._offset + self._position, view)
+        self._position += len(view)
+        return len(view)
+
+
+class Sources:
+    """The files of one load, each opened when it is first asked for. A context manager, at whose end all are closed."""
+
+    def __init__(self, fs: FileSystemBase, path: Any) -> None:
+        self._fs = fs
+        self._path = path
+        self._open: dict[str, FileSource] = {}
+
+    def __getitem__(self, name: str) -> FileSource:
+        if name not in self._open:
+            self._open[name] = FileSource(self._fs, self._fs.concat_path(self._path, name))
+        return self._open[name]
+
+    def done(self, name: str) -> None:
+        """Close a file that isn't needed any more."""
+        source = self._open.pop(name, None)
+        if source is not None:
+            source.close()
+
+    def __enter__(self) -> Sources:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for name in list(self._open):
+            self.done(name)

@@ -1,0 +1,112 @@
+"""A tensor's elements as bytes in host memory: where they lie if they can be used there, else copied block by block."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+
+from ..codecs.dtypes import ITEM_SIZES
+from .geometry import boxes
+
+__all__ = ["BLOCK", "Block", "ahead", "blocks", "bytes_of", "dtype_name", "host_buffer", "is_plain", "on_device"]
+
+BLOCK = 8 << 20
+"""Bytes of a tensor that are copied at once: enough to fill the workers, little beside the budget."""
+
+_MOST_DIMENSIONS = 64  # torch's own limit, with which a container's pickle stays far below the smallest chunk
+
+
+@dataclass(frozen=True)
+class Block:
+    """Adjacent elements of a tensor as bytes; `copied` where they are a copy, which may still be under way."""
+
+    data: memoryview
+    copied: bool = False
+    _arrival: torch.Event | None = None
+
+    def wait(self) -> None:
+        """Return once the bytes are there."""
+        if self._arrival is not None:
+            self._arrival.synchronize()
+
+
+def dtype_name(tensor: torch.Tensor) -> str:
+    """torch's name of the dtype, such as "bfloat16"."""
+    return str(tensor.dtype)[6:]
+
+
+def is_plain(tensor: torch.Tensor) -> bool:
+    """Whether the tensor is nothing but elements of a known dtype, which `torch.save` would store as such."""
+    return (
+        type(tensor) is torch.Tensor
+        and tensor.layout is torch.strided
+        and dtype_name(tensor) in ITEM_SIZES
+        and tensor.dim() <= _MOST_DIMENSIONS
+        and not tensor.is_conj()
+        and not tensor.is_neg()
+        and not tensor.is_meta
+    )
+
+
+def on_device(tensor: torch.Tensor) -> bool:
+    """Whether the host can't reach the tensor's memory."""
+    return tensor.device.type != "cpu"
+
+
+def bytes_of(tensor: torch.Tensor) -> memoryview:
+    """The memory of a contiguous tensor in host memory; writable, and it keeps the tensor's storage alive."""
+    if tensor.numel() == 0:
+        return memoryview(bytearray())
+    return tensor.detach().view(-1).view(torch.uint8).numpy().data
+
+
+def host_buffer(size: int, pinned: bool) -> torch.Tensor:
+    """`size` bytes of host memory, dtype uint8; `pinned` so that a device copies from and to it at full speed."""
+    return torch.empty(size, dtype=torch.uint8, pin_memory=pinned and torch.accelerator.is_available())
+
+
+def blocks(tensor: torch.Tensor) -> Iterator[Block]:
+    """All elements in C order. What is contiguous in host memory is one block, whatever its size, and no copy.
+
+    Copies from a device run beside the host: `wait` before using a block's data.
+    """
+    if tensor.numel() == 0 or (not on_device(tensor) and tensor.is_contiguous()):
+        yield Block(bytes_of(tensor))
+        return
+    remote = on_device(tensor)
+    step = BLOCK // tensor.itemsize
+    for begin in range(0, tensor.numel(), step):
+        end = min(begin + step, tensor.numel())
+        buffer = host_buffer((end - begin) * tensor.itemsize, remote)
+        target = buffer.view(tensor.dtype)
+        for box in boxes(tensor.shape, begin, end):
+            part = tensor[box.slices()]
+            target[: part.numel()].view(part.shape).copy_(part, non_blocking=remote)
+            target = target[part.numel() :]
+        yield Block(bytes_of(buffer), True, _arrival(tensor) if remote else None)
+
+
+def _arrival(tensor: torch.Tensor) -> torch.Event | None:
+    """An event that follows what was just put on the device's stream."""
+    if not torch.accelerator.is_available():
+        return None
+    event = torch.Event(tensor.device)
+    event.record(torch.accelerator.current_stream(tensor.device))
+    return event
+
+
+T = TypeVar("T")
+
+
+def ahead(values: Iterable[T], count: int) -> Iterator[T]:
+    """The same values, each taken from `values` when its `count`-th predecessor is: what that starts runs ahead."""
+    waiting: deque[T] = deque()
+    for value in values:
+        waiting.append(value)
+        if len(waiting) > count:
+            yield waiting.popleft()
+    yield from waiting

@@ -1,0 +1,140 @@
+"""Streaming: an item through any extension's `transform_to`, one write after another, as stock DCP does it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import IO, Any, cast
+
+import torch
+from torch.distributed.checkpoint.planner import SavePlanner, WriteItem
+from torch.distributed.checkpoint.storage import WriteResult
+
+from ..errors import DcpxError, SaveError, Where
+from ..extension import Item, StreamTransformExtension
+from ..extensions.pack import Pack
+from ..progress import Meter
+from ..streams import as_bytes
+from ._torch import StorageInfo, cpu_tensors, is_object, without_crc32
+from .files import DataFiles
+from .sink import FileSink
+from .staging import dtype_name, is_plain
+
+__all__ = ["describe", "located", "stream_item", "stream_items"]
+
+
+def stream_items(
+    items: list[WriteItem],
+    planner: SavePlanner,
+    pack: StreamTransformExtension | None,
+    checkpoint: bytes | None,
+    files: DataFiles,
+    copy_ahead: int,
+    meter: Meter,
+) -> list[WriteResult]:
+    """Write all items, objects first, and return where they are. Tensors from a device are copied ahead by at most
+    `copy_ahead` bytes, whole tensors at a time."""
+    results: list[WriteResult] = []
+
+    def store(item: WriteItem, data: torch.Tensor | io.BytesIO) -> None:
+        with located(files, item):
+            begin = files.sink.position
+            stream_item(files.sink, item, data, pack, checkpoint)
+            length = files.sink.position - begin
+            descriptors = None if pack is None else [pack.get_descriptor()]
+            info = StorageInfo(files.name, begin, length, transform_descriptors=descriptors)
+            results.append(WriteResult(index=item.index, size_in_bytes=length, storage_data=info))
+            files.end_item()
+        meter.add(data.nbytes if isinstance(data, torch.Tensor) else len(data.getbuffer()), 1)
+
+    for item in items:
+        if is_object(item):
+            store(item, planner.resolve_data(item))
+    for tensor, item in cpu_tensors(planner, [item for item in items if not is_object(item)], copy_ahead):
+        store(item, tensor)
+    return results
+
+
+def stream_item(
+    sink: FileSink,
+    item: WriteItem,
+    data: torch.Tensor | io.BytesIO,
+    pack: StreamTransformExtension | None,
+    checkpoint: bytes | None,
+) -> None:
+    """Write one item; what it fails of is raised as it was."""
+    file = _Uncloseable(sink)
+    # A frame has a better checksum than the container's own, which costs more than all the rest.
+    quiet = without_crc32() if isinstance(pack, Pack) else nullcontext()
+    with _telling_cause(file), quiet:
+        with _transformed(file, pack, describe(item, data, checkpoint)) as output:
+            with _telling_cause(output):
+                if isinstance(data, torch.Tensor):
+                    torch.save(data, output)
+                else:
+                    output.write(data.getbuffer())
+
+
+def describe(item: WriteItem, data: torch.Tensor | io.BytesIO, checkpoint: bytes | None) -> Item:
+    """What an extension is told of the item."""
+    index = item.index
+    offsets = None if index.offset is None else tuple(index.offset)
+    if not isinstance(data, torch.Tensor):
+        return Item(index.fqn, offsets, checkpoint=checkpoint)
+    return Item(index.fqn, offsets, dtype_name(data), tuple(data.shape), is_plain(data), checkpoint)
+
+
+@contextmanager
+def located(files: DataFiles, item: WriteItem) -> Iterator[None]:
+    """An error of the block becomes one of dcpx's, and names the file and the item."""
+    try:
+        yield
+    except DcpxError as error:
+        raise error.located(files.place, item.index.fqn) from error.__cause__
+    except Exception as error:
+        raise SaveError(f"{type(error).__name__}: {error}", Where(files.place, item.index.fqn)) from error
+
+
+def _transformed(file: _Uncloseable, pack: StreamTransformExtension | None, item: Item) -> IO[bytes]:
+    output = cast(IO[bytes], file)
+    if pack is None:
+        return output
+    transform_item_to = getattr(pack, "transform_item_to", None)
+    return transform_item_to(output, item) if transform_item_to else pack.transform_to(output)
+
+
+class _Uncloseable(io.RawIOBase):
+    """The file beneath one item's transforms: their `close` must reach it, but more items follow."""
+
+    failure: BaseException | None = None
+    """The first error of a write."""
+
+    def __init__(self, sink: FileSink) -> None:
+        super().__init__()
+        self._sink = sink
+        self.name = sink.name
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        view = as_bytes(data)
+        try:
+            self._sink.write_through(view)
+        except BaseException as error:
+            self.failure = self.failure or error
+            raise
+        return len(view)
+
+
+@contextmanager
+def _telling_cause(stream: object) -> Iterator[None]:
+    """torch.save reports any failed write as an unexpected position: raise what the stream knows really happened."""
+    try:
+        yield
+    except BaseException as error:
+        cause = getattr(stream, "failure", None) or error
+        if cause is error:
+            raise
+        raise cause from None

@@ -1,0 +1,67 @@
+"""FrameMap: where everything in a frame lies, and the check that what lies there is what belongs there."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable
+from itertools import accumulate
+
+from ..errors import CorruptError, TruncatedError, Where
+from .chunks import decode_chunk
+from .layout import CHUNK_HEADER_SIZE, FOOTER_SIZE, Final, Header, parse_chunk_header, parse_final, parse_footer
+
+__all__ = ["FrameMap", "read_final"]
+
+_TAIL = 16 << 10
+"""Bytes read at a frame's end in the hope that they hold the whole final record (1,000 chunks)."""
+
+
+class FrameMap:
+    """A frame's header and index, from which any of its chunks is found and verified.
+
+    `begins[k]` is where chunk k begins in the raw item, and `begins[-1]` where the last one ends, in bytes.
+    """
+
+    def __init__(self, header: Header, final: Final) -> None:
+        self.header = header
+        self.index = final.entries
+        self.total = final.total
+        self.digest = final.digest
+        self.begins = list(accumulate((raw for _, raw, _ in final.entries), initial=0))
+        self._offsets = list(
+            accumulate((stored + CHUNK_HEADER_SIZE for stored, _, _ in final.entries), initial=header.size)
+        )
+
+    def record(self, number: int) -> tuple[int, int]:
+        """Where a chunk's record begins in the frame, and its size, in bytes."""
+        return self._offsets[number], self._offsets[number + 1] - self._offsets[number]
+
+    def covering(self, begin: int, end: int) -> range:
+        """The chunks that hold the raw bytes `begin` to `end - 1`; none where that is no byte."""
+        if begin >= end:
+            return range(0)
+        return range(bisect_right(self.begins, begin) - 1, bisect_left(self.begins, end))
+
+    def decode(self, number: int, record: memoryview, out: memoryview) -> None:
+        """Decode a chunk from its record into `out`, which has its raw size; CorruptError unless it verifies."""
+        offset, entry = self._offsets[number], self.index[number]
+        header = parse_chunk_header(bytes(record[:CHUNK_HEADER_SIZE]), self.header, number, offset)
+        if (header.stored, header.raw) != entry[:2]:
+            raise CorruptError("the chunk's sizes contradict the index", Where(offset=offset, chunk=number))
+        content = decode_chunk(header, record[CHUNK_HEADER_SIZE:], out, self.header, offset)
+        if content != entry[2]:
+            raise CorruptError("the chunk isn't the one the index names", Where(offset=offset, chunk=number))
+
+
+def read_final(read_at: Callable[[int, int], bytes], header: Header, size: int) -> Final:
+    """The final record of a frame of `size` bytes; `read_at(offset, count)` gives exactly so many of them.
+
+    Raises CorruptError, or TruncatedError where the frame ends before it.
+    """
+    tail_size = min(size - header.size, _TAIL)
+    if tail_size < FOOTER_SIZE:
+        raise TruncatedError("the item ends before its final record", Where(offset=size))
+    tail = read_at(size - tail_size, tail_size)
+    record_size = parse_footer(tail[-FOOTER_SIZE:], header, size)
+    record = tail[-record_size:] if record_size <= len(tail) else read_at(size - record_size, record_size)
+    return parse_final(record, header, size - record_size)

@@ -1,0 +1,63 @@
+"""How far a save or load has come: what its callback is told, and a bar in the terminal that shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+__all__ = ["Meter", "OnProgress", "Progress", "progress_bar"]
+
+
+class Progress(NamedTuple):
+    """Bytes count tensors' elements before they are coded. A rank's progress is that of its own part of the plan."""
+
+    bytes_done: int
+    bytes_total: int
+    items_done: int
+    items_total: int
+
+
+OnProgress = Callable[[Progress], None]
+"""Called by the thread that saves or loads, after every few items or MiB. What it raises ends the save or load."""
+
+
+class Meter:
+    """Counts for one save or load, and tells the callback where there is one."""
+
+    def __init__(self, on_progress: OnProgress | None, bytes_total: int, items_total: int) -> None:
+        self._tell = on_progress
+        self._bytes_total, self._items_total = bytes_total, items_total
+        self._bytes = self._items = 0
+
+    def add(self, nbytes: int, items: int) -> None:
+        self._bytes += nbytes
+        self._items += items
+        if self._tell is not None:
+            self._tell(Progress(self._bytes, self._bytes_total, self._items, self._items_total))
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[OnProgress]:
+    """A bar on standard error for the time of the block. Needs the package rich: ImportError says so."""
+    try:
+        from rich import progress as rich
+        from rich.console import Console
+    except ImportError as error:
+        raise ImportError("progress=True needs the package rich: pip install rich") from error
+    columns = (
+        rich.TextColumn("{task.description}"),
+        rich.BarColumn(),
+        rich.DownloadColumn(),
+        rich.TransferSpeedColumn(),
+        rich.TextColumn("{task.fields[items]}"),
+        rich.TimeRemainingColumn(),
+    )
+    with rich.Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(label, total=None, items="")
+
+        def show(progress: Progress) -> None:
+            items = f"{progress.items_done:,}/{progress.items_total:,} items"
+            bar.update(task, completed=progress.bytes_done, total=progress.bytes_total, items=items)
+
+        yield show
