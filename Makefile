@@ -24,6 +24,7 @@ lint: $(VENV)/installed
 bench: $(VENV)/installed $(VENV)/demo
 	-$(BIN)/pip install --quiet ".[bench]"
 	$(BIN)/python -m bench codec --out bench/results/codec.json
+	$(BIN)/python -m bench checkpoint --out bench/results/checkpoint.json
 	$(BIN)/python -m bench memory --out bench/results/memory.json
 
 fuzz:

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import inspect
 import json
 import platform
 from pathlib import Path
 
-NAMES = ("codec", "memory")
+NAMES = ("codec", "memory", "checkpoint")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("name", choices=NAMES)
     parser.add_argument("--out", type=Path, help="write the rows here as JSON")
+    parser.add_argument("--sections", type=lambda names: names.split(","), help="these only, as in disk/large,store")
+    parser.add_argument("--rounds", type=int, help="how often each figure is measured, once at least")
     options = parser.parse_args()
-    rows = importlib.import_module(f"bench.{options.name}").run()
+    if options.rounds is not None and options.rounds < 1:
+        parser.error("--rounds must be at least 1")
+    run = importlib.import_module(f"bench.{options.name}").run
+    chosen = {key: value for key in ("sections", "rounds") if (value := getattr(options, key)) is not None}
+    for key in chosen:
+        if key not in inspect.signature(run).parameters:
+            parser.error(f"{options.name} takes no --{key}")
+    rows = run(**chosen)
     if options.out is not None:
         found = {"bench": options.name, "python": platform.python_version(), "rows": rows}
         options.out.write_text(json.dumps(found, indent=1) + "\n")

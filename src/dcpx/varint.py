@@ -47,6 +47,10 @@ class Cursor:
         raise ValueError("a number isn't in its shortest form")
 
     def varints(self, count: int) -> tuple[int, ...]:
+        found = bytes(self._data[self.position : self.position + count])
+        if len(found) == count and found.isascii():  # each in a byte of its own, as most are
+            self.position += count
+            return tuple(found)
         return tuple(self.varint() for _ in range(count))
 
     def rest(self) -> bytes:

@@ -19,6 +19,7 @@ from ..extension import StreamTransformExtension
 from ..extensions.pack import Pack
 from ..parallel import DEFAULT_BUDGET
 from ..progress import OnProgress, progress_bar
+from .collector import paused_collector
 from .reader import Reader
 from .writer import Writer
 
@@ -47,7 +48,7 @@ def save(
     Raises SaveError, or another DcpxError that says more, on every rank; nothing new is published then. With
     `overwrite` files are replaced in place: the checkpoint that was there may be lost.
     """
-    with _raising(SaveError), _shown(progress, f"saving {os.fspath(path)}") as tell:
+    with _raising(SaveError), paused_collector(), _shown(progress, f"saving {os.fspath(path)}") as tell:
         writer = Writer(
             path, pack=pack, overwrite=overwrite, sync_files=sync, threads=threads, budget=budget, progress=tell
         )
@@ -70,7 +71,7 @@ def load(
     Reads what dcpx or stock DCP wrote; `threads`, `budget` and `progress` are those of `save`. Raises LoadError,
     CorruptError or another DcpxError; the state may be partly filled then.
     """
-    with _shown(progress, f"loading {os.fspath(path)}") as tell:
+    with paused_collector(), _shown(progress, f"loading {os.fspath(path)}") as tell:
         reader = Reader(path, threads=threads, budget=budget, progress=tell)
         try:
             with _raising(LoadError):

@@ -128,20 +128,14 @@ class Target:
             raise CorruptError(f"a part of shape {self.box.sizes} at {self.box.offsets} of a tensor {tuple(shape)}")
         self._shape = shape
         self._dtype = dtype
+        self.on_device = on_device(self.tensor)  # beyond the host's reach
         self.begin = self.end = 0
-        alone = True
+        self._alone = True
         if 0 not in self.box.sizes:
-            self.begin, self.end, alone = span(shape, self.box)
-        self._alone = alone
-        self._flat = alone and self.tensor.is_contiguous()
-        self._memory: memoryview | None = None
-        if self._flat and self.tensor.dtype == dtype and not self.on_device and is_plain(self.tensor):
-            self._memory = bytes_of(self.tensor)
-
-    @property
-    def on_device(self) -> bool:
-        """Whether the target lies beyond the host's reach."""
-        return on_device(self.tensor)
+            self.begin, self.end, self._alone = span(shape, self.box)
+        self._flat = self._alone and self.tensor.is_contiguous()
+        self._direct = self._flat and self.tensor.dtype == dtype and not self.on_device and is_plain(self.tensor)
+        self._bytes: memoryview | None = None
 
     def wants(self, begin: int, end: int) -> bool:
         """Whether any of the stored item's elements `begin` to `end - 1` goes to the target."""
@@ -152,23 +146,32 @@ class Target:
     def memory(self, begin: int, end: int) -> memoryview | None:
         """The target's own bytes of the stored item's elements `begin` to `end - 1`, if it wants all of them as they
         are."""
-        if self._memory is None or begin < self.begin or end > self.end:
+        if not self._direct or begin < self.begin or end > self.end:
             return None
+        if self._bytes is None:
+            self._bytes = bytes_of(self.tensor)
         width = self._dtype.itemsize
-        return self._memory[(begin - self.begin) * width : (end - self.begin) * width]
+        return self._bytes[(begin - self.begin) * width : (end - self.begin) * width]
 
-    def fill(self, elements: torch.Tensor, begin: int) -> int:
-        """Copy what the target wants of `elements`, shape [count], the stored item's from element `begin` on.
+    def fill(self, raw: torch.Tensor, begin: int) -> int:
+        """Copy what the target wants of `raw`, shape [bytes], dtype uint8: the stored item's elements from `begin` on.
 
         Returns how many bytes that were.
         """
-        end = begin + len(elements)
+        width = self._dtype.itemsize
+        end = begin + raw.numel() // width
         if self._flat:
             first, last = max(begin, self.begin), min(end, self.end)
             if first >= last:
                 return 0
-            self.tensor.view(-1)[first - self.begin : last - self.begin].copy_(elements[first - begin : last - begin])
-            return (last - first) * self._dtype.itemsize
+            raw = raw[(first - begin) * width : (last - begin) * width]
+            memory = self.memory(first, last)
+            if memory is not None:
+                memory[:] = raw.numpy().data
+            else:
+                self.tensor.view(-1)[first - self.begin : last - self.begin].copy_(_elements(raw, self._dtype))
+            return (last - first) * width
+        elements = _elements(raw, self._dtype)
         copied = 0
         for box in boxes(self._shape, begin, end):
             count = math.prod(box.sizes)
@@ -176,6 +179,11 @@ class Target:
             if common is not None:
                 part = elements[:count].view(box.sizes)
                 self.tensor[common.slices(self.box.offsets)].copy_(part[common.slices(box.offsets)])
-                copied += math.prod(common.sizes) * self._dtype.itemsize
+                copied += math.prod(common.sizes) * width
             elements = elements[count:]
         return copied
+
+
+def _elements(raw: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Bytes as elements; torch wants them aligned."""
+    return (raw.clone() if raw.storage_offset() % dtype.itemsize else raw).view(dtype)

@@ -6,18 +6,20 @@ lie, the container around them is known without making it, and many small items 
 
 from __future__ import annotations
 
+import ctypes
 import io
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch.distributed.checkpoint.planner import SavePlanner, WriteItem
 from torch.distributed.checkpoint.storage import WriteResult
 
-from ..codecs import Lanes
-from ..codecs.container import AFTER, BEFORE, WHOLE, Container, ContainerPart, container
+from ..codecs import Encoder, Lanes
+from ..codecs.container import AFTER, BEFORE, WHOLE, Container, ContainerPart, Template, container
+from ..extension import Item
 from ..extensions.pack import Choice, Pack
 from ..frame import OWN_CHUNK, Coding
 from ..frame.builder import FrameBuilder
@@ -26,8 +28,8 @@ from ..parallel import Crew
 from ..progress import Meter
 from ._torch import StorageInfo
 from .files import DataFiles
-from .staging import Block, ahead, blocks, dtype_name, is_plain
-from .streaming import describe, located, stream_item
+from .staging import DTYPES, Block, ahead, blocks, is_plain, on_device
+from .streaming import located, stream_item
 
 __all__ = ["pack_items"]
 
@@ -41,17 +43,28 @@ _BATCH_CHUNKS = 128
 _AHEAD = 3
 """Blocks that are on their way from a device while one is being encoded."""
 
-_PLAIN = Lanes()
+_NO_LANES = Lanes()
 
 
 @dataclass
 class _Record:
-    """An item on its way to the file. Without a frame it is written as a stream when its turn comes."""
+    """An item on its way to the file: as a frame, or, where it has none, as a stream of its own when its turn comes."""
 
     item: WriteItem
-    frame: FrameBuilder | None
-    data: torch.Tensor | None = None
-    offset: int | None = None  # in its file, once it is begun
+    data: torch.Tensor | io.BytesIO
+    frame: FrameBuilder | None = None
+    choice: Choice | None = None
+    template: Template | None = None
+    offset: int = 0  # in its file, once it is begun
+
+
+class _Block(NamedTuple):
+    """Some of an item's bytes, the first of them or not, the last of them or not."""
+
+    record: _Record
+    block: Block | None
+    first: bool
+    last: bool
 
 
 class _Piece(NamedTuple):
@@ -59,22 +72,13 @@ class _Piece(NamedTuple):
 
     record: _Record
     chunk: RawChunk | None
+    first: bool
     last: bool
     copied: bool = False
 
     @property
     def size(self) -> int:
         return 0 if self.chunk is None else len(self.chunk.raw)
-
-
-class _Part(NamedTuple):
-    """An item and one block of its elements; an object or a stream has no block."""
-
-    item: WriteItem
-    data: torch.Tensor | io.BytesIO
-    block: Block | None
-    begin: bool
-    end: bool
 
 
 def pack_items(
@@ -93,43 +97,64 @@ def pack_items(
     """
     descriptors = [pack.get_descriptor()]
     results: list[WriteResult] = []
-    pieces = _pieces(items, planner, pack, checkpoint)
+    pieces = _pieces(_blocks(items, planner), pack, checkpoint)
     with closing(crew.map(_encode, _batches(pieces), _cost)) as encoded:
         for batch, stored in encoded:
             for piece, chunk in zip(batch, stored, strict=True):
-                with located(files, piece.record.item):
+                record = piece.record
+                with located(files, record.item):
                     _write(piece, chunk, pack, checkpoint, files)
                     if piece.last:
-                        results.append(_result(piece.record, files, descriptors))
+                        length = files.sink.position - record.offset
+                        info = StorageInfo(files.name, record.offset, length, descriptors)
+                        results.append(WriteResult(record.item.index, length, info))
                         files.end_item()
             meter.add(sum(piece.size for piece in batch), sum(piece.last for piece in batch))
     return results
 
 
-def _write(piece: _Piece, chunk: StoredChunk | None, pack: Pack, checkpoint: bytes | None, files: DataFiles) -> None:
+def _write(
+    piece: _Piece, stored: StoredChunk | bytes | None, pack: Pack, checkpoint: bytes | None, files: DataFiles
+) -> None:
     record, sink = piece.record, files.sink
-    begun = record.offset is not None
-    if not begun:
+    if piece.first:
         record.offset = sink.position
+    if isinstance(stored, bytes):
+        sink.write(stored)
+        return
     if record.frame is None:
-        assert record.data is not None
         stream_item(sink, record.item, record.data, pack, checkpoint)
         return
-    if not begun:
+    if piece.first:
         sink.write(record.frame.head)
-    if chunk is not None:
-        sink.write(chunk.header)
-        sink.write(chunk.payload)
-        record.frame.add(chunk)
+    if stored is not None:
+        sink.write(stored.header)
+        sink.write(stored.payload)
+        record.frame.add(stored)
     if piece.last:
         sink.write(record.frame.tail())
 
 
-def _result(record: _Record, files: DataFiles, descriptors: list[str]) -> WriteResult:
-    assert record.offset is not None
-    length = files.sink.position - record.offset
-    info = StorageInfo(files.name, record.offset, length, transform_descriptors=descriptors)
-    return WriteResult(index=record.item.index, size_in_bytes=length, storage_data=info)
+# --- on the workers -------------------------------------------------------------------------------------------------
+
+
+def _encode(batch: list[_Piece]) -> tuple[list[_Piece], list[StoredChunk | bytes | None]]:
+    return batch, [_encode_piece(piece) for piece in batch]
+
+
+def _encode_piece(piece: _Piece) -> StoredChunk | bytes | None:
+    """The encoded chunk; the whole frame where the chunk is the only one."""
+    if piece.chunk is None:
+        return None
+    stored = encode_chunk(piece.chunk)
+    frame = piece.record.frame
+    if not (piece.first and piece.last) or frame is None:
+        return stored
+    frame.add(stored)
+    return b"".join((frame.head, stored.header, stored.payload, frame.tail()))
+
+
+# --- in the caller's thread: what is to be encoded ------------------------------------------------------------------
 
 
 def _batches(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:
@@ -151,79 +176,89 @@ def _cost(batch: list[_Piece]) -> int:
     return sum(piece.size * (2 if piece.copied else 1) for piece in batch)
 
 
-def _encode(batch: list[_Piece]) -> tuple[list[_Piece], list[StoredChunk | None]]:
-    return batch, [None if piece.chunk is None else encode_chunk(piece.chunk) for piece in batch]
-
-
-def _parts(items: Iterable[WriteItem], planner: SavePlanner) -> Iterator[_Part]:
+def _blocks(items: Iterable[WriteItem], planner: SavePlanner) -> Iterator[_Block]:
     """Every item's data, tensors block by block; making one starts its copy from a device."""
     for item in items:
         data = planner.resolve_data(item)
         if not isinstance(data, torch.Tensor) or not is_plain(data):
-            yield _Part(item, data, None, True, True)
+            yield _Block(_Record(item, data), None, True, True)
             continue
         tensor = data.detach()
-        begin, waiting = True, None
-        for block in blocks(tensor):
+        record = _Record(item, tensor, template=container(DTYPES[tensor.dtype], tuple(tensor.shape)))
+        first, waiting = True, None
+        for block in _blocks_of(tensor):
             if waiting is not None:
-                yield _Part(item, tensor, waiting, begin, False)
-                begin = False
+                yield _Block(record, waiting, first, False)
+                first = False
             waiting = block
-        yield _Part(item, tensor, waiting, begin, True)
+        yield _Block(record, waiting, first, True)
 
 
-def _pieces(items: Iterable[WriteItem], planner: SavePlanner, pack: Pack, checkpoint: bytes | None) -> Iterator[_Piece]:
-    record = None
-    for part in ahead(_parts(items, planner), _AHEAD):
-        if part.begin:
-            choice = pack.choose(describe(part.item, part.data, checkpoint))
-        if not isinstance(part.data, torch.Tensor):
-            yield from _object_pieces(part.item, part.data, choice)
-        elif part.block is None:
-            yield _Piece(_Record(part.item, None, part.data), None, True)
+def _blocks_of(tensor: torch.Tensor) -> Iterator[Block]:
+    if 0 < tensor.nbytes < _OWN_ELEMENTS and not on_device(tensor) and tensor.is_contiguous():
+        # A copy of so little takes less than a view.
+        yield Block(memoryview(ctypes.string_at(tensor.data_ptr(), tensor.nbytes)))
+    else:
+        yield from blocks(tensor)
+
+
+def _pieces(found: Iterable[_Block], pack: Pack, checkpoint: bytes | None) -> Iterator[_Piece]:
+    for one in ahead(found, _AHEAD):
+        record = one.record
+        index = record.item.index
+        offsets = None if index.offset is None else tuple(index.offset)
+        if not isinstance(record.data, torch.Tensor):
+            record.choice = pack.choose(Item(index.fqn, offsets, checkpoint=checkpoint))
+            yield from _object_pieces(record, record.data, record.choice)
+        elif one.block is None or record.template is None:
+            yield _Piece(record, None, True, True)
         else:
-            part.block.wait()
-            if part.begin:
-                record = _Record(part.item, None)
-            assert record is not None
-            yield from _tensor_pieces(record, part, part.block, choice)
+            tensor = record.data
+            if one.first:
+                dtype, shape = DTYPES[tensor.dtype], tuple(tensor.shape)
+                record.choice = pack.choose(Item(index.fqn, offsets, dtype, shape, True, checkpoint))
+                record.frame = _frame(record.choice, record.template)
+            one.block.wait()
+            assert record.choice is not None
+            assert record.frame is not None
+            yield from _tensor_pieces(one, one.block, record.frame, record.choice, record.template)
 
 
-def _object_pieces(item: WriteItem, data: io.BytesIO, choice: Choice) -> Iterator[_Piece]:
+def _frame(choice: Choice, template: Template) -> FrameBuilder:
+    """The frame of a tensor in its container."""
+    hint = choice.header.hint
+    hint = None if hint is None else hint._replace(payload_offset=len(template.before))
+    return FrameBuilder(choice.header._replace(hint=hint, codecs=(*choice.header.codecs, Container.id)))
+
+
+def _object_pieces(record: _Record, data: io.BytesIO, choice: Choice) -> Iterator[_Piece]:
     raw = data.getbuffer()
     coding = choice.coding(None, raw) if len(raw) >= OWN_CHUNK else Coding(choice.rest)
-    frame = FrameBuilder(choice.header)
-    record = _Record(item, frame)
-    chunks = list(frame.cut(raw, coding.encoder, coding.lanes))
+    record.frame = FrameBuilder(choice.header)
+    chunks = list(record.frame.cut(raw, coding.encoder, coding.lanes))
     for number, chunk in enumerate(chunks, 1):
-        yield _Piece(record, chunk, number == len(chunks), copied=True)
+        yield _Piece(record, chunk, number == 1, number == len(chunks), copied=True)
     if not chunks:
-        yield _Piece(record, None, True)
+        yield _Piece(record, None, True, True)
 
 
-def _tensor_pieces(record: _Record, part: _Part, block: Block, choice: Choice) -> Iterator[_Piece]:
+def _tensor_pieces(
+    one: _Block, block: Block, frame: FrameBuilder, choice: Choice, template: Template
+) -> Iterator[_Piece]:
     """The chunks of one block, and of what the container has before the first and after the last."""
-    tensor = part.data
-    assert isinstance(tensor, torch.Tensor)
-    template = container(dtype_name(tensor), tuple(tensor.shape))
-    if part.begin:
-        hint = choice.header.hint
-        hint = None if hint is None else replace(hint, payload_offset=len(template.before))
-        codecs = tuple(sorted({*choice.header.codecs, Container.id}))
-        record.frame = FrameBuilder(replace(choice.header, hint=hint, codecs=codecs))
-    frame = record.frame
-    assert frame is not None
-    if template.nbytes < _OWN_ELEMENTS and template.size <= choice.header.chunk_size:
-        whole = memoryview(b"".join((template.before, block.data, template.after)))
-        for chunk in frame.cut(whole, ContainerPart(template, WHOLE), _PLAIN):
-            yield _Piece(record, chunk, True)
+
+    def part(raw: bytes, encoder: Encoder) -> RawChunk:
+        return next(frame.cut(memoryview(raw), encoder, _NO_LANES))
+
+    if template.nbytes < _OWN_ELEMENTS and template.size <= frame.header.chunk_size:
+        whole = b"".join((template.before, block.data, template.after))
+        yield _Piece(one.record, part(whole, ContainerPart(template, WHOLE)), True, True)
         return
-    if part.begin:
-        for chunk in frame.cut(memoryview(template.before), ContainerPart(template, BEFORE), _PLAIN):
-            yield _Piece(record, chunk, False)
-    coding = choice.coding(dtype_name(tensor), block.data)
+    if one.first:
+        yield _Piece(one.record, part(template.before, ContainerPart(template, BEFORE)), True, False)
+    hint = frame.header.hint
+    coding = choice.coding(None if hint is None else hint.dtype, block.data)
     for chunk in frame.cut(block.data, coding.encoder, coding.lanes):
-        yield _Piece(record, chunk, False, block.copied)
-    if part.end:
-        for chunk in frame.cut(memoryview(template.after), ContainerPart(template, AFTER), _PLAIN):
-            yield _Piece(record, chunk, True)
+        yield _Piece(one.record, chunk, False, False, block.copied)
+    if one.last:
+        yield _Piece(one.record, part(template.after, ContainerPart(template, AFTER)), False, True)

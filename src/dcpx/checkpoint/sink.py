@@ -31,7 +31,8 @@ class FileSink:
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         # Only a file that Python itself opened: what wraps one wants to see the writes.
-        self._descriptor = stream.fileno() if type(stream) is io.BufferedWriter else None
+        local = type(stream) is io.BufferedWriter and type(stream.raw) is io.FileIO
+        self._descriptor = stream.fileno() if local else None
         self.name = stream_name(stream)
         self._parts: list[memoryview] = []
         self._gathered = 0

@@ -27,7 +27,8 @@ class FileSource:
         except OSError as error:
             raise LoadError(f"{type(error).__name__}: {error}", Where(self.name)) from error
         # Only a file that Python itself opened: what wraps one wants to see the reads.
-        self._descriptor = self._stream.fileno() if type(self._stream) is io.BufferedReader else None
+        local = type(self._stream) is io.BufferedReader and type(self._stream.raw) is io.FileIO
+        self._descriptor = self._stream.fileno() if local else None
         self._lock = threading.Lock()
 
     def read_into(self, offset: int, buffer: memoryview) -> None:

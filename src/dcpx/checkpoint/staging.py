@@ -12,7 +12,7 @@ import torch
 from ..codecs.dtypes import ITEM_SIZES
 from .geometry import boxes
 
-__all__ = ["BLOCK", "Block", "ahead", "blocks", "bytes_of", "dtype_name", "host_buffer", "is_plain", "on_device"]
+__all__ = ["BLOCK", "DTYPES", "Block", "ahead", "blocks", "bytes_of", "host_buffer", "is_plain", "on_device"]
 
 BLOCK = 8 << 20
 """Bytes of a tensor that are copied at once: enough to fill the workers, little beside the budget."""
@@ -34,9 +34,8 @@ class Block:
             self._arrival.synchronize()
 
 
-def dtype_name(tensor: torch.Tensor) -> str:
-    """torch's name of the dtype, such as "bfloat16"."""
-    return str(tensor.dtype)[6:]
+DTYPES: dict[torch.dtype, str] = {getattr(torch, name): name for name in ITEM_SIZES if hasattr(torch, name)}
+"""torch's dtypes that a frame has a code for, and their names."""
 
 
 def is_plain(tensor: torch.Tensor) -> bool:
@@ -44,7 +43,7 @@ def is_plain(tensor: torch.Tensor) -> bool:
     return (
         type(tensor) is torch.Tensor
         and tensor.layout is torch.strided
-        and dtype_name(tensor) in ITEM_SIZES
+        and tensor.dtype in DTYPES
         and tensor.dim() <= _MOST_DIMENSIONS
         and not tensor.is_conj()
         and not tensor.is_neg()
@@ -74,10 +73,10 @@ def blocks(tensor: torch.Tensor) -> Iterator[Block]:
 
     Copies from a device run beside the host: `wait` before using a block's data.
     """
-    if tensor.numel() == 0 or (not on_device(tensor) and tensor.is_contiguous()):
+    remote = on_device(tensor)
+    if tensor.numel() == 0 or (not remote and tensor.is_contiguous()):
         yield Block(bytes_of(tensor))
         return
-    remote = on_device(tensor)
     step = BLOCK // tensor.itemsize
     for begin in range(0, tensor.numel(), step):
         end = min(begin + step, tensor.numel())

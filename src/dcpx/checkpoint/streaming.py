@@ -19,7 +19,7 @@ from ..streams import as_bytes
 from ._torch import StorageInfo, cpu_tensors, is_object, without_crc32
 from .files import DataFiles
 from .sink import FileSink
-from .staging import dtype_name, is_plain
+from .staging import is_plain
 
 __all__ = ["describe", "located", "stream_item", "stream_items"]
 
@@ -77,12 +77,13 @@ def stream_item(
 
 
 def describe(item: WriteItem, data: torch.Tensor | io.BytesIO, checkpoint: bytes | None) -> Item:
-    """What an extension is told of the item."""
+    """What an extension is told of the item, which it gets as a stream."""
     index = item.index
     offsets = None if index.offset is None else tuple(index.offset)
     if not isinstance(data, torch.Tensor):
         return Item(index.fqn, offsets, checkpoint=checkpoint)
-    return Item(index.fqn, offsets, dtype_name(data), tuple(data.shape), is_plain(data), checkpoint)
+    in_order = is_plain(data) and data.is_contiguous()
+    return Item(index.fqn, offsets, str(data.dtype).removeprefix("torch."), tuple(data.shape), in_order, checkpoint)
 
 
 @contextmanager

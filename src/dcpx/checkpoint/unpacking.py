@@ -301,20 +301,19 @@ class Unpacker:
         hint = _checked_hint(wanted.item, frame)
         if hint is None:
             return None
-        decoded = 0
-        for number in frame.covering(0, hint.payload_offset):
+        # The container's beginning, and what of the elements shares its chunk.
+        first = frame.covering(0, hint.payload_offset)
+        decoded = frame.begins[first.stop]
+        raw = self._buffers.raw(decoded, False)
+        memory = raw.numpy().data
+        for number in first:
             begin, size = frame.record(number)
-            raw = self._buffers.raw(frame.begins[number + 1], False)
-            frame.decode(number, content[begin : begin + size], raw.numpy().data[decoded:])
-            decoded = frame.begins[number + 1]
-        before = self._buffers.raw(decoded, False)
-        if bytes(before.numpy().data[: hint.payload_offset]) != container(hint.dtype, hint.shape).before:
+            frame.decode(number, content[begin : begin + size], memory[frame.begins[number] : frame.begins[number + 1]])
+        if memory[: hint.payload_offset] != container(hint.dtype, hint.shape).before:
             return None
-        filled = 0
-        if decoded > hint.payload_offset:  # the elements begin in the chunk that the container does
-            first = before[hint.payload_offset : min(decoded, hint.payload_offset + hint.nbytes)]
-            filled = _distribute(first, 0, hint, wanted.targets)
-        for number in frame.covering(max(decoded, hint.payload_offset), hint.payload_offset + hint.nbytes):
+        elements = raw[hint.payload_offset : min(decoded, hint.payload_offset + hint.nbytes)]
+        filled = sum(target.fill(elements, 0) for target in wanted.targets)
+        for number in frame.covering(decoded, hint.payload_offset + hint.nbytes):
             begin, size = frame.record(number)
             filled += self._decode(frame, number, content[begin : begin + size], hint, wanted.targets)
         return filled
@@ -350,7 +349,8 @@ class Unpacker:
                 return len(memory)
         raw = self._buffers.raw(end - begin, any(target.on_device for target in fitting))
         frame.decode(number, record, raw.numpy().data)
-        return _distribute(raw[first - begin : last - begin], elements[0], hint, fitting)
+        wanted = raw[first - begin : last - begin]
+        return sum(target.fill(wanted, elements[0]) for target in fitting)
 
 
 class _Buffers(threading.local):
@@ -374,15 +374,6 @@ class _Buffers(threading.local):
                 grown[: len(known)] = known
             known = self._raw[pinned] = grown
         return known[:size]
-
-
-def _distribute(raw: torch.Tensor, begin: int, hint: TensorHint, targets: list[Target]) -> int:
-    """Copy the item's elements from `begin` on, given as bytes, to the targets."""
-    dtype: torch.dtype = getattr(torch, hint.dtype)
-    if raw.storage_offset() % dtype.itemsize:
-        raw = raw.clone()  # torch wants them aligned
-    elements = raw.view(dtype)
-    return sum(target.fill(elements, begin) for target in targets)
 
 
 def _file(job: _Job) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import cache
 from typing import IO, NamedTuple, cast
 
 from .. import kernels
@@ -122,11 +123,10 @@ class Pack(StreamTransformExtension):
 
     def choose(self, item: Item | None) -> Choice:
         """How `item` is stored: what `transform_item_to` does, for a writer that cuts and encodes chunks itself."""
-        codec, level = self._choose(item)
-        elements, rest = _ENCODERS[codec][level], _ENCODERS["raw" if codec == "raw" else "zstd"][level]
+        elements, rest, codecs = _encoders(*self._choose(item))
         header = Header(
             chunk_size=self.chunk_size,
-            codecs=tuple(sorted({Raw.id, *elements.writes, *rest.writes})),
+            codecs=codecs,
             key=None if item is None else _key(item),
             hint=None if item is None else _hint(item),
             checkpoint=None if item is None else item.checkpoint,
@@ -149,6 +149,13 @@ class Pack(StreamTransformExtension):
             return self.codec, self.level
         _checked("a policy's choice", choice, (*_ENCODERS, *_LEVELS))
         return (self.codec, choice) if choice in _LEVELS else (choice, self.level)
+
+
+@cache
+def _encoders(codec: str, level: str) -> tuple[Encoder, Encoder, tuple[int, ...]]:
+    """What codes elements and all else, and the ids of all codecs that these may choose."""
+    elements, rest = _ENCODERS[codec][level], _ENCODERS["raw" if codec == "raw" else "zstd"][level]
+    return elements, rest, tuple(sorted({Raw.id, *elements.writes, *rest.writes}))
 
 
 def _checked(name: str, value: str, allowed: Collection[str]) -> str:

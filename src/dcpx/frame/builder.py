@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from ..codecs import Encoder, Lanes
 from .chunks import RawChunk, StoredChunk
@@ -21,7 +20,7 @@ class FrameBuilder:
     def __init__(self, header: Header) -> None:
         self.head = pack_header(header)
         checksum = int.from_bytes(self.head[-CHECKSUM_SIZE:], "little")
-        self.header = replace(header, size=len(self.head), checksum=checksum)
+        self.header = header._replace(size=len(self.head), checksum=checksum)
         self._cut = 0
         self._entries: list[Entry] = []
 
@@ -29,8 +28,8 @@ class FrameBuilder:
         """`raw` as the next chunks, of the header's chunk size but for the last."""
         size = self.header.chunk_size
         for start in range(0, len(raw), size):
-            yield RawChunk(self.header, self._cut, raw[start : start + size], encoder, lanes)
-            self._cut += 1
+            number, self._cut = self._cut, self._cut + 1
+            yield RawChunk(self.header, number, raw[start : start + size], encoder, lanes)
 
     def add(self, stored: StoredChunk) -> None:
         """Take note of the next encoded chunk for the index."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import lru_cache
 from itertools import starmap
 from operator import itemgetter
 from typing import NamedTuple, NoReturn
@@ -51,6 +51,7 @@ MAGIC = b"\xd7DCPX\r\n\x1a"
 MAJOR, MINOR = 1, 0
 
 _PREFIX = struct.Struct("<8sBBHII")  # magic, major, minor, critical flags, header size, chunk size
+_FIELD = struct.Struct("<BH")  # tag, length
 _CHUNK = struct.Struct("<BBHIII8s")  # kind, codec, parameter, index, stored size, raw size, tag
 _FINAL = struct.Struct("<B3xIQ16s")  # kind, chunk count, raw total, digest
 _FOOTER = struct.Struct("<I4s8s")  # final record's size, magic, checksum
@@ -90,16 +91,14 @@ INDEX_ENTRY_SIZE = _ENTRY.size
 _stored_size, _raw_size = itemgetter(0), itemgetter(1)
 
 
-@dataclass(frozen=True)
-class ItemKey:
+class ItemKey(NamedTuple):
     """Which item this is: the fully qualified name and, for a tensor's shard, its offsets in elements."""
 
     fqn: str
     offsets: tuple[int, ...] | None = None
 
 
-@dataclass(frozen=True)
-class TensorHint:
+class TensorHint(NamedTuple):
     """Where a tensor's elements lie within the raw item: `nbytes` bytes from `payload_offset`, C-contiguous."""
 
     dtype: str
@@ -111,8 +110,7 @@ class TensorHint:
         return math.prod(self.shape) * ITEM_SIZES[self.dtype]
 
 
-@dataclass(frozen=True)
-class BaseReference:
+class BaseReference(NamedTuple):
     """The full item that a delta builds on: its checkpoint's UUID and its content's digest, 16 bytes each."""
 
     kind: int
@@ -120,8 +118,7 @@ class BaseReference:
     digest: bytes
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """Everything before the first chunk. `codecs` lists the codec ids that chunks may use, ascending.
 
     `size` in bytes and `checksum` are known once the header was packed or parsed.
@@ -162,21 +159,22 @@ class Final(NamedTuple):
 
 def pack_header(header: Header) -> bytes:
     """The header's bytes. ValueError where it is longer than MAX_HEADER_SIZE."""
-    fields = [_field(FIELD_CODECS, bytes(header.codecs))]
+    fields = []  # in the order of their tags
     if header.key is not None:
         fields.append(_field(FIELD_ITEM_KEY, _pack_key(header.key)))
     if header.hint is not None:
         fields.append(_field(FIELD_TENSOR_HINT, _pack_hint(header.hint)))
     if header.checkpoint is not None:
         fields.append(_field(FIELD_CHECKPOINT, header.checkpoint))
+    fields.append(_field(FIELD_CODECS, bytes(header.codecs)))
     if header.base is not None:
         fields.append(_field(FIELD_BASE, _BASE.pack(header.base.kind, header.base.checkpoint, header.base.digest)))
     flags = FLAG_DELTA if header.base is not None else 0
-    size = PREFIX_SIZE + sum(map(len, fields)) + CHECKSUM_SIZE
+    packed = b"".join(fields)
+    size = PREFIX_SIZE + len(packed) + CHECKSUM_SIZE
     if size > MAX_HEADER_SIZE:
         raise ValueError(f"a frame's header must not exceed {MAX_HEADER_SIZE} bytes, this one has {size}")
-    prefix = _PREFIX.pack(MAGIC, MAJOR, MINOR, flags, size, header.chunk_size)
-    body = prefix + b"".join(sorted(fields))  # ascending tags: each begins its field
+    body = _PREFIX.pack(MAGIC, MAJOR, MINOR, flags, size, header.chunk_size) + packed
     return body + _checksum(body)
 
 
@@ -231,7 +229,7 @@ def parse_header(data: bytes) -> Header:
 def _field(tag: int, value: bytes) -> bytes:
     if len(value) > 0xFFFF:
         raise ValueError(f"a header field must not exceed 65535 bytes, this one has {len(value)}")
-    return struct.pack("<BH", tag, len(value)) + value
+    return _FIELD.pack(tag, len(value)) + value
 
 
 def _parse_fields(data: bytes) -> dict[int, bytes]:
@@ -241,7 +239,7 @@ def _parse_fields(data: bytes) -> dict[int, bytes]:
         where = PREFIX_SIZE + position
         if len(data) - position < 3:
             _corrupt("a header field is cut short", where)
-        tag, length = struct.unpack_from("<BH", data, position)
+        tag, length = _FIELD.unpack_from(data, position)
         position += 3
         if tag <= last or length > len(data) - position:
             _corrupt(f"header field {tag:#04x} is out of order or longer than the header", where)
@@ -273,12 +271,15 @@ def _parse_key(data: bytes) -> ItemKey:
         _corrupt(f"the item's key in the header can't be read: {error}", PREFIX_SIZE)
 
 
+# Most tensors of a state have one of a few shapes.
+@lru_cache(1024)
 def _pack_hint(hint: TensorHint) -> bytes:
     _check_dimensions(len(hint.shape))
     numbers = b"".join(map(pack_varint, (hint.payload_offset, *hint.shape)))
     return bytes([CODES[hint.dtype], len(hint.shape)]) + numbers
 
 
+@lru_cache(1024)
 def _parse_hint(data: bytes) -> TensorHint | None:
     cursor = Cursor(data)
     try:

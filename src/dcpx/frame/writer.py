@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import IO
 
 from ..codecs import Encoder, Lanes
@@ -72,14 +72,14 @@ class FrameWriter(TransformWriter):
         if hint is None or self._frame is not None or self._payload_found or hint.nbytes != len(data):
             return
         if payload_begins(self._pending):
-            self._header = replace(self._header, hint=replace(hint, payload_offset=len(self._pending)))
+            self._header = self._header._replace(hint=hint._replace(payload_offset=len(self._pending)))
             self._payload_found = True
 
     def _begun(self) -> FrameBuilder:
         """The frame, whose header is written if that is still due."""
         if self._frame is None:
             if self._header.hint is not None and not self._payload_found:
-                self._header = replace(self._header, hint=None)
+                self._header = self._header._replace(hint=None)
             self._frame = FrameBuilder(self._header)
             write_all(self._output, self._frame.head)
         return self._frame
