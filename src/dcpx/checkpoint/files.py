@@ -55,7 +55,7 @@ class DataFiles:
             self._names.append(f"{self._prefix}{len(self._names)}{_SUFFIX}")
             stack = contextlib.ExitStack()
             stream = stack.enter_context(self._fs.create_stream(self._place(self.name), "wb"))
-            self._open = FileSink(stream), stack  # type: ignore[arg-type]
+            self._open = FileSink(stream, self._sync), stack  # type: ignore[arg-type]
         return self._open[0]
 
     def end_item(self) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain
 from uuid import UUID
 
+import numpy as np
 import torch
 from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, Metadata, MetadataIndex, TensorStorageMetadata
 from torch.distributed.checkpoint.planner import LoadItemType, LoadPlanner, ReadItem
 
+from .. import kernels
 from ..errors import CorruptError, LoadError, Where
 from ..frame import Header
 from ._torch import StorageInfo
@@ -133,9 +136,12 @@ class Target:
         self._alone = True
         if 0 not in self.box.sizes:
             self.begin, self.end, self._alone = span(shape, self.box)
-        self._flat = self._alone and self.tensor.is_contiguous()
-        self._direct = self._flat and self.tensor.dtype == dtype and not self.on_device and is_plain(self.tensor)
-        self._bytes: memoryview | None = None
+        same = self.tensor.dtype == dtype and self.tensor.is_contiguous()
+        self._direct = same and not self.on_device and is_plain(self.tensor)
+
+    @cached_property
+    def _memory(self) -> memoryview:
+        return bytes_of(self.tensor)
 
     def wants(self, begin: int, end: int) -> bool:
         """Whether any of the stored item's elements `begin` to `end - 1` goes to the target."""
@@ -146,31 +152,28 @@ class Target:
     def memory(self, begin: int, end: int) -> memoryview | None:
         """The target's own bytes of the stored item's elements `begin` to `end - 1`, if it wants all of them as they
         are."""
-        if not self._direct or begin < self.begin or end > self.end:
+        if not (self._direct and self._alone) or begin < self.begin or end > self.end:
             return None
-        if self._bytes is None:
-            self._bytes = bytes_of(self.tensor)
         width = self._dtype.itemsize
-        return self._bytes[(begin - self.begin) * width : (end - self.begin) * width]
+        return self._memory[(begin - self.begin) * width : (end - self.begin) * width]
 
-    def fill(self, raw: torch.Tensor, begin: int) -> int:
-        """Copy what the target wants of `raw`, shape [bytes], dtype uint8: the stored item's elements from `begin` on.
+    def fill(self, raw: memoryview, begin: int) -> int:
+        """Copy what the target wants of `raw`, the bytes of the stored item's elements from `begin` on.
 
         Returns how many bytes that were.
         """
         width = self._dtype.itemsize
-        end = begin + raw.numel() // width
-        if self._flat:
+        end = begin + len(raw) // width
+        if begin >= self.end or end <= self.begin:
+            return 0
+        if self._alone:
             first, last = max(begin, self.begin), min(end, self.end)
-            if first >= last:
-                return 0
-            raw = raw[(first - begin) * width : (last - begin) * width]
             memory = self.memory(first, last)
             if memory is not None:
-                memory[:] = raw.numpy().data
-            else:
-                self.tensor.view(-1)[first - self.begin : last - self.begin].copy_(_elements(raw, self._dtype))
-            return (last - first) * width
+                memory[:] = raw[(first - begin) * width : (last - begin) * width]
+                return len(memory)
+        elif self._direct:
+            return kernels.copy_part(raw, begin * width, self._memory, tuple(self._shape), *self.box, width)
         elements = _elements(raw, self._dtype)
         copied = 0
         for box in boxes(self._shape, begin, end):
@@ -184,6 +187,9 @@ class Target:
         return copied
 
 
-def _elements(raw: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Bytes as elements; torch wants them aligned."""
-    return (raw.clone() if raw.storage_offset() % dtype.itemsize else raw).view(dtype)
+def _elements(raw: memoryview, dtype: torch.dtype) -> torch.Tensor:
+    """Bytes as elements; torch wants them aligned, and writable though it only reads them."""
+    array = np.frombuffer(raw, np.uint8)
+    if array.ctypes.data % dtype.itemsize or not array.flags.writeable:
+        array = array.copy()
+    return torch.from_numpy(array).view(dtype)

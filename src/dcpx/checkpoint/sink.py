@@ -24,12 +24,13 @@ _MOST_PARTS = 1024  # IOV_MAX of Linux
 class FileSink:
     """What is written is gathered to blocks of BLOCK bytes at offsets that are multiples of a page.
 
-    A local file gets its blocks by `writev`, without another copy, and the kernel is asked to begin storing each at
-    once: otherwise all would wait for the fsync. Any other stream gets one `write` a block.
+    A local file gets its blocks by `writev`, without another copy, and with `writeback` the kernel is asked to begin
+    storing each at once: otherwise all would wait for the fsync. Any other stream gets one `write` a block.
     """
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: IO[bytes], writeback: bool = True) -> None:
         self._stream = stream
+        self._writeback = writeback
         # Only a file that Python itself opened: what wraps one wants to see the writes.
         local = type(stream) is io.BufferedWriter and type(stream.raw) is io.FileIO
         self._descriptor = stream.fileno() if local else None
@@ -50,8 +51,10 @@ class FileSink:
             return
         self._parts.append(part)
         self._gathered += len(part)
-        if self._gathered >= BLOCK or len(self._parts) == _MOST_PARTS:
+        if self._gathered >= BLOCK or len(self._parts) >= _MOST_PARTS:
             self._store(self._gathered - self.position % _PAGE)
+            if len(self._parts) >= _MOST_PARTS:  # of a few bytes each, and all within one page
+                self._parts = [memoryview(b"".join(self._parts))]
 
     def write_through(self, data: bytes | bytearray | memoryview) -> None:
         """Take `data`, which may change once this returns."""
@@ -80,7 +83,8 @@ class FileSink:
             write_all(self._stream, parts[0] if len(parts) == 1 else b"".join(parts))
         else:
             _write_parts(self._descriptor, parts)
-            _begin_writeback(self._descriptor, self._stored, size)
+            if self._writeback:
+                _begin_writeback(self._descriptor, self._stored, size)
         self._parts = rest
         self._stored += size
         self._gathered -= size

@@ -55,11 +55,6 @@ class FileSource:
         self.read_into(offset, memoryview(buffer))
         return bytes(buffer)
 
-    def prefetch(self, offset: int, size: int) -> None:
-        """Ask the kernel to fetch a range that will be read soon; a hint."""
-        if self._descriptor is not None and hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(self._descriptor, offset, size, os.POSIX_FADV_WILLNEED)
-
     def part(self, offset: int, size: int) -> IO[bytes]:
         """A range as a stream of its own, which begins at 0 and can seek."""
         return cast(IO[bytes], io.BufferedReader(_Part(self, offset, size), _PART_BUFFER))

@@ -60,7 +60,8 @@ def bytes_of(tensor: torch.Tensor) -> memoryview:
     """The memory of a contiguous tensor in host memory; writable, and it keeps the tensor's storage alive."""
     if tensor.numel() == 0:
         return memoryview(bytearray())
-    return tensor.detach().view(-1).view(torch.uint8).numpy().data
+    # Not view(-1): a single element, which always counts as contiguous, keeps its odd stride then.
+    return tensor.detach().as_strided((tensor.numel(),), (1,)).view(torch.uint8).numpy().data
 
 
 def host_buffer(size: int, pinned: bool) -> torch.Tensor:

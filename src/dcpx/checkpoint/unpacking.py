@@ -6,9 +6,8 @@ The direct path is for frames that say where a tensor's elements lie and what th
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from io import BytesIO
 from typing import IO, NamedTuple
@@ -16,20 +15,28 @@ from typing import IO, NamedTuple
 import torch
 from torch.distributed.checkpoint.planner import LoadItemType, LoadPlanner
 
-from ..codecs.container import container
-from ..codecs.dtypes import ITEM_SIZES
+from .. import kernels
 from ..errors import CorruptError, DcpxError
 from ..extensions.pack import Pack
-from ..frame import Header, TensorHint, check_codecs
-from ..frame.layout import PREFIX_SIZE, header_size, parse_header
-from ..frame.map import FrameMap, read_final
+from ..frame import TensorHint
+from ..frame.map import FrameMap
 from ..parallel import Crew
 from ..progress import Meter
 from ..registry import ExtensionRegistry
+from .buffers import Buffers
 from .containers import fill_from_container, located, read_object
+from .frames import (
+    HEAD,
+    checked_hint,
+    chunk_elements,
+    frame_map,
+    holds_own_container,
+    needed_chunks,
+    runs,
+    whole_elements,
+)
 from .items import StoredItem, Target
 from .source import FileSource, Sources
-from .staging import host_buffer
 
 __all__ = ["Unpacker"]
 
@@ -39,15 +46,9 @@ _WHOLE = 1 << 20
 _GAP = 64 << 10
 """Bytes between two items that are rather read than skipped."""
 
-_JOB_BYTES = 1 << 20
+_JOB_BYTES = 2 << 20
 _JOB_ITEMS = 128
 """Stored bytes, or items, that make up a job for the workers."""
-
-_HEAD = 4 << 10
-"""Bytes read at a large item's beginning in the hope that they hold its header."""
-
-_MOST_BEFORE = 64 << 10
-"""Bytes that may come before a tensor's elements in its container; a longer one is read the slow way."""
 
 
 class _Wanted(NamedTuple):
@@ -86,6 +87,19 @@ class _Container(NamedTuple):
 _Job = _Neighbours | _Chunks | _Container
 
 
+class _Step(NamedTuple):
+    """A chunk to decode into `out`, which begins with the item's element `first`, and who copies from there: nobody
+    where `out` is the target itself."""
+
+    wanted: _Wanted
+    frame: FrameMap
+    number: int
+    record: memoryview
+    out: memoryview
+    first: int
+    targets: list[Target]
+
+
 class _Done(NamedTuple):
     """What a job has done: its items, the bytes that were filled, and what is to be handed to the planner."""
 
@@ -105,7 +119,7 @@ class Unpacker:
         self._sources = sources
         self._crew = crew
         self._meter = meter
-        self._buffers = _Buffers()
+        self._buffers = Buffers()
         self._file: str | None = None  # whose jobs are being made
         self._open_jobs: Counter[str] = Counter()  # jobs under way, by file
         self._begun: dict[str, None] = {}  # items under way, in order: their targets may be partly filled
@@ -182,20 +196,12 @@ class Unpacker:
         def read_at(offset: int, count: int) -> bytes:
             return source.read(start + offset, count)
 
-        frame = _frame(wanted.item, read_at(0, min(_HEAD, size)), read_at, size)
-        hint = _checked_hint(wanted.item, frame)
-        if hint is None:
+        frame = frame_map(wanted.item, read_at(0, min(HEAD, size)), read_at, size)
+        hint = checked_hint(wanted.item, frame)
+        if hint is None or not holds_own_container(frame, hint, lambda number: read_at(*frame.record(number))):
             return None
-        before = bytearray()
-        for number in frame.covering(0, hint.payload_offset):
-            record = read_at(*frame.record(number))
-            raw = bytearray(frame.index[number][1])
-            frame.decode(number, memoryview(record), memoryview(raw))
-            before += raw
-        if bytes(before[: hint.payload_offset]) != container(hint.dtype, hint.shape).before:
-            return None
-        needed = _needed(wanted.targets, frame, hint)
-        return [_Chunks(source, wanted, frame, hint, numbers) for numbers in _runs(needed, frame)]
+        needed = needed_chunks(wanted.targets, frame, hint)
+        return [_Chunks(source, wanted, frame, hint, numbers) for numbers in runs(needed, frame, _JOB_BYTES)]
 
     def _counted(self, jobs: list[_Job]) -> list[_Job]:
         """All jobs of an item are counted before the first of them runs: the last one to end completes it."""
@@ -274,106 +280,98 @@ class Unpacker:
 
     def _read_neighbours(self, job: _Neighbours) -> _Done:
         stored = self._buffers.stored(job.size)
-        nbytes, objects = 0, []
         with located(job.source.name, job.wanted[0].item.name):
             job.source.read_into(job.offset, stored)
+        nbytes, objects = 0, []
+        steps: list[_Step] = []
         for wanted in job.wanted:
             item, targets = wanted
             with located(job.source.name, item.name):
                 begin = item.info.offset - job.offset
                 content = stored[begin : begin + item.info.length]
-                filled = self._unpack(wanted, content) if targets else None
-                if filled is None:
-                    stream = BytesIO(content)
-                    done = self._through_container(_Container(job.source, wanted), stream)
+                found = self._unpack(wanted, content) if targets else None
+                if found is None:
+                    done = self._through_container(_Container(job.source, wanted), BytesIO(content))
                     objects += done.objects
-                    filled = done.nbytes
-                nbytes += filled
-        return _Done(job, nbytes, objects)
+                    nbytes += done.nbytes
+                else:
+                    filled, more = found
+                    nbytes += filled
+                    steps += more
+        return _Done(job, nbytes + self._decode(job.source, steps), objects)
 
-    def _unpack(self, wanted: _Wanted, content: memoryview) -> int | None:
-        """Decode a whole small frame; None where it must go through its container."""
+    def _unpack(self, wanted: _Wanted, content: memoryview) -> tuple[int, list[_Step]] | None:
+        """Unpack a whole small frame: the bytes that were filled, and the chunks still to be decoded. None where it
+        must go through its container."""
 
         def read_at(offset: int, count: int) -> bytes:
             return bytes(content[offset : offset + count])
 
-        frame = _frame(wanted.item, bytes(content[:_HEAD]), read_at, len(content))
-        hint = _checked_hint(wanted.item, frame)
+        def record(number: int) -> memoryview:
+            begin, size = frame.record(number)
+            return content[begin : begin + size]
+
+        frame = frame_map(wanted.item, bytes(content[:HEAD]), read_at, len(content))
+        hint = checked_hint(wanted.item, frame)
         if hint is None:
             return None
-        # The container's beginning, and what of the elements shares its chunk.
-        first = frame.covering(0, hint.payload_offset)
-        decoded = frame.begins[first.stop]
-        raw = self._buffers.raw(decoded, False)
-        memory = raw.numpy().data
-        for number in first:
-            begin, size = frame.record(number)
-            frame.decode(number, content[begin : begin + size], memory[frame.begins[number] : frame.begins[number + 1]])
-        if memory[: hint.payload_offset] != container(hint.dtype, hint.shape).before:
+        elements = whole_elements(frame, hint, record)
+        if elements is not None:
+            return sum(target.fill(elements, 0) for target in wanted.targets), []
+        if not holds_own_container(frame, hint, record):
             return None
-        elements = raw[hint.payload_offset : min(decoded, hint.payload_offset + hint.nbytes)]
-        filled = sum(target.fill(elements, 0) for target in wanted.targets)
-        for number in frame.covering(decoded, hint.payload_offset + hint.nbytes):
-            begin, size = frame.record(number)
-            filled += self._decode(frame, number, content[begin : begin + size], hint, wanted.targets)
-        return filled
+        numbers = range(1, len(frame.index) - 1)
+        return 0, [step for number in numbers if (step := self._step(wanted, frame, hint, number, record(number)))]
 
     def _read_chunks(self, job: _Chunks) -> int:
-        frame = job.frame
         if not job.numbers:
             return 0
+        frame, wanted = job.frame, job.wanted
         first = frame.record(job.numbers[0])[0]
         end = sum(frame.record(job.numbers[-1]))
         stored = self._buffers.stored(end - first)
-        job.source.read_into(job.wanted.item.info.offset + first, stored)
-        filled = 0
+        job.source.read_into(wanted.item.info.offset + first, stored)
+        steps = []
         for number in job.numbers:
             begin, size = frame.record(number)
-            record = stored[begin - first : begin - first + size]
-            filled += self._decode(frame, number, record, job.hint, job.wanted.targets)
+            step = self._step(wanted, frame, job.hint, number, stored[begin - first : begin - first + size])
+            if step is not None:
+                steps.append(step)
+        return self._decode(job.source, steps)
+
+    def _step(
+        self, wanted: _Wanted, frame: FrameMap, hint: TensorHint, number: int, record: memoryview
+    ) -> _Step | None:
+        """Where a chunk is decoded to: into a target, if one alone wants all of it. None if nobody wants any."""
+        first, last = chunk_elements(frame, number, hint)
+        targets = [target for target in wanted.targets if target.wants(first, last)]
+        if not targets:
+            return None
+        memory = targets[0].memory(first, last) if len(targets) == 1 else None
+        if memory is not None:
+            return _Step(wanted, frame, number, record, memory, first, [])
+        size = frame.index[number][1]
+        out = self._buffers.decoded(size, any(target.on_device for target in targets))
+        return _Step(wanted, frame, number, record, out, first, targets)
+
+    def _decode(self, source: FileSource, steps: list[_Step]) -> int:
+        """Decode and verify all chunks, and give every target what it wants; returns how many bytes that were."""
+        rest = kernels.decode_chunks(
+            [(step.record, step.out, step.number, *step.frame.seal(step.number)) for step in steps]
+        )
+        for number in rest:  # another codec's, or damaged: then this says how
+            step = steps[number]
+            with located(source.name, step.wanted.item.name):
+                step.frame.decode(step.number, step.record, step.out)
+        filled = 0
+        for step in steps:
+            if step.targets:
+                with located(source.name, step.wanted.item.name):
+                    filled += sum(target.fill(step.out, step.first) for target in step.targets)
+            else:
+                filled += len(step.out)
+        self._buffers.release()
         return filled
-
-    def _decode(self, frame: FrameMap, number: int, record: memoryview, hint: TensorHint, targets: list[Target]) -> int:
-        """Decode one chunk and give every target what it wants of it; returns how many bytes that were."""
-        begin, end = frame.begins[number], frame.begins[number + 1]
-        elements = _elements(frame, number, hint)
-        fitting = [target for target in targets if target.wants(*elements)]
-        if not fitting:
-            return 0
-        width = ITEM_SIZES[hint.dtype]
-        first, last = (hint.payload_offset + width * edge for edge in elements)
-        if len(fitting) == 1 and (first, last) == (begin, end):
-            memory = fitting[0].memory(*elements)
-            if memory is not None:
-                frame.decode(number, record, memory)
-                return len(memory)
-        raw = self._buffers.raw(end - begin, any(target.on_device for target in fitting))
-        frame.decode(number, record, raw.numpy().data)
-        wanted = raw[first - begin : last - begin]
-        return sum(target.fill(wanted, elements[0]) for target in fitting)
-
-
-class _Buffers(threading.local):
-    """A worker's own memory, kept from job to job: for stored bytes, and for decoded ones that go on from there."""
-
-    def __init__(self) -> None:
-        self._stored = bytearray()
-        self._raw: dict[bool, torch.Tensor] = {}
-
-    def stored(self, size: int) -> memoryview:
-        if len(self._stored) < size:
-            self._stored = bytearray(size)
-        return memoryview(self._stored)[:size]
-
-    def raw(self, size: int, pinned: bool) -> torch.Tensor:
-        """`size` bytes, dtype uint8; what was in them before is still there where it fitted."""
-        known = self._raw.get(pinned)
-        if known is None or len(known) < size:
-            grown = host_buffer(max(size, _JOB_BYTES), pinned)
-            if known is not None:
-                grown[: len(known)] = known
-            known = self._raw[pinned] = grown
-        return known[:size]
 
 
 def _file(job: _Job) -> str:
@@ -393,65 +391,3 @@ def _near(items: list[StoredItem], item: StoredItem) -> bool:
         and item.info.offset + item.info.length - first.offset <= _JOB_BYTES
         and len(items) < _JOB_ITEMS
     )
-
-
-def _frame(item: StoredItem, head: bytes, read_at: Callable[[int, int], bytes], size: int) -> FrameMap:
-    """The map of an item's frame, once it's certain that it is the one asked for and no larger than it may be."""
-    length = header_size(head[:PREFIX_SIZE])
-    header: Header = parse_header(head[:length] if length <= len(head) else read_at(0, min(length, size)))
-    check_codecs(header)
-    item.check_identity(header)
-    frame = FrameMap(header, read_final(read_at, header, size))
-    if 0 <= item.most_bytes < frame.total:
-        raise CorruptError(f"the item holds {frame.total} bytes, more than its shape needs")
-    return frame
-
-
-def _checked_hint(item: StoredItem, frame: FrameMap) -> TensorHint | None:
-    """The frame's hint, if it has one that the direct path can follow. CorruptError if it contradicts the metadata."""
-    hint = frame.header.hint
-    if hint is None or not hasattr(torch, hint.dtype):
-        return None
-    if getattr(torch, hint.dtype) != item.dtype or hint.shape != tuple(item.shape or ()):
-        described = f"{item.dtype} {tuple(item.shape or ())}"
-        raise CorruptError(f"the frame holds a tensor {hint.dtype} {hint.shape}, the metadata says {described}")
-    if hint.payload_offset + hint.nbytes > frame.total:
-        raise CorruptError(f"the frame says that a tensor of {hint.nbytes} bytes begins at {hint.payload_offset}")
-    width = ITEM_SIZES[hint.dtype]
-    within = frame.covering(hint.payload_offset, hint.payload_offset + hint.nbytes)
-    aligned = all((frame.begins[number] - hint.payload_offset) % width == 0 for number in within[1:])
-    return hint if aligned and hint.payload_offset <= _MOST_BEFORE else None
-
-
-def _needed(targets: Iterable[Target], frame: FrameMap, hint: TensorHint) -> list[int]:
-    """The chunks that hold something for any of the targets, ascending."""
-    width = ITEM_SIZES[hint.dtype]
-    numbers: set[int] = set()
-    for target in targets:
-        begin, end = (hint.payload_offset + width * edge for edge in (target.begin, target.end))
-        for number in frame.covering(begin, end):
-            if target.wants(*_elements(frame, number, hint)):
-                numbers.add(number)
-    return sorted(numbers)
-
-
-def _elements(frame: FrameMap, number: int, hint: TensorHint) -> tuple[int, int]:
-    """Which of the tensor's elements a chunk holds: the first, and behind the last, in C order."""
-    edges = (edge - hint.payload_offset for edge in (frame.begins[number], frame.begins[number + 1]))
-    first, last = (min(max(edge, 0), hint.nbytes) // ITEM_SIZES[hint.dtype] for edge in edges)
-    return first, last
-
-
-def _runs(numbers: list[int], frame: FrameMap) -> Iterator[range]:
-    """Adjacent chunks, as many as make up a job; one of none where there are none."""
-    start = 0
-    size = 0
-    if not numbers:
-        yield range(0)
-    for position, number in enumerate(numbers):
-        if position > start and (number != numbers[position - 1] + 1 or size >= _JOB_BYTES):
-            yield range(numbers[start], numbers[position - 1] + 1)
-            start, size = position, 0
-        size += frame.index[number][1]
-    if numbers:
-        yield range(numbers[start], numbers[-1] + 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from .. import kernels
 from .contract import Coded, Encoder, Lanes
 from .float import Float
 from .planes import Planes
@@ -27,15 +26,20 @@ class Auto:
 
     def __init__(self, small: bool = False) -> None:
         # A higher level isn't always smaller: "small" tries both.
-        self._float: Encoder = Smallest(Float(), Float(small=True)) if small else Float()
-        more: list[Encoder] = [Zstd(9), Planes(9)] if small else []
-        self._matching = Smallest(Zstd(), Planes(), *more)
+        more: list[Encoder] = [Float(small=True), Zstd(9), Planes(9)] if small else []
+        self._always = Smallest(*more[:1])
+        self._matching = Smallest(Zstd(), Planes(), *more[1:])
+        self._float = Float()
 
     def encode(self, raw: memoryview, lanes: Lanes) -> Coded | None:
-        best = self._float.encode(raw, lanes)
-        if (best is not None and len(best.payload) < _TINY) or not _may_match(raw, lanes):
+        fast, repeats, runs = self._float.encode_sniffing(raw, lanes)
+        best = _smallest([fast, self._always.encode(raw, lanes)])
+        if best is not None and len(best.payload) < _TINY:
             return best
-        return _smallest([best, self._matching.encode(raw, lanes)])
+        # Integers: no sample of words shows their order.
+        if (lanes.width > 1 and not lanes.rotated) or repeats >= _REPEATS or runs >= _RUNS:
+            best = _smallest([best, self._matching.encode(raw, lanes)])
+        return best
 
 
 class Smallest:
@@ -51,10 +55,3 @@ class Smallest:
 
 def _smallest(tries: list[Coded | None]) -> Coded | None:
     return min((coded for coded in tries if coded is not None), key=lambda coded: len(coded.payload), default=None)
-
-
-def _may_match(raw: memoryview, lanes: Lanes) -> bool:
-    """Whether Zstandard is worth a try: it takes several times as long as float coding."""
-    if lanes.width > 1 and not lanes.rotated:
-        return True  # integers, whose order no sample of words shows
-    return kernels.repeats(raw) >= _REPEATS or kernels.runs(raw, lanes.width, lanes.rotated) >= _RUNS

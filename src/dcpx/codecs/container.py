@@ -35,6 +35,8 @@ _LOCATOR64 = struct.Struct("<4sIQI")
 _END = struct.Struct("<4s4H2IH")
 _MOST32 = 0xFFFFFFFF
 _UTF8 = 1 << 11
+_OVERFLOW = 1 << 63
+"""No tensor has so many bytes, or so large a stride."""
 
 # dtypes that torch pickles by the name of their storage's class; all others it pickles by their own.
 _STORAGES = {
@@ -131,6 +133,11 @@ def _pickle(dtype: str, shape: tuple[int, ...]) -> bytes:
     return b"".join(parts)
 
 
+def _first_stride(shape: tuple[int, ...]) -> int:
+    """The largest of a tensor's strides, which can overflow though there are no elements."""
+    return math.prod(max(size, 1) for size in shape[1:])
+
+
 def _text(value: str) -> bytes:
     return b"X" + struct.pack("<I", len(value)) + value.encode()
 
@@ -178,15 +185,17 @@ class Container:
 
     def decode(self, payload: memoryview, parameter: int, out: memoryview) -> None:
         template, elements = _parse(payload)
-        if parameter == WHOLE:
-            content = b"".join((template.before, elements, template.after))
-            fits = len(elements) == template.nbytes
-        else:
-            content = {BEFORE: template.before, AFTER: template.after}.get(parameter, b"")
-            fits = not elements
-        if not fits or len(content) != len(out):
-            raise CodecError(f"a container's part {parameter} of {len(content)} bytes for a chunk of {len(out)}")
-        out[:] = content
+        parts = {
+            WHOLE: (template.before, elements, template.after),
+            BEFORE: (template.before,),
+            AFTER: (template.after,),
+        }.get(parameter)
+        if parts is None:
+            raise CodecError(f"a container's part {parameter}")
+        size = sum(map(len, parts))
+        if size != len(out) or len(elements) != (template.nbytes if parameter == WHOLE else 0):
+            raise CodecError(f"a container's part {parameter} of {size} bytes for a chunk of {len(out)}")
+        out[:] = b"".join(parts)
 
 
 def _parse(payload: memoryview) -> tuple[Template, memoryview]:
@@ -198,6 +207,6 @@ def _parse(payload: memoryview) -> tuple[Template, memoryview]:
     except ValueError as error:
         raise CodecError(f"the container's arguments can't be read: {error}") from error
     dtype = NAMES.get(code)
-    if dtype is None or math.prod(shape) * ITEM_SIZES[dtype] >= 1 << 63:
+    if dtype is None or math.prod(shape) * ITEM_SIZES[dtype] >= _OVERFLOW or _first_stride(shape) >= _OVERFLOW:
         raise CodecError(f"a container of dtype {code} and shape {shape}")
     return container(dtype, shape), payload[cursor.position :]

@@ -22,11 +22,12 @@ class Lanes(NamedTuple):
 
 
 class Coded(NamedTuple):
-    """A coded chunk: what a frame stores of it."""
+    """A coded chunk: what a frame stores of it. `content` is XXH3-64 of the raw bytes where coding brought it along."""
 
     codec: int
     parameter: int
     payload: bytes | memoryview
+    content: int | None = None
 
 
 class Encoder(Protocol):

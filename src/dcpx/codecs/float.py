@@ -27,6 +27,12 @@ class Float:
         payload = kernels.float_encode(raw, lanes.width, lanes.rotated, self._small)
         return None if payload is None else Coded(self.id, lanes.width | lanes.rotated * _ROTATED, payload)
 
+    def encode_sniffing(self, raw: memoryview, lanes: Lanes) -> tuple[Coded | None, int, int]:
+        """As `encode` at the fast level, and what `kernels.repeats` and `kernels.runs` say of the bytes."""
+        payload, content, repeats, runs = kernels.encode_chunk(raw, lanes.width, lanes.rotated)
+        coded = None if payload is None else Coded(self.id, lanes.width | lanes.rotated * _ROTATED, payload, content)
+        return coded, repeats, runs
+
     def decode(self, payload: memoryview, parameter: int, out: memoryview) -> None:
         try:
             kernels.float_decode(payload, out, parameter & ~_ROTATED, bool(parameter & _ROTATED))

@@ -34,8 +34,9 @@ class StoredChunk(NamedTuple):
 
 def encode_chunk(chunk: RawChunk) -> StoredChunk:
     """Encode and seal one chunk."""
-    codec, parameter, payload = chunk.encoder.encode(chunk.raw, chunk.lanes) or Coded(RAW_ID, 0, chunk.raw)
-    content = content_hash(chunk.raw)
+    coded = chunk.encoder.encode(chunk.raw, chunk.lanes) or Coded(RAW_ID, 0, chunk.raw)
+    codec, parameter, payload, known = coded
+    content = content_hash(chunk.raw) if known is None else known
     header = ChunkHeader(codec, parameter, chunk.number, len(payload), len(chunk.raw), b"")
     return StoredChunk(pack_chunk_header(header, chunk.frame, content), payload, len(chunk.raw), content)
 

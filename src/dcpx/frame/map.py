@@ -8,7 +8,17 @@ from itertools import accumulate
 
 from ..errors import CorruptError, TruncatedError, Where
 from .chunks import decode_chunk
-from .layout import CHUNK_HEADER_SIZE, FOOTER_SIZE, Final, Header, parse_chunk_header, parse_final, parse_footer
+from .layout import (
+    CHUNK_HEADER_SIZE,
+    FOOTER_SIZE,
+    ChunkHeader,
+    Final,
+    Header,
+    pack_chunk_header,
+    parse_chunk_header,
+    parse_final,
+    parse_footer,
+)
 
 __all__ = ["FrameMap", "read_final"]
 
@@ -41,6 +51,15 @@ class FrameMap:
         if begin >= end:
             return range(0)
         return range(bisect_right(self.begins, begin) - 1, bisect_left(self.begins, end))
+
+    def seal(self, number: int) -> tuple[int, int]:
+        """What a chunk's tag is made of beside its own header: the frame's header hash, the content's hash."""
+        return self.header.checksum, self.index[number][2]
+
+    def pack(self, number: int, codec: int, parameter: int, payload: bytes, raw: int, content: int) -> bytes:
+        """The record that a chunk would have in this frame; `content` is the hash of its `raw` bytes."""
+        header = ChunkHeader(codec, parameter, number, len(payload), raw, b"")
+        return pack_chunk_header(header, self.header, content) + payload
 
     def decode(self, number: int, record: memoryview, out: memoryview) -> None:
         """Decode a chunk from its record into `out`, which has its raw size; CorruptError unless it verifies."""

@@ -4,9 +4,25 @@ The functions here take any object with the buffer protocol, check lengths and r
 16 MiB.
 """
 
-from ._native import float_decode, float_encode, merge_planes, repeats, runs, sniff_lane, split_planes, use_instructions
+from ._native import (
+    copy_part,
+    decode_chunks,
+    encode_chunk,
+    float_decode,
+    float_encode,
+    merge_planes,
+    repeats,
+    runs,
+    sniff_lane,
+    split_planes,
+    use_instructions,
+    xxh3,
+)
 
 __all__ = [
+    "copy_part",
+    "decode_chunks",
+    "encode_chunk",
     "float_decode",
     "float_encode",
     "merge_planes",
@@ -15,4 +31,5 @@ __all__ = [
     "sniff_lane",
     "split_planes",
     "use_instructions",
+    "xxh3",
 ]

@@ -9,7 +9,10 @@
 #include <utility>
 #include <vector>
 
+#include "boxes.hpp"
+#include "chunks.hpp"
 #include "float/float_codec.hpp"
+#include "hash/xxh3.hpp"
 #include "planes.hpp"
 #include "sniff.hpp"
 
@@ -29,6 +32,7 @@ class Bytes {
         }
     }
     ~Bytes() { PyBuffer_Release(&view_); }
+    Bytes(Bytes&& other) noexcept : view_(other.view_) { other.view_ = {}; }
     Bytes(const Bytes&) = delete;
     Bytes& operator=(const Bytes&) = delete;
 
@@ -136,6 +140,21 @@ dcpx::Lane checked_lane(unsigned width, bool rotated) {
     return lane;
 }
 
+std::unique_ptr<Payload> coded(const Bytes& src, dcpx::Lane lane, dcpx::Level level) {
+    auto payload = std::make_unique<Payload>(src.size());
+    std::uint8_t* const scratch = thread_scratch(dcpx::encode_scratch(src.size()));
+    payload->size = dcpx::encode(src.data(), src.size(), lane, level, payload->data(), src.size(), scratch);
+    return payload;
+}
+
+nb::object view_of(std::unique_ptr<Payload> payload) {
+    if (payload->size == 0) return nb::none();
+    const nb::object owner = nb::cast(payload.release(), nb::rv_policy::take_ownership);
+    PyObject* const view = PyMemoryView_FromObject(owner.ptr());
+    if (view == nullptr) throw nb::python_error();
+    return nb::steal(view);
+}
+
 nb::object float_encode(nb::handle source, unsigned width, bool rotated, bool small) {
     const dcpx::Lane lane = checked_lane(width, rotated);
     const Bytes src(source, false);
@@ -143,16 +162,27 @@ nb::object float_encode(nb::handle source, unsigned width, bool rotated, bool sm
     std::unique_ptr<Payload> payload;
     {
         const nb::gil_scoped_release nogil;
-        payload = std::make_unique<Payload>(src.size());
-        std::uint8_t* const scratch = thread_scratch(dcpx::encode_scratch(src.size()));
-        const dcpx::Level level = small ? dcpx::Level::small : dcpx::Level::fast;
-        payload->size = dcpx::encode(src.data(), src.size(), lane, level, payload->data(), src.size(), scratch);
+        payload = coded(src, lane, small ? dcpx::Level::small : dcpx::Level::fast);
     }
-    if (payload->size == 0) return nb::none();
-    const nb::object owner = nb::cast(payload.release(), nb::rv_policy::take_ownership);
-    PyObject* const view = PyMemoryView_FromObject(owner.ptr());
-    if (view == nullptr) throw nb::python_error();
-    return nb::steal(view);
+    return view_of(std::move(payload));
+}
+
+// Everything that the fast level asks of a chunk, in one call: each return to Python may have to wait for its lock.
+nb::tuple encode_chunk(nb::handle source, unsigned width, bool rotated) {
+    const dcpx::Lane lane = checked_lane(width, rotated);
+    const Bytes src(source, false);
+    if (src.size() > dcpx::max_chunk) throw nb::value_error("a chunk must not exceed 16 MiB");
+    std::unique_ptr<Payload> payload;
+    std::uint64_t content;
+    unsigned repeated, alike;
+    {
+        const nb::gil_scoped_release nogil;
+        payload = coded(src, lane, dcpx::Level::fast);
+        content = dcpx::xxh3(src.data(), src.size(), 0);
+        repeated = dcpx::repeats(src.data(), src.size());
+        alike = dcpx::runs(src.data(), src.size(), lane);
+    }
+    return nb::make_tuple(view_of(std::move(payload)), content, repeated, alike);
 }
 
 const char* reason(dcpx::Status status) {
@@ -189,6 +219,65 @@ void float_decode(nb::handle source, nb::handle target, unsigned width, bool rot
         status = dcpx::decode(src.data(), src.size(), lane, dst.data(), dst.size(), scratch);
     }
     if (status != dcpx::Status::ok) throw nb::value_error(reason(status));
+}
+
+// Each job is (record, out, number, seed, content); its buffers are held for the time of the call.
+nb::list decode_chunks(nb::list jobs) {
+    std::vector<Bytes> held;
+    std::vector<dcpx::ChunkJob> ready;
+    held.reserve(2 * jobs.size());
+    ready.reserve(jobs.size());
+    for (const nb::handle item : jobs) {
+        const nb::tuple job = nb::cast<nb::tuple>(item);
+        if (job.size() != 5) throw nb::value_error("a job is (record, out, number, seed, content)");
+        const Bytes& record = held.emplace_back(job[0], false);
+        const Bytes& out = held.emplace_back(job[1], true);
+        if (overlap(record, out)) throw nb::value_error("a record and its target overlap");
+        ready.push_back({record.data(), record.size(), out.data(), out.size(), nb::cast<std::uint32_t>(job[2]),
+                         nb::cast<std::uint64_t>(job[3]), nb::cast<std::uint64_t>(job[4])});
+    }
+    std::vector<std::size_t> failed;
+    {
+        const nb::gil_scoped_release nogil;
+        std::uint8_t* const scratch = thread_scratch(dcpx::decode_scratch);
+        for (std::size_t i = 0; i < ready.size(); ++i)
+            if (!dcpx::decode_chunk(ready[i], scratch)) failed.push_back(i);
+    }
+    nb::list found;
+    for (const std::size_t i : failed) found.append(i);
+    return found;
+}
+
+std::size_t copy_part(nb::handle source, std::size_t begin, nb::handle target, nb::tuple shape, nb::tuple offsets,
+                      nb::tuple sizes, std::size_t width) {
+    dcpx::Part part{};
+    part.dimensions = shape.size();
+    part.width = width;
+    if (part.dimensions > dcpx::max_dimensions || offsets.size() != part.dimensions || sizes.size() != part.dimensions)
+        throw nb::value_error("shape, offsets and sizes must be of equal length, at most 64");
+    std::size_t elements = 1, whole = width;
+    for (std::size_t i = 0; i < part.dimensions; ++i) {
+        part.shape[i] = nb::cast<std::size_t>(shape[i]);
+        part.offsets[i] = nb::cast<std::size_t>(offsets[i]);
+        part.sizes[i] = nb::cast<std::size_t>(sizes[i]);
+        if (part.sizes[i] == 0 || part.sizes[i] > part.shape[i] || part.offsets[i] > part.shape[i] - part.sizes[i])
+            throw nb::value_error("the part is empty or reaches beyond the shape");
+        elements *= part.sizes[i];
+        if (__builtin_mul_overflow(whole, part.shape[i], &whole)) throw nb::value_error("the shape is too large");
+    }
+    const Bytes src(source, false);
+    const Bytes dst(target, true);
+    if (width == 0 || dst.size() != elements * width) throw nb::value_error("the target isn't as large as the part");
+    if (begin > whole || src.size() > whole - begin) throw nb::value_error("the source reaches beyond the shape");
+    if (overlap(src, dst)) throw nb::value_error("source and target overlap");
+    const nb::gil_scoped_release nogil;
+    return dcpx::copy_part(part, src.data(), begin, src.size(), dst.data());
+}
+
+std::uint64_t xxh3(nb::handle source, std::uint64_t seed) {
+    const Bytes src(source, false);
+    const nb::gil_scoped_release nogil;
+    return dcpx::xxh3(src.data(), src.size(), seed);
 }
 
 std::pair<unsigned, bool> sniff_lane(nb::handle source) {
@@ -237,8 +326,18 @@ NB_MODULE(_native, m) {
     nb::class_<Payload>(m, "Payload", nb::type_slots(payload_slots), "A coded chunk's memory.");
     m.def("float_encode", float_encode, nb::arg("src"), nb::arg("width"), nb::arg("rotated"), nb::arg("small"),
           "A view of the chunk src coded as spec/float.md says, or None where that isn't smaller.");
+    m.def("encode_chunk", encode_chunk, nb::arg("src"), nb::arg("width"), nb::arg("rotated"),
+          "(what float_encode gives at the fast level, XXH3-64 of src, what repeats gives, what runs gives).");
     m.def("float_decode", float_decode, nb::arg("src"), nb::arg("dst"), nb::arg("width"), nb::arg("rotated"),
           "Fill dst with the chunk coded in src. ValueError where src isn't such a chunk of len(dst) bytes.");
+    m.def("decode_chunks", decode_chunks, nb::arg("jobs"),
+          "Decode and verify chunks of codec raw or float, each (record, out, number, seed, content); the indices of "
+          "those that are of another codec or don't verify, whose out is unspecified.");
+    m.def("copy_part", copy_part, nb::arg("src"), nb::arg("begin"), nb::arg("dst"), nb::arg("shape"),
+          nb::arg("offsets"), nb::arg("sizes"), nb::arg("width"),
+          "Copy what src, an array's bytes from begin on, has of a rectangular part, which dst holds alone in C order; "
+          "the bytes copied. Shape, offsets and sizes are in elements of width bytes.");
+    m.def("xxh3", xxh3, nb::arg("src"), nb::arg("seed"), "XXH3-64 of src.");
     m.def("sniff_lane", sniff_lane, nb::arg("src"),
           "(width, rotated): how the bytes of src seem to group, from at most 8 KiB of samples.");
     m.def("repeats", repeats, nb::arg("src"),

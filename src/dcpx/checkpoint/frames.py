@@ -1,0 +1,130 @@
+"""What the direct path must know of a frame before it reads a tensor's elements out of it, past the container."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+
+from ..codecs.container import AFTER, BEFORE, WHOLE, Container, Template, container
+from ..codecs.dtypes import ITEM_SIZES
+from ..errors import CorruptError
+from ..frame import Header, TensorHint, check_codecs
+from ..frame.layout import PREFIX_SIZE, content_hash, header_size, parse_header
+from ..frame.map import FrameMap, read_final
+from .items import StoredItem, Target
+
+__all__ = [
+    "HEAD",
+    "checked_hint",
+    "chunk_elements",
+    "frame_map",
+    "holds_own_container",
+    "needed_chunks",
+    "runs",
+    "whole_elements",
+]
+
+HEAD = 4 << 10
+"""Bytes read at an item's beginning in the hope that they hold its header."""
+
+
+def frame_map(item: StoredItem, head: bytes, read_at: Callable[[int, int], bytes], size: int) -> FrameMap:
+    """The map of an item's frame, once it's certain that it is the one asked for and no larger than it may be."""
+    length = header_size(head[:PREFIX_SIZE])
+    header: Header = parse_header(head[:length] if length <= len(head) else read_at(0, min(length, size)))
+    check_codecs(header)
+    item.check_identity(header)
+    frame = FrameMap(header, read_final(read_at, header, size))
+    if 0 <= item.most_bytes < frame.total:
+        raise CorruptError(f"the item holds {frame.total} bytes, more than its shape needs")
+    return frame
+
+
+def checked_hint(item: StoredItem, frame: FrameMap) -> TensorHint | None:
+    """The frame's hint, if it has one that the direct path can follow. CorruptError if it contradicts the metadata."""
+    hint = frame.header.hint
+    if hint is None or not hasattr(torch, hint.dtype):
+        return None
+    if getattr(torch, hint.dtype) != item.dtype or hint.shape != tuple(item.shape or ()):
+        described = f"{item.dtype} {tuple(item.shape or ())}"
+        raise CorruptError(f"the frame holds a tensor {hint.dtype} {hint.shape}, the metadata says {described}")
+    if hint.payload_offset + hint.nbytes > frame.total:
+        raise CorruptError(f"the frame says that a tensor of {hint.nbytes} bytes begins at {hint.payload_offset}")
+    return hint
+
+
+class _Known(NamedTuple):
+    """What comes before and after a tensor's elements in dcpx's own container, and their content hashes."""
+
+    template: Template
+    before: int
+    after: int
+
+
+@lru_cache(4096)
+def _known(dtype: str, shape: tuple[int, ...]) -> _Known:
+    template = container(dtype, shape)
+    return _Known(template, content_hash(memoryview(template.before)), content_hash(memoryview(template.after)))
+
+
+def holds_own_container(frame: FrameMap, hint: TensorHint, record: Callable[[int], bytes | memoryview]) -> bool:
+    """Whether the first chunk and the last are those that dcpx writes around a tensor such as the hint's, so that all
+    between them are its elements."""
+    template, before, after = _known(hint.dtype, hint.shape)
+    last = len(frame.index) - 1
+    return (
+        last >= 1
+        and hint.payload_offset == len(template.before) == frame.begins[1]
+        and frame.begins[last] == hint.payload_offset + hint.nbytes
+        and record(0) == frame.pack(0, Container.id, BEFORE, template.arguments, len(template.before), before)
+        and record(last) == frame.pack(last, Container.id, AFTER, template.arguments, len(template.after), after)
+    )
+
+
+def whole_elements(frame: FrameMap, hint: TensorHint, record: Callable[[int], memoryview]) -> memoryview | None:
+    """The elements of a tensor that shares its only chunk with dcpx's own container, verified; None if it doesn't."""
+    template = _known(hint.dtype, hint.shape).template
+    if len(frame.index) != 1 or frame.total != template.size or hint.payload_offset != len(template.before):
+        return None
+    stored = record(0)
+    elements = stored[len(stored) - hint.nbytes :]
+    content = content_hash(memoryview(b"".join((template.before, elements, template.after))))
+    payload = template.arguments + elements
+    return elements if stored == frame.pack(0, Container.id, WHOLE, payload, template.size, content) else None
+
+
+def needed_chunks(targets: Iterable[Target], frame: FrameMap, hint: TensorHint) -> list[int]:
+    """The chunks that hold something for any of the targets, ascending."""
+    width = ITEM_SIZES[hint.dtype]
+    numbers: set[int] = set()
+    for target in targets:
+        begin, end = (hint.payload_offset + width * edge for edge in (target.begin, target.end))
+        for number in frame.covering(begin, end):
+            if target.wants(*chunk_elements(frame, number, hint)):
+                numbers.add(number)
+    return sorted(numbers)
+
+
+def chunk_elements(frame: FrameMap, number: int, hint: TensorHint) -> tuple[int, int]:
+    """Which of the tensor's elements a chunk holds: the first, and behind the last, in C order."""
+    edges = (edge - hint.payload_offset for edge in (frame.begins[number], frame.begins[number + 1]))
+    first, last = (min(max(edge, 0), hint.nbytes) // ITEM_SIZES[hint.dtype] for edge in edges)
+    return first, last
+
+
+def runs(numbers: list[int], frame: FrameMap, most: int) -> Iterator[range]:
+    """Adjacent chunks, as many as make up a job; one of none where there are none."""
+    start = 0
+    size = 0
+    if not numbers:
+        yield range(0)
+    for position, number in enumerate(numbers):
+        if position > start and (number != numbers[position - 1] + 1 or size >= most):
+            yield range(numbers[start], numbers[position - 1] + 1)
+            start, size = position, 0
+        size += frame.index[number][1]
+    if numbers:
+        yield range(numbers[start], numbers[-1] + 1)

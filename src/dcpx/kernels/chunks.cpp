@@ -1,0 +1,45 @@
+#include "chunks.hpp"
+
+#include <cstring>
+
+#include "float/bits.hpp"
+#include "float/float_codec.hpp"
+#include "hash/xxh3.hpp"
+
+namespace dcpx {
+namespace {
+
+constexpr u8 kind_data = 1, codec_raw = 0, codec_float = 3;
+constexpr unsigned rotated = 1u << 8;
+
+bool decode_payload(u8 codec, unsigned parameter, const u8* payload, size_t stored, const ChunkJob& job,
+                    void* scratch) noexcept {
+    if (codec == codec_raw) {
+        if (parameter != 0 || stored != job.raw) return false;
+        std::memcpy(job.out, payload, stored);
+        return true;
+    }
+    if (codec != codec_float) return false;
+    const Lane lane{parameter & ~rotated, (parameter & rotated) != 0};
+    return is_lane(lane) && decode(payload, stored, lane, job.out, job.raw, scratch) == Status::ok;
+}
+
+}  // namespace
+
+bool decode_chunk(const ChunkJob& job, void* scratch) noexcept {
+    if (job.record_size <= chunk_header_size || job.raw == 0 || job.raw > max_chunk) return false;
+    const u8* const at = job.record;
+    const size_t stored = job.record_size - chunk_header_size;
+    if (at[0] != kind_data || load_le(at + 4, 4) != job.number || load_le(at + 8, 4) != stored || stored > job.raw ||
+        load_le(at + 12, 4) != job.raw)
+        return false;
+    const unsigned parameter = static_cast<unsigned>(load_le(at + 2, 2));
+    if (!decode_payload(at[1], parameter, at + chunk_header_size, stored, job, scratch)) return false;
+    if (xxh3(job.out, job.raw, 0) != job.content) return false;
+    u8 tagged[24];
+    std::memcpy(tagged, at, 16);
+    for (unsigned i = 0; i < 8; ++i) tagged[16 + i] = static_cast<u8>(job.content >> (8 * i));
+    return xxh3(tagged, sizeof tagged, job.seed) == load_le(at + 16, 8);
+}
+
+}  // namespace dcpx

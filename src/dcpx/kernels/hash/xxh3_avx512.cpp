@@ -1,0 +1,24 @@
+// Nothing but the vendored header is compiled for AVX512 here: an inline function of another header could be linked in
+// place of its portable twin.
+#if defined(__x86_64__)
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx2"))), apply_to = function)
+#else
+#pragma GCC target("avx512f,avx2")
+#endif
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // in the header itself (GCC bug 105593)
+#endif
+#include <immintrin.h>
+#define XXH_INLINE_ALL
+#define XXH_VECTOR XXH_AVX512
+#include "../third_party/xxhash.h"
+#include "xxh3.hpp"
+
+std::uint64_t dcpx::hash::xxh3_avx512(const void* data, std::size_t size, std::uint64_t seed) noexcept {
+    return XXH3_64bits_withSeed(data, size, seed);
+}
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+#endif
