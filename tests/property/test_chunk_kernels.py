@@ -1,0 +1,167 @@
+"""The kernels that work on whole chunks, against what Python makes of the same bytes."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from xxhash import xxh3_64_intdigest
+
+from dcpx import kernels
+from dcpx.codecs import CODECS, Encoder, Lanes
+from dcpx.codecs.auto import Auto
+from dcpx.errors import CorruptError
+from dcpx.frame.builder import FrameBuilder
+from dcpx.frame.chunks import encode_chunk
+from dcpx.frame.layout import Header, parse_final
+from dcpx.frame.map import FrameMap
+
+PATHS = ("portable", "avx2", "avx512")
+WEIGHTS = (np.random.default_rng(0).standard_normal(40_000) * 0.02).astype(np.float32).tobytes()
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_the_hash_is_xxh3(path: str):
+    if not kernels.use_instructions(path):
+        pytest.skip(f"this CPU has no {path}")
+    try:
+        # The algorithm changes at 3, 8, 16, 128 and 240 bytes, and at every kilobyte.
+        for size in (*range(600), 1023, 1024, 1025, 4096, 65_537, len(WEIGHTS)):
+            for seed in (0, 1, (1 << 64) - 1):
+                assert kernels.xxh3(WEIGHTS[:size], seed) == xxh3_64_intdigest(WEIGHTS[:size], seed), size
+    finally:
+        kernels.use_instructions("best")
+
+
+def test_a_chunk_is_encoded_as_by_the_single_calls():
+    for data, width, rotated in (
+        (WEIGHTS, 4, True),
+        (bytes(5000), 2, True),
+        (WEIGHTS[:999], 1, False),
+        (b"", 1, False),
+    ):
+        payload, content, repeats, runs = kernels.encode_chunk(data, width, rotated)
+        alone = kernels.float_encode(data, width, rotated, False)
+        assert (payload is None) == (alone is None)
+        assert payload is None or bytes(payload) == bytes(alone or b"")
+        assert content == xxh3_64_intdigest(data)
+        assert (repeats, runs) == (kernels.repeats(data), kernels.runs(data, width, rotated))
+
+
+def frame_of(raw: bytes, encoder: Encoder, lanes: Lanes, chunk_size: int) -> tuple[FrameMap, list[bytes], list[bytes]]:
+    """A frame's map, its chunks' records and what they hold."""
+    builder = FrameBuilder(Header(chunk_size, tuple(CODECS)))
+    records, contents = [], []
+    for chunk in builder.cut(memoryview(raw), encoder, lanes):
+        stored = encode_chunk(chunk)
+        builder.add(stored)
+        records.append(bytes(stored.header) + bytes(stored.payload))
+        contents.append(bytes(chunk.raw))
+    offset = len(builder.head) + sum(map(len, records))
+    return FrameMap(builder.header, parse_final(builder.tail(), builder.header, offset)), records, contents
+
+
+def decode(frame: FrameMap, records: list[bytes]) -> tuple[list[int], list[bytearray]]:
+    outs = [bytearray(raw) for _, raw, _ in frame.index]
+    jobs = [(record, out, number, *frame.seal(number)) for number, (record, out) in enumerate(zip(records, outs))]  # noqa: B905
+    return kernels.decode_chunks(jobs), outs
+
+
+@pytest.mark.parametrize("codec", [0, 1, 2, 3])
+def test_chunks_are_decoded_or_left_to_python(codec: int):
+    frame, records, contents = frame_of(WEIGHTS, CODECS[codec], Lanes(4, codec == 3), 8192)
+    rest, outs = decode(frame, records)
+    assert rest == ([] if codec in (0, 3) else list(range(len(records))))
+    for number, content in enumerate(contents):
+        if number in rest:
+            frame.decode(number, memoryview(records[number]), memoryview(outs[number]))
+        assert outs[number] == content
+
+
+def test_no_flipped_bit_passes():
+    frame, records, _ = frame_of(WEIGHTS[:4096], Auto(), Lanes(4, True), 4096)
+    (record,) = records
+    chance = random.Random(0)
+    header_bits = range(24 * 8)
+    payload_bits = chance.sample(range(24 * 8, len(record) * 8), 2000)
+    for bit in (*header_bits, *payload_bits):
+        flipped = bytearray(record)
+        flipped[bit // 8] ^= 1 << bit % 8
+        rest, outs = decode(frame, [bytes(flipped)])
+        assert rest == [0], f"bit {bit}"
+        with pytest.raises(CorruptError):
+            frame.decode(0, memoryview(flipped), memoryview(outs[0]))
+
+
+def test_no_prefix_and_no_other_place_passes():
+    frame, records, contents = frame_of(WEIGHTS, Auto(), Lanes(4, True), 4096)
+    (index, (seed, content)) = (1, frame.seal(1))
+    good = (records[1], bytearray(4096), index, seed, content)
+    assert kernels.decode_chunks([good]) == []
+    assert good[1] == contents[1]
+    out = bytearray(4096)
+    bad = [(records[1][:size], out, index, seed, content) for size in (0, 1, 23, 24, 25, len(records[1]) - 1)]
+    bad += [(records[1] + b"\0", out, index, seed, content)]
+    bad += [(records[1], bytearray(size), index, seed, content) for size in (0, 4095, 4097)]
+    bad += [(records[1], out, 2, seed, content), (records[1], out, index, seed ^ 1, content)]
+    bad += [(records[1], out, index, seed, content ^ 1), (records[2], out, index, seed, content)]
+    assert kernels.decode_chunks([good, *bad, good]) == list(range(1, len(bad) + 1))
+
+
+def test_jobs_that_are_none():
+    record, out = bytes(30), bytearray(6)
+    for job in (
+        (record, out, 0, 0),
+        (record, bytes(6), 0, 0, 0),
+        (record, out, -1, 0, 0),
+        (record, out, 0, 1 << 64, 0),
+    ):
+        with pytest.raises((ValueError, TypeError, BufferError, RuntimeError)):
+            kernels.decode_chunks([job])  # type: ignore[list-item]
+    shared = bytearray(30)
+    with pytest.raises(ValueError, match="overlap"):
+        kernels.decode_chunks([(shared, memoryview(shared)[24:], 0, 0, 0)])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_parts_are_what_numpy_slices(data: st.DataObject):
+    shape = tuple(data.draw(st.lists(st.integers(1, 6), max_size=4)))
+    width = data.draw(st.sampled_from([1, 2, 4, 8, 16]))
+    count = int(np.prod(shape, dtype=int)) * width
+    array = np.random.default_rng(count).integers(0, 256, (*shape, width), np.uint8)
+    offsets = tuple(data.draw(st.integers(0, size - 1)) for size in shape)
+    sizes = tuple(data.draw(st.integers(1, size - offset)) for size, offset in zip(shape, offsets, strict=True))
+    slices = tuple(slice(offset, offset + size) for offset, size in zip(offsets, sizes, strict=True))
+    expected = array[slices].tobytes()
+    cuts = sorted({0, count, *data.draw(st.lists(st.integers(0, count), max_size=4))})
+    out = bytearray(len(expected))
+    flat, copied = array.tobytes(), 0
+    for begin, end in itertools.pairwise(cuts):
+        copied += kernels.copy_part(flat[begin:end], begin, out, shape, offsets, sizes, width)
+    assert (copied, bytes(out)) == (len(expected), expected)
+
+
+@pytest.mark.parametrize(
+    ("begin", "size", "out", "shape", "offsets", "sizes", "width"),
+    [
+        (0, 8, 8, (2, 4), (0, 0), (2, 5), 1),
+        (0, 8, 8, (2, 4), (1, 0), (2, 4), 1),
+        (0, 8, 0, (2, 4), (0, 0), (0, 4), 1),
+        (0, 8, 7, (2, 4), (0, 0), (2, 4), 1),
+        (0, 9, 8, (2, 4), (0, 0), (2, 4), 1),
+        (1, 8, 8, (2, 4), (0, 0), (2, 4), 1),
+        (1 << 63, 1, 8, (2, 4), (0, 0), (2, 4), 1),
+        (0, 8, 8, (2, 4), (0,), (2, 4), 1),
+        (0, 8, 8, (2, 4), (0, 0), (2, 4), 0),
+        (0, 8, 1, (1 << 62, 1 << 62), (0, 0), (1, 1), 1),
+        (0, 1, 1, (1,) * 65, (0,) * 65, (1,) * 65, 1),
+    ],
+)
+def test_parts_that_are_none(begin, size, out, shape, offsets, sizes, width):  # type: ignore[no-untyped-def]
+    with pytest.raises(ValueError):
+        kernels.copy_part(bytes(size), begin, bytearray(out), shape, offsets, sizes, width)
