@@ -1,0 +1,195 @@
+"""Whatever a `.metadata` file holds, it reads as sound metadata or ends in a typed error; what is sound reads back."""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from itertools import pairwise
+from pathlib import PurePosixPath
+from typing import Any
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.distributed.checkpoint.filesystem import _StorageInfo
+from torch.distributed.checkpoint.metadata import (
+    BytesStorageMetadata,
+    ChunkStorageMetadata,
+    Metadata,
+    MetadataIndex,
+    StorageMeta,
+    TensorProperties,
+    TensorStorageMetadata,
+)
+
+from dcpx.checkpoint.metadata import load_metadata
+from dcpx.errors import CorruptError, LimitError, UnsupportedError
+
+REFUSALS = (CorruptError, UnsupportedError, LimitError)
+
+
+def outcome(data: bytes) -> Metadata | None:
+    """The metadata, or None where it is refused; anything else fails the test."""
+    try:
+        found = load_metadata(data)
+    except REFUSALS as error:
+        str(error)
+        return None
+    assert_sound(found)
+    return found
+
+
+def assert_sound(metadata: Metadata) -> None:
+    """What a reader may rely on."""
+    assert type(metadata) is Metadata
+    for name, item in metadata.state_dict_metadata.items():
+        assert type(name) is str
+        assert type(item) in (TensorStorageMetadata, BytesStorageMetadata)
+        if isinstance(item, TensorStorageMetadata):
+            assert isinstance(item.properties.dtype, torch.dtype)
+            for chunk in item.chunks:
+                bounds = zip(chunk.offsets, chunk.sizes, item.size, strict=True)
+                assert 0 in chunk.sizes or all(0 <= begin <= begin + size <= end for begin, size, end in bounds)
+    for index, info in metadata.storage_data.items():
+        assert index.fqn in metadata.state_dict_metadata
+        assert info.offset >= 0
+        assert info.length >= 0
+        assert PurePosixPath("/checkpoint") / info.relative_path != PurePosixPath("/checkpoint")
+        assert (PurePosixPath("/checkpoint") / info.relative_path).parent == PurePosixPath("/checkpoint")
+        assert all(type(descriptor) is str for descriptor in info.transform_descriptors or ())
+    pickle.dumps(metadata)
+
+
+# --- sound metadata ---------------------------------------------------------------------------------------------------
+
+TEXT = st.text(max_size=20)
+DTYPES = st.sampled_from([torch.float32, torch.bfloat16, torch.int64, torch.bool, torch.float8_e4m3fn])
+FILES = st.from_regex(r"[A-Za-z0-9_\-]{1,20}\.distcp", fullmatch=True)
+PLAIN: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 100) | st.integers() | st.floats(allow_nan=False) | TEXT,
+    lambda parts: st.lists(parts, max_size=3) | st.tuples(parts, parts) | st.dictionaries(TEXT, parts, max_size=3),
+    max_leaves=8,
+)
+
+
+@st.composite
+def metadata(draw: st.DrawFn) -> Metadata:
+    items: dict[str, Any] = {}
+    storage: dict[MetadataIndex, _StorageInfo] = {}
+    for name in draw(st.lists(TEXT, max_size=4, unique=True)):
+        sizes = draw(st.none() | st.lists(st.integers(0, 9), max_size=3))
+        if sizes is None:
+            items[name] = BytesStorageMetadata()
+            offsets: list[tuple[int, ...] | None] = [None]
+        else:
+            # Cut in two along the first dimension, if there is one.
+            cuts = [0, draw(st.integers(0, sizes[0])), sizes[0]] if sizes else [0, 0]
+            parts = list(pairwise(cuts))
+            offsets = [(begin, *[0] * (len(sizes) - 1)) if sizes else () for begin, _ in parts]
+            shapes = [(end - begin, *sizes[1:]) if sizes else () for begin, end in parts]
+            chunks = [
+                ChunkStorageMetadata(torch.Size(o or ()), torch.Size(s)) for o, s in zip(offsets, shapes, strict=True)
+            ]
+            properties = TensorProperties(draw(DTYPES), torch.strided, draw(st.booleans()))
+            items[name] = TensorStorageMetadata(properties, torch.Size(sizes), chunks)
+        for number, offset in enumerate(offsets):
+            place = draw(st.integers(0, 1 << 40)), draw(st.integers(0, 1 << 40))
+            descriptors = draw(st.none() | st.lists(TEXT, max_size=2))
+            storage[MetadataIndex(name, offset, number)] = _StorageInfo(draw(FILES), *place, descriptors)
+    planner = draw(st.none() | st.just({name: tuple(name.split(".")) for name in items}) | st.lists(PLAIN, max_size=3))
+    meta = StorageMeta(
+        draw(st.none() | TEXT.map(lambda text: PurePosixPath(text.replace("\0", ""))) | TEXT), draw(TEXT)
+    )
+    found = Metadata(items, planner, storage, draw(st.none() | st.just(meta)), draw(st.none() | TEXT))
+    vars(found).update(draw(st.dictionaries(st.sampled_from(["mcore_data", "other"]), PLAIN, max_size=2)))
+    return found
+
+
+@given(metadata(), st.integers(2, 5))
+def test_sound_metadata_is_read_as_pickle_reads_it(expected: Metadata, protocol: int):
+    data = pickle.dumps(expected, protocol)
+    found = load_metadata(data)
+    assert found == pickle.loads(data) == expected
+    assert vars(found) == vars(expected)
+    assert pickle.loads(pickle.dumps(found)) == expected
+    assert_sound(found)
+
+
+# --- anything else ----------------------------------------------------------------------------------------------------
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes(data: bytes):
+    outcome(data)
+    outcome(b"\x80\x04" + data)
+    outcome(b"\x80\x02" + data + b".")
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> bytes:
+    data = bytearray(pickle.dumps(draw(metadata()), draw(st.sampled_from([2, 4]))))
+    for _ in range(draw(st.integers(1, 4))):
+        begin = draw(st.integers(0, max(len(data) - 1, 0)))
+        end = min(len(data), begin + draw(st.integers(0, 30)))
+        match draw(st.sampled_from(["flip", "set", "cut", "double", "move", "insert"])):
+            case "flip" if data:
+                data[begin] ^= 1 << draw(st.integers(0, 7))
+            case "set" if data:
+                data[begin] = draw(st.integers(0, 255))
+            case "cut":
+                del data[begin:end]
+            case "double":
+                data[begin:begin] = data[begin:end]
+            case "move":
+                part = data[begin:end]
+                del data[begin:end]
+                place = draw(st.integers(0, len(data)))
+                data[place:place] = part
+            case "insert":
+                data[begin:begin] = draw(WORDS)
+    return bytes(data)
+
+
+def _text(value: str) -> bytes:
+    return b"X" + struct.pack("<I", len(value.encode())) + value.encode()
+
+
+_DCP = b"ctorch.distributed.checkpoint.metadata\n"
+WORDS = st.one_of(
+    # Opcodes that are known, without arguments; numbers; references; texts; names of what is known.
+    st.sampled_from([bytes([word]) for word in b"\x94(t)\x85\x86\x87]ae}su\x93\x81RbN\x88\x89."]),
+    st.binary(min_size=1, max_size=1).map(lambda number: b"K" + number),
+    st.integers(-(1 << 31), (1 << 31) - 1).map(lambda number: b"J" + struct.pack("<i", number)),
+    st.integers(0, 12).map(lambda index: b"h" + bytes([index])),
+    st.integers(0, 12).map(lambda index: b"q" + bytes([index])),
+    st.sampled_from(
+        ["a", "fqn", "offset", "index", "offsets", "sizes", "size", "chunks", "properties", "relative_path", "length"]
+    ).map(_text),
+    st.sampled_from(["state_dict_metadata", "storage_data", "planner_data", "storage_meta", "version"]).map(_text),
+    st.sampled_from(
+        [
+            b"Metadata",
+            b"MetadataIndex",
+            b"StorageMeta",
+            b"ChunkStorageMetadata",
+            b"TensorProperties",
+            b"TensorStorageMetadata",
+        ]
+    ).map(lambda name: _DCP + name + b"\n"),
+    st.sampled_from([_DCP + b"_MEM_FORMAT_ENCODING\n", b"ctorch\nSize\n", b"ctorch\nint8\n", b"cbuiltins\ngetattr\n"]),
+    st.sampled_from([b"ctorch.serialization\n_get_layout\n", b"cpathlib\nPosixPath\n", b"cos\nsystem\n"]),
+)
+
+
+@settings(max_examples=500)
+@given(damaged())
+def test_damaged_metadata(data: bytes):
+    outcome(data)
+
+
+@settings(max_examples=500)
+@given(st.lists(WORDS, max_size=60).map(b"".join), st.booleans())
+def test_any_sentence_of_known_words(sentence: bytes, framed: bool):
+    if framed:
+        sentence = _DCP + b"Metadata\n)\x81}(" + _text("storage_data") + b"}" + sentence + b"ub"
+    outcome(b"\x80\x04" + sentence + b".")
