@@ -21,6 +21,7 @@ import zstandard
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fault"))
 
+from container_vectors import BAD_CONTAINER, GOOD_CONTAINER
 from contents import Lcg, bf16, cut, f32, f64
 from float_vectors import BAD_FLOAT, GOOD_FLOAT
 from forge import FORMS, Chunk, field, final, frame, header, outcome
@@ -86,6 +87,7 @@ GOOD: dict[str, tuple[bytes, dict[str, Any]]] = {
         {},
     ),
     **GOOD_FLOAT,
+    **GOOD_CONTAINER,
 }
 
 SMALL = cut(WEIGHTS[:3000], 2, 2) + cut(TEXT[:2000], 1) + [Chunk(b"raw bytes")]
@@ -249,6 +251,7 @@ BAD: dict[str, tuple[bytes, type[DcpxError], str]] = {
         "the final record's magic",
     ),
     **BAD_FLOAT,
+    **BAD_CONTAINER,
 }
 
 STREAMS = {
