@@ -15,8 +15,7 @@ from itertools import starmap
 from operator import itemgetter
 from typing import NamedTuple, NoReturn
 
-from xxhash import xxh3_64_digest, xxh3_64_intdigest, xxh3_128_digest
-
+from .. import kernels
 from ..codecs.dtypes import CODES, ITEM_SIZES, NAMES
 from ..errors import CorruptError, TruncatedError, UnsupportedError, Where
 from ..varint import Cursor, pack_varint
@@ -304,7 +303,7 @@ def _check_dimensions(count: int) -> None:
 
 def content_hash(raw: memoryview) -> int:
     """XXH3-64 of a chunk's raw bytes."""
-    return xxh3_64_intdigest(raw)
+    return kernels.xxh3(raw, 0)
 
 
 def pack_chunk_header(header: ChunkHeader, frame: Header, content: int) -> bytes:
@@ -336,7 +335,7 @@ def check_tag(header: ChunkHeader, frame: Header, content: int) -> bool:
 
 
 def _tag(fields: bytes, frame: Header, content: int) -> bytes:
-    return xxh3_64_digest(fields + content.to_bytes(8, "little"), frame.checksum)[::-1]
+    return kernels.xxh3(fields + content.to_bytes(8, "little"), frame.checksum).to_bytes(8, "little")
 
 
 # --- final record ---------------------------------------------------------------------------------------------------
@@ -344,7 +343,7 @@ def _tag(fields: bytes, frame: Header, content: int) -> bytes:
 
 def content_digest(index: Sequence[Entry]) -> bytes:
     """The item's digest: XXH3-128 of the raw sizes and content hashes of its chunks, whatever their coding."""
-    return xxh3_128_digest(b"".join(_CONTENT.pack(raw, content) for _, raw, content in index))[::-1]
+    return kernels.xxh3_128(b"".join(_CONTENT.pack(raw, content) for _, raw, content in index))
 
 
 def pack_final(index: Sequence[Entry], frame: Header) -> bytes:
@@ -395,7 +394,7 @@ def final_size(first: bytes) -> int:
 
 
 def _checksum(data: bytes, seed: int = 0) -> bytes:
-    return xxh3_64_digest(data, seed)[::-1]
+    return kernels.xxh3(data, seed).to_bytes(8, "little")
 
 
 def _corrupt(cause: str, offset: int) -> NoReturn:

@@ -17,6 +17,7 @@ from ._native import (
     split_planes,
     use_instructions,
     xxh3,
+    xxh3_128,
 )
 
 __all__ = [
@@ -32,4 +33,5 @@ __all__ = [
     "split_planes",
     "use_instructions",
     "xxh3",
+    "xxh3_128",
 ]

@@ -274,10 +274,21 @@ std::size_t copy_part(nb::handle source, std::size_t begin, nb::handle target, n
     return dcpx::copy_part(part, src.data(), begin, src.size(), dst.data());
 }
 
+// Below this many bytes hashing takes less than giving Python's lock away and getting it back.
+constexpr std::size_t worth_releasing = std::size_t{64} << 10;
+
 std::uint64_t xxh3(nb::handle source, std::uint64_t seed) {
     const Bytes src(source, false);
+    if (src.size() < worth_releasing) return dcpx::xxh3(src.data(), src.size(), seed);
     const nb::gil_scoped_release nogil;
     return dcpx::xxh3(src.data(), src.size(), seed);
+}
+
+nb::bytes xxh3_128(nb::handle source) {
+    const Bytes src(source, false);
+    std::uint8_t digest[16];
+    dcpx::hash::xxh3_128(src.data(), src.size(), digest);
+    return nb::bytes(digest, sizeof digest);
 }
 
 std::pair<unsigned, bool> sniff_lane(nb::handle source) {
@@ -338,6 +349,7 @@ NB_MODULE(_native, m) {
           "Copy what src, an array's bytes from begin on, has of a rectangular part, which dst holds alone in C order; "
           "the bytes copied. Shape, offsets and sizes are in elements of width bytes.");
     m.def("xxh3", xxh3, nb::arg("src"), nb::arg("seed"), "XXH3-64 of src.");
+    m.def("xxh3_128", xxh3_128, nb::arg("src"), "XXH3-128 of src, 16 bytes, the least significant first.");
     m.def("sniff_lane", sniff_lane, nb::arg("src"),
           "(width, rotated): how the bytes of src seem to group, from at most 8 KiB of samples.");
     m.def("repeats", repeats, nb::arg("src"),

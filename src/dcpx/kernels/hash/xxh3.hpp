@@ -13,5 +13,7 @@ using Function = std::uint64_t (*)(const void*, std::size_t, std::uint64_t) noex
 std::uint64_t xxh3_portable(const void* data, std::size_t size, std::uint64_t seed) noexcept;
 std::uint64_t xxh3_avx2(const void* data, std::size_t size, std::uint64_t seed) noexcept;
 std::uint64_t xxh3_avx512(const void* data, std::size_t size, std::uint64_t seed) noexcept;
+// The 128-bit variant, least significant byte first; only small inputs are hashed with it.
+void xxh3_128(const void* data, std::size_t size, std::uint8_t* digest) noexcept;
 }  // namespace hash
 }  // namespace dcpx
