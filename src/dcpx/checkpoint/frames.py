@@ -18,11 +18,13 @@ from .items import StoredItem, Target
 
 __all__ = [
     "HEAD",
+    "OwnContainer",
     "checked_hint",
     "chunk_elements",
     "frame_map",
     "holds_own_container",
     "needed_chunks",
+    "own_container",
     "runs",
     "whole_elements",
 ]
@@ -56,7 +58,7 @@ def checked_hint(item: StoredItem, frame: FrameMap) -> TensorHint | None:
     return hint
 
 
-class _Known(NamedTuple):
+class OwnContainer(NamedTuple):
     """What comes before and after a tensor's elements in dcpx's own container, and their content hashes."""
 
     template: Template
@@ -65,15 +67,16 @@ class _Known(NamedTuple):
 
 
 @lru_cache(4096)
-def _known(dtype: str, shape: tuple[int, ...]) -> _Known:
+def own_container(dtype: str, shape: tuple[int, ...]) -> OwnContainer:
+    """The container of a tensor; `dtype` is torch's name."""
     template = container(dtype, shape)
-    return _Known(template, content_hash(memoryview(template.before)), content_hash(memoryview(template.after)))
+    return OwnContainer(template, content_hash(memoryview(template.before)), content_hash(memoryview(template.after)))
 
 
 def holds_own_container(frame: FrameMap, hint: TensorHint, record: Callable[[int], bytes | memoryview]) -> bool:
     """Whether the first chunk and the last are those that dcpx writes around a tensor such as the hint's, so that all
     between them are its elements."""
-    template, before, after = _known(hint.dtype, hint.shape)
+    template, before, after = own_container(hint.dtype, hint.shape)
     last = len(frame.index) - 1
     return (
         last >= 1
@@ -86,7 +89,7 @@ def holds_own_container(frame: FrameMap, hint: TensorHint, record: Callable[[int
 
 def whole_elements(frame: FrameMap, hint: TensorHint, record: Callable[[int], memoryview]) -> memoryview | None:
     """The elements of a tensor that shares its only chunk with dcpx's own container, verified; None if it doesn't."""
-    template = _known(hint.dtype, hint.shape).template
+    template = own_container(hint.dtype, hint.shape).template
     if len(frame.index) != 1 or frame.total != template.size or hint.payload_offset != len(template.before):
         return None
     stored = record(0)

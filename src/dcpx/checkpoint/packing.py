@@ -17,17 +17,18 @@ import torch
 from torch.distributed.checkpoint.planner import SavePlanner, WriteItem
 from torch.distributed.checkpoint.storage import WriteResult
 
-from ..codecs import Encoder, Lanes
-from ..codecs.container import AFTER, BEFORE, WHOLE, Container, ContainerPart, Template, container
+from ..codecs.container import AFTER, BEFORE, WHOLE, Container, Template
 from ..extension import Item
 from ..extensions.pack import Choice, Pack
 from ..frame import OWN_CHUNK, Coding
 from ..frame.builder import FrameBuilder
 from ..frame.chunks import RawChunk, StoredChunk, encode_chunk
+from ..frame.layout import content_hash
 from ..parallel import Crew
 from ..progress import Meter
 from ._torch import StorageInfo
 from .files import DataFiles
+from .frames import OwnContainer, own_container
 from .staging import DTYPES, Block, ahead, blocks, is_plain, on_device
 from .streaming import located, stream_item
 
@@ -43,8 +44,6 @@ _BATCH_CHUNKS = 128
 _AHEAD = 3
 """Blocks that are on their way from a device while one is being encoded."""
 
-_NO_LANES = Lanes()
-
 
 @dataclass
 class _Record:
@@ -54,7 +53,7 @@ class _Record:
     data: torch.Tensor | io.BytesIO
     frame: FrameBuilder | None = None
     choice: Choice | None = None
-    template: Template | None = None
+    container: OwnContainer | None = None
     offset: int = 0  # in its file, once it is begun
 
 
@@ -68,9 +67,10 @@ class _Block(NamedTuple):
 
 
 class _Piece(NamedTuple):
-    """A part of an item: one chunk, or none where the item is empty or a stream."""
+    """A part of an item: bytes that are ready, then a chunk, either or both of them; neither for a stream."""
 
     record: _Record
+    ready: bytes
     chunk: RawChunk | None
     first: bool
     last: bool
@@ -78,7 +78,7 @@ class _Piece(NamedTuple):
 
     @property
     def size(self) -> int:
-        return 0 if self.chunk is None else len(self.chunk.raw)
+        return len(self.ready) if self.chunk is None else len(self.chunk.raw)
 
 
 def pack_items(
@@ -113,45 +113,28 @@ def pack_items(
     return results
 
 
-def _write(
-    piece: _Piece, stored: StoredChunk | bytes | None, pack: Pack, checkpoint: bytes | None, files: DataFiles
-) -> None:
+def _write(piece: _Piece, stored: StoredChunk | None, pack: Pack, checkpoint: bytes | None, files: DataFiles) -> None:
     record, sink = piece.record, files.sink
     if piece.first:
         record.offset = sink.position
-    if isinstance(stored, bytes):
-        sink.write(stored)
-        return
     if record.frame is None:
         stream_item(sink, record.item, record.data, pack, checkpoint)
         return
-    if piece.first:
-        sink.write(record.frame.head)
-    if stored is not None:
-        sink.write(stored.header)
-        sink.write(stored.payload)
-        record.frame.add(stored)
+    sink.write(piece.ready)
+    if stored is None:
+        return
+    sink.write(stored.header)
+    sink.write(stored.payload)
+    record.frame.add(stored)
     if piece.last:
-        sink.write(record.frame.tail())
+        sink.write(_end(record.frame, record.container))
 
 
 # --- on the workers -------------------------------------------------------------------------------------------------
 
 
-def _encode(batch: list[_Piece]) -> tuple[list[_Piece], list[StoredChunk | bytes | None]]:
-    return batch, [_encode_piece(piece) for piece in batch]
-
-
-def _encode_piece(piece: _Piece) -> StoredChunk | bytes | None:
-    """The encoded chunk; the whole frame where the chunk is the only one."""
-    if piece.chunk is None:
-        return None
-    stored = encode_chunk(piece.chunk)
-    frame = piece.record.frame
-    if not (piece.first and piece.last) or frame is None:
-        return stored
-    frame.add(stored)
-    return b"".join((frame.head, stored.header, stored.payload, frame.tail()))
+def _encode(batch: list[_Piece]) -> tuple[list[_Piece], list[StoredChunk | None]]:
+    return batch, [None if piece.chunk is None else encode_chunk(piece.chunk) for piece in batch]
 
 
 # --- in the caller's thread: what is to be encoded ------------------------------------------------------------------
@@ -184,7 +167,7 @@ def _blocks(items: Iterable[WriteItem], planner: SavePlanner) -> Iterator[_Block
             yield _Block(_Record(item, data), None, True, True)
             continue
         tensor = data.detach()
-        record = _Record(item, tensor, template=container(DTYPES[tensor.dtype], tuple(tensor.shape)))
+        record = _Record(item, tensor, container=own_container(DTYPES[tensor.dtype], tuple(tensor.shape)))
         first, waiting = True, None
         for block in _blocks_of(tensor):
             if waiting is not None:
@@ -210,18 +193,18 @@ def _pieces(found: Iterable[_Block], pack: Pack, checkpoint: bytes | None) -> It
         if not isinstance(record.data, torch.Tensor):
             record.choice = pack.choose(Item(index.fqn, offsets, checkpoint=checkpoint))
             yield from _object_pieces(record, record.data, record.choice)
-        elif one.block is None or record.template is None:
-            yield _Piece(record, None, True, True)
+        elif one.block is None or record.container is None:
+            yield _Piece(record, b"", None, True, True)
         else:
             tensor = record.data
             if one.first:
                 dtype, shape = DTYPES[tensor.dtype], tuple(tensor.shape)
                 record.choice = pack.choose(Item(index.fqn, offsets, dtype, shape, True, checkpoint))
-                record.frame = _frame(record.choice, record.template)
+                record.frame = _frame(record.choice, record.container.template)
             one.block.wait()
             assert record.choice is not None
             assert record.frame is not None
-            yield from _tensor_pieces(one, one.block, record.frame, record.choice, record.template)
+            yield from _tensor_pieces(one, one.block, record.frame, record.choice, record.container)
 
 
 def _frame(choice: Choice, template: Template) -> FrameBuilder:
@@ -234,31 +217,42 @@ def _frame(choice: Choice, template: Template) -> FrameBuilder:
 def _object_pieces(record: _Record, data: io.BytesIO, choice: Choice) -> Iterator[_Piece]:
     raw = data.getbuffer()
     coding = choice.coding(None, raw) if len(raw) >= OWN_CHUNK else Coding(choice.rest)
-    record.frame = FrameBuilder(choice.header)
-    chunks = list(record.frame.cut(raw, coding.encoder, coding.lanes))
+    frame = record.frame = FrameBuilder(choice.header)
+    chunks = list(frame.cut(raw, coding.encoder, coding.lanes))
     for number, chunk in enumerate(chunks, 1):
-        yield _Piece(record, chunk, number == 1, number == len(chunks), copied=True)
+        ready = frame.head if number == 1 else b""
+        yield _Piece(record, ready, chunk, number == 1, number == len(chunks), copied=True)
     if not chunks:
-        yield _Piece(record, None, True, True)
+        yield _Piece(record, frame.head + frame.tail(), None, True, True)
 
 
 def _tensor_pieces(
-    one: _Block, block: Block, frame: FrameBuilder, choice: Choice, template: Template
+    one: _Block, block: Block, frame: FrameBuilder, choice: Choice, own: OwnContainer
 ) -> Iterator[_Piece]:
-    """The chunks of one block, and of what the container has before the first and after the last."""
-
-    def part(raw: bytes, encoder: Encoder) -> RawChunk:
-        return next(frame.cut(memoryview(raw), encoder, _NO_LANES))
-
+    """The chunks of one block; the container around them is ready, as is all of a small tensor."""
+    template = own.template
     if template.nbytes < _OWN_ELEMENTS and template.size <= frame.header.chunk_size:
-        whole = b"".join((template.before, block.data, template.after))
-        yield _Piece(one.record, part(whole, ContainerPart(template, WHOLE)), True, True)
+        content = content_hash(memoryview(b"".join((template.before, block.data, template.after))))
+        chunk = frame.known(Container.id, WHOLE, template.arguments + block.data, template.size, content)
+        yield _Piece(one.record, frame.head + chunk + frame.tail(), None, True, True)
         return
+    ready = b""
     if one.first:
-        yield _Piece(one.record, part(template.before, ContainerPart(template, BEFORE)), True, False)
+        ready = frame.head + frame.known(Container.id, BEFORE, template.arguments, len(template.before), own.before)
     hint = frame.header.hint
     coding = choice.coding(None if hint is None else hint.dtype, block.data)
-    for chunk in frame.cut(block.data, coding.encoder, coding.lanes):
-        yield _Piece(one.record, chunk, False, False, block.copied)
-    if one.last:
-        yield _Piece(one.record, part(template.after, ContainerPart(template, AFTER)), False, True)
+    chunks = list(frame.cut(block.data, coding.encoder, coding.lanes))
+    for number, raw in enumerate(chunks, 1):
+        yield _Piece(
+            one.record, ready, raw, one.first and number == 1, one.last and number == len(chunks), block.copied
+        )
+        ready = b""
+
+
+def _end(frame: FrameBuilder, own: OwnContainer | None) -> bytes:
+    """What follows an item's last chunk."""
+    if own is None:
+        return frame.tail()
+    template = own.template
+    after = frame.known(Container.id, AFTER, template.arguments, len(template.after), own.after)
+    return after + frame.tail()

@@ -18,10 +18,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from ..varint import Cursor, pack_varint
-from .contract import CodecError, Coded, Lanes
+from .contract import CodecError, Lanes
 from .dtypes import CODES, ITEM_SIZES, NAMES
 
-__all__ = ["AFTER", "BEFORE", "WHOLE", "Container", "ContainerPart", "Template", "container"]
+__all__ = ["AFTER", "BEFORE", "WHOLE", "Container", "Template", "container"]
 
 WHOLE, BEFORE, AFTER = 0, 1, 2
 
@@ -157,31 +157,15 @@ def _integer(value: int) -> bytes:
     return b"\x8a" + bytes([len(digits)]) + digits
 
 
-class ContainerPart:
-    """Codes one part of one tensor's container. The caller hands over the very bytes that `container` gives."""
-
-    writes = (4,)
-
-    def __init__(self, template: Template, part: int) -> None:
-        self._template = template
-        self._part = part
-
-    def encode(self, raw: memoryview, lanes: Lanes) -> Coded:
-        before, _, arguments, nbytes = self._template
-        if self._part != WHOLE:
-            return Coded(4, self._part, arguments)
-        return Coded(4, WHOLE, arguments + raw[len(before) : len(before) + nbytes])
-
-
 class Container:
-    """Rebuilds what ContainerPart coded."""
+    """Rebuilds containers. Whoever makes one knows its arguments and stores these."""
 
     id = 4
     name = "container"
     writes = (id,)
 
     def encode(self, raw: memoryview, lanes: Lanes) -> None:
-        """None: bytes alone don't say which tensor they are the container of; see ContainerPart."""
+        """None: bytes alone don't say which tensor they are the container of."""
 
     def decode(self, payload: memoryview, parameter: int, out: memoryview) -> None:
         template, elements = _parse(payload)
