@@ -77,7 +77,15 @@ class _Piece(NamedTuple):
     copied: bool = False
 
     @property
+    def elements(self) -> int:
+        """Bytes of a tensor's elements in it."""
+        if not isinstance(self.record.data, torch.Tensor):
+            return 0
+        return self.record.data.nbytes if self.chunk is None else len(self.chunk.raw)
+
+    @property
     def size(self) -> int:
+        """Bytes that it keeps a worker busy with."""
         return len(self.ready) if self.chunk is None else len(self.chunk.raw)
 
 
@@ -109,7 +117,7 @@ def pack_items(
                         info = StorageInfo(files.name, record.offset, length, descriptors)
                         results.append(WriteResult(record.item.index, length, info))
                         files.end_item()
-            meter.add(sum(piece.size for piece in batch), sum(piece.last for piece in batch))
+            meter.add(sum(piece.elements for piece in batch), sum(piece.last for piece in batch))
     return results
 
 
@@ -243,10 +251,8 @@ def _tensor_pieces(
     coding = choice.coding(None if hint is None else hint.dtype, block.data)
     chunks = list(frame.cut(block.data, coding.encoder, coding.lanes))
     for number, raw in enumerate(chunks, 1):
-        yield _Piece(
-            one.record, ready, raw, one.first and number == 1, one.last and number == len(chunks), block.copied
-        )
-        ready = b""
+        first, last = one.first and number == 1, one.last and number == len(chunks)
+        yield _Piece(one.record, ready if number == 1 else b"", raw, first, last, block.copied)
 
 
 def _end(frame: FrameBuilder, own: OwnContainer | None) -> bytes:

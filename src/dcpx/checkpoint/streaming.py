@@ -46,7 +46,7 @@ def stream_items(
             info = StorageInfo(files.name, begin, length, transform_descriptors=descriptors)
             results.append(WriteResult(index=item.index, size_in_bytes=length, storage_data=info))
             files.end_item()
-        meter.add(data.nbytes if isinstance(data, torch.Tensor) else len(data.getbuffer()), 1)
+        meter.add(data.nbytes if isinstance(data, torch.Tensor) else 0, 1)
 
     for item in items:
         if is_object(item):
