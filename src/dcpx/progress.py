@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -19,22 +20,24 @@ class Progress(NamedTuple):
 
 
 OnProgress = Callable[[Progress], None]
-"""Called by the thread that saves or loads, after every few items or MiB. What it raises ends the save or load."""
+"""Called after every few items or MiB, by one thread at a time. What it raises ends the save or load."""
 
 
 class Meter:
-    """Counts for one save or load, and tells the callback where there is one."""
+    """Counts for one save or load, and tells the callback where there is one. Threads may share it."""
 
     def __init__(self, on_progress: OnProgress | None, bytes_total: int, items_total: int) -> None:
         self._tell = on_progress
         self._bytes_total, self._items_total = bytes_total, items_total
         self._bytes = self._items = 0
+        self._lock = threading.Lock()
 
     def add(self, nbytes: int, items: int) -> None:
-        self._bytes += nbytes
-        self._items += items
-        if self._tell is not None:
-            self._tell(Progress(self._bytes, self._bytes_total, self._items, self._items_total))
+        with self._lock:  # while telling, too: what is told never goes back
+            self._bytes += nbytes
+            self._items += items
+            if self._tell is not None:
+                self._tell(Progress(self._bytes, self._bytes_total, self._items, self._items_total))
 
 
 @contextmanager

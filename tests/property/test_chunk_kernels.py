@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -110,6 +111,27 @@ def test_no_prefix_and_no_other_place_passes():
     bad += [(records[1], out, 2, seed, content), (records[1], out, index, seed ^ 1, content)]
     bad += [(records[1], out, index, seed, content ^ 1), (records[2], out, index, seed, content)]
     assert kernels.decode_chunks([good, *bad, good]) == list(range(1, len(bad) + 1))
+
+
+def test_records_are_read_from_a_file(tmp_path: Path):
+    frame, records, contents = frame_of(WEIGHTS, Auto(), Lanes(4, True), 4096)
+    path = tmp_path / "records"
+    path.write_bytes(b"before" + b"".join(records))
+    starts = list(itertools.accumulate(map(len, records), initial=6))
+    outs = [bytearray(len(content)) for content in contents]
+    jobs = [
+        (starts[number], len(records[number]), outs[number], number, *frame.seal(number))
+        for number in range(len(records))
+    ]
+    with path.open("rb") as file:
+        assert kernels.read_chunks(file.fileno(), jobs) == []
+        assert outs == contents
+        beyond = (starts[-2] + 1, *jobs[-1][1:])
+        negative = (-1, *jobs[0][1:])
+        assert kernels.read_chunks(file.fileno(), [beyond, jobs[0], negative]) == [0, 2]
+        with pytest.raises(ValueError, match="16 MiB"):
+            kernels.read_chunks(file.fileno(), [(0, 1 << 40, *jobs[0][2:])])
+    assert kernels.read_chunks(-1, jobs[:2]) == [0, 1]
 
 
 def test_jobs_that_are_none():

@@ -18,7 +18,6 @@ from ..extension import StreamTransformExtension
 from ..frame import frame_of
 from ..registry import ExtensionRegistry
 from ..streams import read_exactly
-from ._torch import narrow_tensor_by_index
 from .items import StoredItem, Target
 
 __all__ = ["fill_from_container", "located", "read_object"]
@@ -44,12 +43,7 @@ def fill_from_container(stored: IO[bytes], item: StoredItem, registry: Extension
         raise CorruptError(f"the stored tensor is {tuple(loaded.shape)}, the metadata says {tuple(item.shape or ())}")
     if loaded.dtype != item.dtype:
         raise CorruptError(f"the stored tensor is {loaded.dtype}, the metadata says {item.dtype}")
-    copied = 0
-    for target in targets:
-        part = narrow_tensor_by_index(loaded, target.request.storage_offsets, target.request.lengths)
-        target.tensor.copy_(part)
-        copied += part.nbytes
-    return copied
+    return sum(target.fill_from(loaded) for target in targets)
 
 
 def _open(stored: IO[bytes], item: StoredItem, registry: ExtensionRegistry) -> IO[bytes]:
@@ -79,17 +73,18 @@ def _load(content: IO[bytes]) -> object:
         raise failure from None
 
 
+_DAMAGED = (RuntimeError, ValueError, EOFError, LookupError, pickle.UnpicklingError)
+"""What torch says of a damaged container."""
+
+
 @contextmanager
 def located(file: str, item: str | None) -> Iterator[None]:
-    """Errors of a file's or an item's reading, typed and naming both."""
+    """Errors of reading a file or, where it is named, an item: typed, and naming both."""
     try:
         yield
     except DcpxError as error:
         raise error.located(file, item) from error.__cause__
-    except OSError as error:
-        raise LoadError(f"{type(error).__name__}: {error}", Where(file, item)) from error
-    except (RuntimeError, ValueError, EOFError, LookupError, pickle.UnpicklingError) as error:
-        # What torch says of a damaged container.
-        raise CorruptError(f"the item can't be loaded: {error}", Where(file, item)) from error
     except Exception as error:
-        raise LoadError(f"the item can't be loaded: {error!r}", Where(file, item)) from error
+        if item is not None and isinstance(error, _DAMAGED):
+            raise CorruptError(f"the item can't be loaded: {error}", Where(file, item)) from error
+        raise LoadError(f"{type(error).__name__}: {error}", Where(file, item)) from error

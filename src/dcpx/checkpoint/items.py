@@ -15,7 +15,7 @@ from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, Metadata
 from torch.distributed.checkpoint.planner import LoadItemType, LoadPlanner, ReadItem
 
 from .. import kernels
-from ..errors import CorruptError, LoadError, Where
+from ..errors import CorruptError, DcpxError, LoadError, Where
 from ..frame import Header
 from ._torch import StorageInfo
 from .geometry import Box, boxes, intersect, span
@@ -118,7 +118,7 @@ class Target:
     def __init__(self, request: ReadItem, planner: LoadPlanner, shape: torch.Size, dtype: torch.dtype) -> None:
         self.request = request
         self.box = Box(tuple(request.storage_offsets), tuple(request.lengths))
-        self.tensor = planner.resolve_tensor(request).detach()
+        self.tensor = _resolved(request, planner)
         self.pending = 0  # jobs that have something for it
         if self.tensor.size() != request.lengths:
             raise LoadError(
@@ -157,6 +157,12 @@ class Target:
         width = self._dtype.itemsize
         return self._memory[(begin - self.begin) * width : (end - self.begin) * width]
 
+    def fill_from(self, stored: torch.Tensor) -> int:
+        """Copy what the target wants of the whole stored tensor; returns how many bytes that were."""
+        part = stored[self.box.slices()]
+        _copy(part, self.tensor)
+        return part.nbytes
+
     def fill(self, raw: memoryview, begin: int) -> int:
         """Copy what the target wants of `raw`, the bytes of the stored item's elements from `begin` on.
 
@@ -181,10 +187,26 @@ class Target:
             common = intersect(box, self.box)
             if common is not None:
                 part = elements[:count].view(box.sizes)
-                self.tensor[common.slices(self.box.offsets)].copy_(part[common.slices(box.offsets)])
+                _copy(part[common.slices(box.offsets)], self.tensor[common.slices(self.box.offsets)])
                 copied += math.prod(common.sizes) * width
             elements = elements[count:]
         return copied
+
+
+def _resolved(request: ReadItem, planner: LoadPlanner) -> torch.Tensor:
+    try:
+        return planner.resolve_tensor(request).detach()
+    except DcpxError:
+        raise
+    except Exception as error:
+        raise LoadError(f"the planner gives no tensor to fill: {type(error).__name__}: {error}") from error
+
+
+def _copy(part: torch.Tensor, target: torch.Tensor) -> None:
+    try:
+        target.copy_(part)
+    except RuntimeError as error:
+        raise LoadError(f"the target can't be filled: {error}") from error
 
 
 def _elements(raw: memoryview, dtype: torch.dtype) -> torch.Tensor:

@@ -28,15 +28,15 @@ class FileSource:
             raise LoadError(f"{type(error).__name__}: {error}", Where(self.name)) from error
         # Only a file that Python itself opened: what wraps one wants to see the reads.
         local = type(self._stream) is io.BufferedReader and type(self._stream.raw) is io.FileIO
-        self._descriptor = self._stream.fileno() if local else None
+        self.descriptor = self._stream.fileno() if local else None
         self._lock = threading.Lock()
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
         """Fill `buffer` from the file's byte `offset` on. TruncatedError where the file ends before, and LoadError."""
         done = 0
         try:
-            if self._descriptor is not None:
-                while done < len(buffer) and (count := os.preadv(self._descriptor, [buffer[done:]], offset + done)):
+            if self.descriptor is not None:
+                while done < len(buffer) and (count := os.preadv(self.descriptor, [buffer[done:]], offset + done)):
                     done += count
             else:
                 with self._lock:

@@ -14,7 +14,7 @@ from .geometry import boxes
 
 __all__ = ["BLOCK", "DTYPES", "Block", "ahead", "blocks", "bytes_of", "host_buffer", "is_plain", "on_device"]
 
-BLOCK = 8 << 20
+BLOCK = 4 << 20
 """Bytes of a tensor that are copied at once: enough to fill the workers, little beside the budget."""
 
 _MOST_DIMENSIONS = 64  # torch's own limit, with which a container's pickle stays far below the smallest chunk

@@ -87,6 +87,17 @@ class _Container(NamedTuple):
 _Job = _Neighbours | _Chunks | _Container
 
 
+class _Stored(NamedTuple):
+    """A chunk's record that is still in its file."""
+
+    source: FileSource
+    offset: int
+    size: int
+
+    def read(self) -> memoryview:
+        return memoryview(self.source.read(self.offset, self.size))
+
+
 class _Step(NamedTuple):
     """A chunk to decode into `out`, which begins with the item's element `first`, and who copies from there: nobody
     where `out` is the target itself."""
@@ -94,7 +105,7 @@ class _Step(NamedTuple):
     wanted: _Wanted
     frame: FrameMap
     number: int
-    record: memoryview
+    record: memoryview | _Stored
     out: memoryview
     first: int
     targets: list[Target]
@@ -105,20 +116,49 @@ class _Done(NamedTuple):
 
     job: _Job
     nbytes: int
-    objects: list[bytes]
+    objects: list[tuple[StoredItem, bytes]]
+
+
+class _Isolated:
+    """A block whose error is noted for all `items` in `failures`, where there are such, and what follows goes on."""
+
+    def __init__(self, failures: dict[str, DcpxError] | None, items: Sequence[StoredItem]) -> None:
+        self._failures = failures
+        self._items = items
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
+        if self._failures is None or not isinstance(error, DcpxError):
+            return False
+        self._failures.update((item.name, error) for item in self._items)
+        return True
 
 
 class Unpacker:
-    """Reads stored items into what the planner resolves for them; made for one load."""
+    """Reads stored items into what the planner resolves for them; made for one load.
+
+    With `partial`, an item that can't be read doesn't end the load: it goes to `failures`, by its name, and its targets
+    may be partly filled. Without, its error is raised.
+    """
 
     def __init__(
-        self, planner: LoadPlanner, registry: ExtensionRegistry, sources: Sources, crew: Crew, meter: Meter
+        self,
+        planner: LoadPlanner,
+        registry: ExtensionRegistry,
+        sources: Sources,
+        crew: Crew,
+        meter: Meter,
+        partial: bool = False,
     ) -> None:
         self._planner = planner
         self._registry = registry
         self._sources = sources
         self._crew = crew
         self._meter = meter
+        self._partial = partial
+        self.failures: dict[str, DcpxError] = {}
         self._buffers = Buffers()
         self._file: str | None = None  # whose jobs are being made
         self._open_jobs: Counter[str] = Counter()  # jobs under way, by file
@@ -140,32 +180,41 @@ class Unpacker:
         near: list[StoredItem] = []
         for item in items:
             if near and not _near(near, item):
-                yield self._neighbours(near)
+                yield from self._neighbours(near)
                 near = []
             packed = list(item.info.transform_descriptors or ()) == [Pack().get_descriptor()]
             if packed and item.info.length <= _WHOLE:
                 near.append(item)
                 continue
             if near:
-                yield self._neighbours(near)
+                yield from self._neighbours(near)
                 near = []
+            yield from self._single(item, packed)
+        if near:
+            yield from self._neighbours(near)
+
+    def _single(self, item: StoredItem, packed: bool) -> list[_Job]:
+        with self._isolated([item]):
             source = self._source(item)
             with located(source.name, item.name):
                 wanted = self._wanted(item)
                 planned = self._chunk_jobs(source, wanted) if packed and wanted.targets else None
-            yield from self._counted([_Container(source, wanted)] if planned is None else planned)
-        if near:
-            yield self._neighbours(near)
+            return self._counted([_Container(source, wanted)] if planned is None else planned)
+        return []
 
-    def _neighbours(self, items: list[StoredItem]) -> _Job:
-        source = self._source(items[0])
+    def _neighbours(self, items: list[StoredItem]) -> list[_Job]:
+        with self._isolated(items):
+            return self._counted([self._joined(self._source(items[0]), items)])
+        return []
+
+    def _joined(self, source: FileSource, items: list[StoredItem]) -> _Neighbours:
         offset = items[0].info.offset
         size = max(item.info.offset + item.info.length for item in items) - offset
         wanted = []
         for item in items:
             with located(source.name, item.name):
                 wanted.append(self._wanted(item))
-        return self._counted([_Neighbours(source, offset, size, wanted)])[0]
+        return _Neighbours(source, offset, size, wanted)
 
     def _source(self, item: StoredItem) -> FileSource:
         name = item.info.relative_path
@@ -229,15 +278,13 @@ class Unpacker:
         for wanted in _all_wanted(done.job):
             for target in wanted.targets:
                 target.pending -= 1
-                if target.pending == 0:
+                if target.pending == 0 and wanted.item.name not in self.failures:
                     self._planner.commit_tensor(target.request, target.tensor)
                     items += 1
             if all(target.pending == 0 for target in wanted.targets):
                 self._begun.pop(wanted.item.name, None)
-        objects = iter(done.objects)
-        for wanted in _all_wanted(done.job):
-            if not wanted.targets:
-                items += self._load_object(wanted.item, next(objects), done.job.source.name)
+        for item, content in done.objects:
+            items += self._load_object(item, content, done.job.source.name)
         self._meter.add(done.nbytes, items)
         file = _file(done.job)
         self._open_jobs[file] -= 1
@@ -261,32 +308,36 @@ class Unpacker:
     # --- on the workers ---------------------------------------------------------------------------------------------
 
     def _run(self, job: _Job) -> _Done:
-        match job:
-            case _Neighbours():
-                return self._read_neighbours(job)
-            case _Chunks():
-                with located(job.source.name, job.wanted.item.name):
-                    return _Done(job, self._read_chunks(job), [])
-            case _Container():
-                with located(job.source.name, job.wanted.item.name):
-                    info = job.wanted.item.info
-                    return self._through_container(job, job.source.part(info.offset, info.length))
+        if isinstance(job, _Neighbours):
+            return self._read_neighbours(job)
+        item = job.wanted.item
+        with self._isolated([item]), located(job.source.name, item.name):
+            if isinstance(job, _Chunks):
+                return _Done(job, self._read_chunks(job), [])
+            return self._through_container(job, job.source.part(item.info.offset, item.info.length))
+        return _Done(job, 0, [])
 
     def _through_container(self, job: _Container, stored: IO[bytes]) -> _Done:
         item, targets = job.wanted
         if not targets:
-            return _Done(job, 0, [read_object(stored, item, self._registry)])
+            return _Done(job, 0, [(item, read_object(stored, item, self._registry))])
         return _Done(job, fill_from_container(stored, item, self._registry, targets), [])
 
     def _read_neighbours(self, job: _Neighbours) -> _Done:
         stored = self._buffers.stored(job.size)
-        with located(job.source.name, job.wanted[0].item.name):
-            job.source.read_into(job.offset, stored)
-        nbytes, objects = 0, []
+        try:
+            with located(job.source.name, job.wanted[0].item.name):
+                job.source.read_into(job.offset, stored)
+        except DcpxError as error:
+            if not self._partial:
+                raise
+            return self._read_apart(job, error)
+        nbytes = 0
+        objects: list[tuple[StoredItem, bytes]] = []
         steps: list[_Step] = []
         for wanted in job.wanted:
             item, targets = wanted
-            with located(job.source.name, item.name):
+            with self._isolated([item]), located(job.source.name, item.name):
                 begin = item.info.offset - job.offset
                 content = stored[begin : begin + item.info.length]
                 found = self._unpack(wanted, content) if targets else None
@@ -299,6 +350,20 @@ class Unpacker:
                     nbytes += filled
                     steps += more
         return _Done(job, nbytes + self._decode(job.source, steps), objects)
+
+    def _read_apart(self, job: _Neighbours, error: DcpxError) -> _Done:
+        """Read items one by one that can't be read at once, so that one doesn't take the others with it."""
+        if len(job.wanted) == 1:
+            self.failures[job.wanted[0].item.name] = error
+            return _Done(job, 0, [])
+        alone = []
+        for wanted in job.wanted:
+            info = wanted.item.info
+            alone.append(self._read_neighbours(_Neighbours(job.source, info.offset, info.length, [wanted])))
+        return _Done(job, sum(done.nbytes for done in alone), [pair for done in alone for pair in done.objects])
+
+    def _isolated(self, items: Sequence[StoredItem]) -> _Isolated:
+        return _Isolated(self.failures if self._partial else None, items)
 
     def _unpack(self, wanted: _Wanted, content: memoryview) -> tuple[int, list[_Step]] | None:
         """Unpack a whole small frame: the bytes that were filled, and the chunks still to be decoded. None where it
@@ -324,23 +389,18 @@ class Unpacker:
         return 0, [step for number in numbers if (step := self._step(wanted, frame, hint, number, record(number)))]
 
     def _read_chunks(self, job: _Chunks) -> int:
-        if not job.numbers:
-            return 0
-        frame, wanted = job.frame, job.wanted
-        first = frame.record(job.numbers[0])[0]
-        end = sum(frame.record(job.numbers[-1]))
-        stored = self._buffers.stored(end - first)
-        job.source.read_into(wanted.item.info.offset + first, stored)
+        frame, wanted, source = job.frame, job.wanted, job.source
+        begins = wanted.item.info.offset
         steps = []
         for number in job.numbers:
-            begin, size = frame.record(number)
-            step = self._step(wanted, frame, job.hint, number, stored[begin - first : begin - first + size])
+            offset, size = frame.record(number)
+            step = self._step(wanted, frame, job.hint, number, _Stored(source, begins + offset, size))
             if step is not None:
                 steps.append(step)
-        return self._decode(job.source, steps)
+        return self._decode(source, steps)
 
     def _step(
-        self, wanted: _Wanted, frame: FrameMap, hint: TensorHint, number: int, record: memoryview
+        self, wanted: _Wanted, frame: FrameMap, hint: TensorHint, number: int, record: memoryview | _Stored
     ) -> _Step | None:
         """Where a chunk is decoded to: into a target, if one alone wants all of it. None if nobody wants any."""
         first, last = chunk_elements(frame, number, hint)
@@ -356,22 +416,42 @@ class Unpacker:
 
     def _decode(self, source: FileSource, steps: list[_Step]) -> int:
         """Decode and verify all chunks, and give every target what it wants; returns how many bytes that were."""
-        rest = kernels.decode_chunks(
+        try:
+            rest = _decode_natively(source, steps)
+            for number in rest:  # another codec's, or damaged: then this says how
+                step = steps[number]
+                with self._isolated([step.wanted.item]), located(source.name, step.wanted.item.name):
+                    record = step.record.read() if isinstance(step.record, _Stored) else step.record
+                    step.frame.decode(step.number, record, step.out)
+            filled = 0
+            for step in steps:
+                if self.failures and step.wanted.item.name in self.failures:
+                    continue
+                if step.targets:
+                    with located(source.name, step.wanted.item.name):
+                        filled += sum(target.fill(step.out, step.first) for target in step.targets)
+                else:
+                    filled += len(step.out)
+            return filled
+        finally:
+            self._buffers.release()
+
+
+def _decode_natively(source: FileSource, steps: list[_Step]) -> list[int]:
+    """Decode and verify as many chunks as the kernels can; the others' places in `steps`."""
+    stored = [(step.record, step) for step in steps if isinstance(step.record, _Stored)]
+    if len(stored) != len(steps):
+        return kernels.decode_chunks(
             [(step.record, step.out, step.number, *step.frame.seal(step.number)) for step in steps]
         )
-        for number in rest:  # another codec's, or damaged: then this says how
-            step = steps[number]
-            with located(source.name, step.wanted.item.name):
-                step.frame.decode(step.number, step.record, step.out)
-        filled = 0
-        for step in steps:
-            if step.targets:
-                with located(source.name, step.wanted.item.name):
-                    filled += sum(target.fill(step.out, step.first) for target in step.targets)
-            else:
-                filled += len(step.out)
-        self._buffers.release()
-        return filled
+    if source.descriptor is None:
+        return kernels.decode_chunks(
+            [(record.read(), step.out, step.number, *step.frame.seal(step.number)) for record, step in stored]
+        )
+    return kernels.read_chunks(
+        source.descriptor,
+        [(record.offset, record.size, step.out, step.number, *step.frame.seal(step.number)) for record, step in stored],
+    )
 
 
 def _file(job: _Job) -> str:

@@ -1,6 +1,7 @@
 // The binding checks every length and owns every buffer; the kernels behind it only loop.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/pair.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <memory>
@@ -248,6 +249,46 @@ nb::list decode_chunks(nb::list jobs) {
     return found;
 }
 
+// Each job is (offset, size, out, number, seed, content); a record is read just before it is decoded, into memory that
+// stays in this core's cache.
+nb::list read_chunks(int descriptor, nb::list jobs) {
+    struct Read {
+        off_t offset;
+        std::size_t size;
+        dcpx::ChunkJob job;
+    };
+    std::vector<Bytes> held;
+    std::vector<Read> ready;
+    held.reserve(jobs.size());
+    ready.reserve(jobs.size());
+    for (const nb::handle item : jobs) {
+        const nb::tuple job = nb::cast<nb::tuple>(item);
+        if (job.size() != 6) throw nb::value_error("a job is (offset, size, out, number, seed, content)");
+        const std::size_t size = nb::cast<std::size_t>(job[1]);
+        if (size > dcpx::max_chunk + dcpx::chunk_header_size) throw nb::value_error("a chunk must not exceed 16 MiB");
+        const Bytes& out = held.emplace_back(job[2], true);
+        ready.push_back({static_cast<off_t>(nb::cast<std::int64_t>(job[0])),
+                         size,
+                         {nullptr, size, out.data(), out.size(), nb::cast<std::uint32_t>(job[3]),
+                          nb::cast<std::uint64_t>(job[4]), nb::cast<std::uint64_t>(job[5])}});
+    }
+    std::vector<std::size_t> failed;
+    {
+        const nb::gil_scoped_release nogil;
+        for (std::size_t i = 0; i < ready.size(); ++i) {
+            Read& read = ready[i];
+            const std::size_t room = (read.size + 63) / 64 * 64;
+            std::uint8_t* const scratch = thread_scratch(dcpx::decode_scratch + room);
+            read.job.record = scratch + dcpx::decode_scratch;
+            const ssize_t count = pread(descriptor, scratch + dcpx::decode_scratch, read.size, read.offset);
+            if (count != static_cast<ssize_t>(read.size) || !dcpx::decode_chunk(read.job, scratch)) failed.push_back(i);
+        }
+    }
+    nb::list found;
+    for (const std::size_t i : failed) found.append(i);
+    return found;
+}
+
 std::size_t copy_part(nb::handle source, std::size_t begin, nb::handle target, nb::tuple shape, nb::tuple offsets,
                       nb::tuple sizes, std::size_t width) {
     dcpx::Part part{};
@@ -344,6 +385,9 @@ NB_MODULE(_native, m) {
     m.def("decode_chunks", decode_chunks, nb::arg("jobs"),
           "Decode and verify chunks of codec raw or float, each (record, out, number, seed, content); the indices of "
           "those that are of another codec or don't verify, whose out is unspecified.");
+    m.def("read_chunks", read_chunks, nb::arg("descriptor"), nb::arg("jobs"),
+          "As decode_chunks, with records that are read from an open file, each job (offset, size, out, number, seed, "
+          "content); what can't be read in one go is among the indices returned.");
     m.def("copy_part", copy_part, nb::arg("src"), nb::arg("begin"), nb::arg("dst"), nb::arg("shape"),
           nb::arg("offsets"), nb::arg("sizes"), nb::arg("width"),
           "Copy what src, an array's bytes from begin on, has of a rectangular part, which dst holds alone in C order; "
