@@ -28,7 +28,7 @@ from ._unpickle import FOREIGN, Function, Record, shown
 __all__ = ["METADATA_FIELDS", "PATHS", "Records", "is_data_file_name"]
 
 # What a file may make of few bytes, by naming the same thing again and again, is bounded.
-_MAX_DIMENSIONS = 64
+_MAX_DIMENSIONS = 254
 _MAX_PATHS = 16
 _MAX_PATH_LENGTH = 1 << 15
 _MAX_COLLISIONS = 16

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any, cast
 
@@ -20,7 +20,7 @@ from torch.distributed.checkpoint.filesystem import (
     _StoragePrefix,
     _TensorLoader,
 )
-from torch.distributed.checkpoint.planner import SavePlanner, WriteItem, WriteItemType
+from torch.distributed.checkpoint.planner import WriteItem, WriteItemType
 from torch.distributed.checkpoint.utils import _create_file_view
 
 __all__ = [
@@ -41,14 +41,15 @@ StoragePrefix = _StoragePrefix
 
 
 def cpu_tensors(
-    planner: SavePlanner, items: list[WriteItem], copy_ahead: int
+    resolve: Callable[[WriteItem], Any], items: list[WriteItem], copy_ahead: int
 ) -> Iterator[tuple[torch.Tensor, WriteItem]]:
-    """The items' tensors on the CPU, copied ahead by at most `copy_ahead` bytes where they come from a device."""
+    """The tensors that `resolve` gives for the items, on the CPU, copied ahead by at most `copy_ahead` bytes where they
+    come from a device."""
     loader: _TensorLoader
     if copy_ahead > 0 and torch.accelerator.is_available():
-        loader = _OverlappingCpuLoader(planner.resolve_data, inflight_threshhold=copy_ahead)
+        loader = _OverlappingCpuLoader(resolve, inflight_threshhold=copy_ahead)
     else:
-        loader = _SerialCpuLoader(planner.resolve_data)
+        loader = _SerialCpuLoader(resolve)
     for item in items:
         loader.add(_item_size(item), item)
     loader.start_loading()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +20,7 @@ from ..extensions.pack import Pack
 from ..parallel import DEFAULT_BUDGET
 from ..progress import OnProgress, progress_bar
 from .collector import paused_collector
+from .objects import SafeGlobal
 from .reader import Reader
 from .writer import Writer
 
@@ -63,21 +64,37 @@ def load(
     threads: int | None = None,
     budget: int = DEFAULT_BUDGET,
     progress: bool | OnProgress = False,
+    safe_globals: Sequence[SafeGlobal] = (),
+    trust: bool = False,
+    partial: bool = False,
     planner: LoadPlanner | None = None,
     process_group: dist.ProcessGroup | None = None,
-) -> None:
+) -> dict[str, DcpxError]:
     """Load a checkpoint into `state_dict` in place; every rank calls it, as with `dcp.load`, resharding as DCP does.
 
-    Reads what dcpx or stock DCP wrote; `threads`, `budget` and `progress` are those of `save`. Raises LoadError,
-    CorruptError or another DcpxError; the state may be partly filled then.
+    Reads what dcpx or stock DCP wrote; `threads`, `budget` and `progress` are those of `save`. Nothing in the
+    checkpoint is run: what objects may be made of is said at `Reader`, with `safe_globals` and `trust`. Raises
+    LoadError, CorruptError or another DcpxError; the state may be partly filled then.
+
+    With `partial` everything that is whole is loaded, and this rank's items that aren't are returned by name, with
+    their errors; their targets may be partly filled. Without, what is returned is empty.
     """
     with paused_collector(), _shown(progress, f"loading {os.fspath(path)}") as tell:
-        reader = Reader(path, threads=threads, budget=budget, progress=tell)
+        reader = Reader(
+            path,
+            threads=threads,
+            budget=budget,
+            progress=tell,
+            safe_globals=safe_globals,
+            trust=trust,
+            partial=partial,
+        )
         try:
             with _raising(LoadError):
                 dcp_load(state_dict, storage_reader=reader, planner=planner, process_group=process_group)
         except LoadError as error:
             raise reader.metadata_error or error from None
+    return reader.failures
 
 
 @contextmanager

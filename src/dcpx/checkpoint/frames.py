@@ -55,6 +55,9 @@ def checked_hint(item: StoredItem, frame: FrameMap) -> TensorHint | None:
         raise CorruptError(f"the frame holds a tensor {hint.dtype} {hint.shape}, the metadata says {described}")
     if hint.payload_offset + hint.nbytes > frame.total:
         raise CorruptError(f"the frame says that a tensor of {hint.nbytes} bytes begins at {hint.payload_offset}")
+    width = ITEM_SIZES[hint.dtype]
+    if any((begin - hint.payload_offset) % width for begin in frame.begins[1:-1]):
+        return None  # another writer's chunks, some of which end within an element
     return hint
 
 

@@ -45,12 +45,17 @@ class StoredItem:
         offset = self.index.offset
         return self.index.fqn + (f" at {tuple(offset)}" if offset is not None and any(offset) else "")
 
+    @cached_property
+    def nbytes(self) -> int:
+        """Bytes of a tensor's elements; of an object, as it is stored."""
+        if self.shape is None or self.dtype is None:
+            return self.info.length
+        return math.prod(self.shape) * self.dtype.itemsize
+
     @property
     def most_bytes(self) -> int:
         """The most that the item may unfold into; -1, no limit, for an object."""
-        if self.shape is None or self.dtype is None:
-            return -1
-        return math.prod(self.shape) * self.dtype.itemsize + _CONTAINER_ROOM
+        return -1 if self.shape is None else self.nbytes + _CONTAINER_ROOM
 
     def check_identity(self, header: Header) -> None:
         """A frame that says which item of which checkpoint it is must be the one that was asked for."""
@@ -142,6 +147,15 @@ class Target:
     @cached_property
     def _memory(self) -> memoryview:
         return bytes_of(self.tensor)
+
+    def commit(self, planner: LoadPlanner) -> None:
+        """Hand the filled tensor back to the planner. LoadError if it doesn't take it."""
+        try:
+            planner.commit_tensor(self.request, self.tensor)
+        except DcpxError:
+            raise
+        except Exception as error:
+            raise LoadError(f"the planner doesn't take what was loaded: {type(error).__name__}: {error}") from error
 
     def wants(self, begin: int, end: int) -> bool:
         """Whether any of the stored item's elements `begin` to `end - 1` goes to the target."""

@@ -29,8 +29,8 @@ from ..progress import Meter
 from ._torch import StorageInfo
 from .files import DataFiles
 from .frames import OwnContainer, own_container
-from .staging import DTYPES, Block, ahead, blocks, is_plain, on_device
-from .streaming import located, stream_item
+from .staging import DTYPES, Block, ahead, blocks, compact, is_plain, on_device
+from .streaming import located, resolved, stream_item
 
 __all__ = ["pack_items"]
 
@@ -110,7 +110,7 @@ def pack_items(
         for batch, stored in encoded:
             for piece, chunk in zip(batch, stored, strict=True):
                 record = piece.record
-                with located(files, record.item):
+                with located(record.item, files):
                     _write(piece, chunk, pack, checkpoint, files)
                     if piece.last:
                         length = files.sink.position - record.offset
@@ -126,7 +126,8 @@ def _write(piece: _Piece, stored: StoredChunk | None, pack: Pack, checkpoint: by
     if piece.first:
         record.offset = sink.position
     if record.frame is None:
-        stream_item(sink, record.item, record.data, pack, checkpoint)
+        data = record.data
+        stream_item(sink, record.item, compact(data) if isinstance(data, torch.Tensor) else data, pack, checkpoint)
         return
     sink.write(piece.ready)
     if stored is None:
@@ -170,11 +171,14 @@ def _cost(batch: list[_Piece]) -> int:
 def _blocks(items: Iterable[WriteItem], planner: SavePlanner) -> Iterator[_Block]:
     """Every item's data, tensors block by block; making one starts its copy from a device."""
     for item in items:
-        data = planner.resolve_data(item)
-        if not isinstance(data, torch.Tensor) or not is_plain(data):
+        data = resolved(planner, item)
+        if not isinstance(data, torch.Tensor):
             yield _Block(_Record(item, data), None, True, True)
             continue
         tensor = data.detach()
+        if not is_plain(tensor):
+            yield _Block(_Record(item, tensor), None, True, True)
+            continue
         record = _Record(item, tensor, container=own_container(DTYPES[tensor.dtype], tuple(tensor.shape)))
         first, waiting = True, None
         for block in _blocks_of(tensor):
@@ -199,7 +203,8 @@ def _pieces(found: Iterable[_Block], pack: Pack, checkpoint: bytes | None) -> It
         index = record.item.index
         offsets = None if index.offset is None else tuple(index.offset)
         if not isinstance(record.data, torch.Tensor):
-            record.choice = pack.choose(Item(index.fqn, offsets, checkpoint=checkpoint))
+            with located(record.item):
+                record.choice = pack.choose(Item(index.fqn, offsets, checkpoint=checkpoint))
             yield from _object_pieces(record, record.data, record.choice)
         elif one.block is None or record.container is None:
             yield _Piece(record, b"", None, True, True)
@@ -207,7 +212,8 @@ def _pieces(found: Iterable[_Block], pack: Pack, checkpoint: bytes | None) -> It
             tensor = record.data
             if one.first:
                 dtype, shape = DTYPES[tensor.dtype], tuple(tensor.shape)
-                record.choice = pack.choose(Item(index.fqn, offsets, dtype, shape, True, checkpoint))
+                with located(record.item):
+                    record.choice = pack.choose(Item(index.fqn, offsets, dtype, shape, True, checkpoint))
                 record.frame = _frame(record.choice, record.container.template)
             one.block.wait()
             assert record.choice is not None

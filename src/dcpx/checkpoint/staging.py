@@ -12,9 +12,9 @@ import torch
 from ..codecs.dtypes import ITEM_SIZES
 from .geometry import boxes
 
-__all__ = ["BLOCK", "DTYPES", "Block", "ahead", "blocks", "bytes_of", "host_buffer", "is_plain", "on_device"]
+__all__ = ["BLOCK", "DTYPES", "Block", "ahead", "blocks", "bytes_of", "compact", "host_buffer", "is_plain", "on_device"]
 
-BLOCK = 4 << 20
+BLOCK = 2 << 20
 """Bytes of a tensor that are copied at once: enough to fill the workers, little beside the budget."""
 
 _MOST_DIMENSIONS = 64  # torch's own limit, with which a container's pickle stays far below the smallest chunk
@@ -49,6 +49,14 @@ def is_plain(tensor: torch.Tensor) -> bool:
         and not tensor.is_neg()
         and not tensor.is_meta
     )
+
+
+def compact(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor on the host, with no more storage than it shows: torch.save would store all of it."""
+    tensor = tensor.cpu()
+    if tensor.layout is torch.strided and tensor.untyped_storage().size() != tensor.nbytes:
+        return tensor.clone()  # keeps the order in memory where it can
+    return tensor
 
 
 def on_device(tensor: torch.Tensor) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -21,7 +22,7 @@ from .files import DataFiles
 from .sink import FileSink
 from .staging import is_plain
 
-__all__ = ["describe", "located", "stream_item", "stream_items"]
+__all__ = ["describe", "located", "resolved", "stream_item", "stream_items"]
 
 
 def stream_items(
@@ -38,7 +39,7 @@ def stream_items(
     results: list[WriteResult] = []
 
     def store(item: WriteItem, data: torch.Tensor | io.BytesIO) -> None:
-        with located(files, item):
+        with located(item, files):
             begin = files.sink.position
             stream_item(files.sink, item, data, pack, checkpoint)
             length = files.sink.position - begin
@@ -50,8 +51,9 @@ def stream_items(
 
     for item in items:
         if is_object(item):
-            store(item, planner.resolve_data(item))
-    for tensor, item in cpu_tensors(planner, [item for item in items if not is_object(item)], copy_ahead):
+            store(item, resolved(planner, item))
+    resolve = functools.partial(resolved, planner)
+    for tensor, item in cpu_tensors(resolve, [item for item in items if not is_object(item)], copy_ahead):
         store(item, tensor)
     return results
 
@@ -87,14 +89,21 @@ def describe(item: WriteItem, data: torch.Tensor | io.BytesIO, checkpoint: bytes
 
 
 @contextmanager
-def located(files: DataFiles, item: WriteItem) -> Iterator[None]:
-    """An error of the block becomes one of dcpx's, and names the file and the item."""
+def located(item: WriteItem, files: DataFiles | None = None) -> Iterator[None]:
+    """An error of the block becomes one of dcpx's, and names the item and, where it is known, the file."""
     try:
         yield
     except DcpxError as error:
-        raise error.located(files.place, item.index.fqn) from error.__cause__
+        raise error.located(None if files is None else files.place, item.index.fqn) from error.__cause__
     except Exception as error:
-        raise SaveError(f"{type(error).__name__}: {error}", Where(files.place, item.index.fqn)) from error
+        where = Where(None if files is None else files.place, item.index.fqn)
+        raise SaveError(f"{type(error).__name__}: {error}", where) from error
+
+
+def resolved(planner: SavePlanner, item: WriteItem) -> torch.Tensor | io.BytesIO:
+    """The item's data; an error of the planner names the item."""
+    with located(item):
+        return planner.resolve_data(item)
 
 
 def _transformed(file: _Uncloseable, pack: StreamTransformExtension | None, item: Item) -> IO[bytes]:

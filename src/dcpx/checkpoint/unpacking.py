@@ -7,7 +7,7 @@ The direct path is for frames that say where a tensor's elements lie and what th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from io import BytesIO
 from typing import IO, NamedTuple
@@ -42,6 +42,9 @@ __all__ = ["Unpacker"]
 
 _WHOLE = 1 << 20
 """Stored bytes up to which an item is read at once, with its neighbours; of a larger one only the chunks needed."""
+
+_MOST_DECODED = 8 << 20
+"""Bytes that the items of one job may unfold into: the little that is stored of zeros says nothing of that."""
 
 _GAP = 64 << 10
 """Bytes between two items that are rather read than skipped."""
@@ -150,6 +153,7 @@ class Unpacker:
         sources: Sources,
         crew: Crew,
         meter: Meter,
+        check_object: Callable[[bytes], bytes],
         partial: bool = False,
     ) -> None:
         self._planner = planner
@@ -157,6 +161,7 @@ class Unpacker:
         self._sources = sources
         self._crew = crew
         self._meter = meter
+        self._check_object = check_object
         self._partial = partial
         self.failures: dict[str, DcpxError] = {}
         self._buffers = Buffers()
@@ -165,31 +170,33 @@ class Unpacker:
         self._begun: dict[str, None] = {}  # items under way, in order: their targets may be partly filled
         self._devices_waited = False
 
-    def read(self, items: Sequence[StoredItem]) -> None:
-        """Read all `items`, which come in the order in which they are stored."""
+    def read(self, items: Sequence[StoredItem]) -> dict[str, DcpxError]:
+        """Read all `items`, which come in the order in which they are stored; returns `failures`."""
         try:
             with closing(self._crew.map(self._run, self._jobs(items), self._cost)) as done:
                 for result in done:
                     self._commit(result)
         except DcpxError as error:
             raise self._telling_begun(error) from error.__cause__
+        return self.failures
 
     # --- in the caller's thread: what is to be done -----------------------------------------------------------------
 
     def _jobs(self, items: Sequence[StoredItem]) -> Iterator[_Job]:
         near: list[StoredItem] = []
+        unfolded = 0
+        descriptors = [Pack().get_descriptor()]
         for item in items:
-            if near and not _near(near, item):
+            packed = list(item.info.transform_descriptors or ()) == descriptors
+            small = packed and item.info.length <= _WHOLE and item.nbytes <= _MOST_DECODED
+            if near and not (small and _near(near, unfolded, item)):
                 yield from self._neighbours(near)
-                near = []
-            packed = list(item.info.transform_descriptors or ()) == [Pack().get_descriptor()]
-            if packed and item.info.length <= _WHOLE:
+                near, unfolded = [], 0
+            if small:
                 near.append(item)
-                continue
-            if near:
-                yield from self._neighbours(near)
-                near = []
-            yield from self._single(item, packed)
+                unfolded += item.nbytes
+            else:
+                yield from self._single(item, packed)
         if near:
             yield from self._neighbours(near)
 
@@ -266,7 +273,7 @@ class Unpacker:
         """What a job may hold: its stored bytes and a chunk, or all of a tensor."""
         match job:
             case _Neighbours():
-                return 2 * job.size
+                return job.size + sum(wanted.item.nbytes for wanted in job.wanted)
             case _Chunks():
                 return sum(job.frame.record(number)[1] + job.frame.index[number][1] for number in job.numbers)
             case _Container():
@@ -279,21 +286,23 @@ class Unpacker:
             for target in wanted.targets:
                 target.pending -= 1
                 if target.pending == 0 and wanted.item.name not in self.failures:
-                    self._planner.commit_tensor(target.request, target.tensor)
+                    with located(done.job.source.name, wanted.item.name):
+                        target.commit(self._planner)
                     items += 1
             if all(target.pending == 0 for target in wanted.targets):
                 self._begun.pop(wanted.item.name, None)
         for item, content in done.objects:
-            items += self._load_object(item, content, done.job.source.name)
+            with self._isolated([item]), located(done.job.source.name, item.name):
+                items += self._load_object(item, content)
         self._meter.add(done.nbytes, items)
         file = _file(done.job)
         self._open_jobs[file] -= 1
         self._close_if_done(file)
 
-    def _load_object(self, item: StoredItem, content: bytes, file: str) -> int:
-        with located(file, item.name):
-            for request in item.requests:
-                self._planner.load_bytes(request, BytesIO(content))
+    def _load_object(self, item: StoredItem, content: bytes) -> int:
+        checked = self._check_object(content)
+        for request in item.requests:
+            self._planner.load_bytes(request, BytesIO(checked))
         return len(item.requests)
 
     def _telling_begun(self, error: DcpxError) -> DcpxError:
@@ -329,8 +338,6 @@ class Unpacker:
             with located(job.source.name, job.wanted[0].item.name):
                 job.source.read_into(job.offset, stored)
         except DcpxError as error:
-            if not self._partial:
-                raise
             return self._read_apart(job, error)
         nbytes = 0
         objects: list[tuple[StoredItem, bytes]] = []
@@ -352,9 +359,11 @@ class Unpacker:
         return _Done(job, nbytes + self._decode(job.source, steps), objects)
 
     def _read_apart(self, job: _Neighbours, error: DcpxError) -> _Done:
-        """Read items one by one that can't be read at once, so that one doesn't take the others with it."""
+        """Read items one by one that can't be read at once: the one that is to blame is found, and with `partial` the
+        others are read."""
         if len(job.wanted) == 1:
-            self.failures[job.wanted[0].item.name] = error
+            with self._isolated([job.wanted[0].item]):
+                raise error
             return _Done(job, 0, [])
         alone = []
         for wanted in job.wanted:
@@ -462,12 +471,13 @@ def _all_wanted(job: _Job) -> list[_Wanted]:
     return job.wanted if isinstance(job, _Neighbours) else [job.wanted]
 
 
-def _near(items: list[StoredItem], item: StoredItem) -> bool:
-    """Whether `item` is read in one go with `items`, which come before it."""
+def _near(items: list[StoredItem], unfolded: int, item: StoredItem) -> bool:
+    """Whether `item` is read in one go with `items`, which come before it and unfold into so many bytes."""
     first, last = items[0].info, items[-1].info
     return (
         item.info.relative_path == first.relative_path
         and item.info.offset - (last.offset + last.length) <= _GAP
         and item.info.offset + item.info.length - first.offset <= _JOB_BYTES
         and len(items) < _JOB_ITEMS
+        and unfolded + item.nbytes <= _MOST_DECODED
     )
