@@ -16,8 +16,8 @@ from torch.distributed.checkpoint import FileSystemWriter
 
 import dcpx
 from dcpx import Pack, kernels
-from dcpx.extension import Item
 from dcpx.codecs.dtypes import ITEM_SIZES
+from dcpx.extension import Item
 from dcpx.frame.layout import CHUNK_HEADER_SIZE, ChunkHeader, header_size, parse_chunk_header, parse_header
 
 from .sinks import Sink

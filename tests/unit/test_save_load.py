@@ -13,8 +13,8 @@ import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.api import CheckpointException
 
 import dcpx
-from dcpx.frame import FrameReader, open_frame
 from dcpx.codecs.dtypes import ITEM_SIZES
+from dcpx.frame import FrameReader, open_frame
 
 DTYPES = sorted({one for one in vars(torch).values() if isinstance(one, torch.dtype)}, key=str)
 HINTED = {name for name in ITEM_SIZES if hasattr(torch, name)}
