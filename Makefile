@@ -5,7 +5,7 @@ TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml CMakeLists.txt $(shell find src -name '*.py' -o -name '*.pyi' -o -name '*.cpp' -o -name '*.hpp')
 
-.PHONY: demo test lint bench fuzz aarch64 clean
+.PHONY: demo test lint bench soak fuzz aarch64 clean
 
 demo: $(VENV)/installed $(VENV)/demo
 	$(BIN)/python -m demo
@@ -26,6 +26,10 @@ bench: $(VENV)/installed $(VENV)/demo
 	$(BIN)/python -m bench codec --out bench/results/codec.json
 	$(BIN)/python -m bench checkpoint --out bench/results/checkpoint.json
 	$(BIN)/python -m bench memory --out bench/results/memory.json
+
+# A thousand saves and loads with everything drawn at random; `make test` does 25.
+soak: $(VENV)/installed
+	DCPX_STRESS=1000 $(BIN)/python -m pytest tests/soak --override-ini timeout=3600
 
 fuzz:
 	$(MAKE) -C fuzz run SECONDS=600
