@@ -25,8 +25,8 @@ from dcpx.extension import Item
 
 STATE: dict[str, Any] = {
     **{f"small {number}": torch.full((50,), float(number)) for number in range(200)},
-    "large": weights(torch.bfloat16, (3000, 1001)),
-    "turned": weights(torch.float32, (1001, 1700)).t(),
+    "large": weights(torch.bfloat16, (1500, 1001)),
+    "turned": weights(torch.float32, (1001, 900)).t(),
     "conjugated": torch.ones(70, dtype=torch.complex64).conj(),
     "object": (1, 2),
     "long object": os.urandom(2_000_000),

@@ -231,6 +231,17 @@ BUILDS: dict[str, bytes] = {
 }
 
 
+def test_objects_without_fields():
+    """Though another one is filled with nothing, twice."""
+    nothing = record(b"StorageMeta") + b"}b}b"
+    for name in (b"TensorStorageMetadata", b"MetadataIndex", b"_StorageInfo"):
+        module = b"torch.distributed.checkpoint.filesystem" if name == b"_StorageInfo" else DCP
+        made = b"(" + nothing + named(module, name) + b")\x81t"
+        for data in (metadata_with(made), metadata_with(b"}(" + text("a") + made + b"u", "state_dict_metadata")):
+            with pytest.raises(CorruptError, match="without fields"):
+                load_metadata(data)
+
+
 @pytest.mark.parametrize("name", BUILDS)
 @pytest.mark.usefixtures("canary")
 def test_nothing_is_changed(name: str):

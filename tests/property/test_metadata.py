@@ -22,18 +22,18 @@ from torch.distributed.checkpoint.metadata import (
     TensorStorageMetadata,
 )
 
-from dcpx.checkpoint.metadata import load_metadata
-from dcpx.errors import CorruptError, LimitError, UnsupportedError
+from dcpx.errors import CorruptError, DcpxError, LimitError, UnsupportedError
+from tests.unit.metadata_files import assert_either_way, assert_loads
 
 REFUSALS = (CorruptError, UnsupportedError, LimitError)
 
 
 def outcome(data: bytes) -> Metadata | None:
     """The metadata, or None where it is refused; anything else fails the test."""
-    try:
-        found = load_metadata(data)
-    except REFUSALS as error:
-        str(error)
+    found = assert_either_way(data)
+    if isinstance(found, DcpxError):
+        assert isinstance(found, REFUSALS)
+        str(found)
         return None
     assert_sound(found)
     return found
@@ -76,8 +76,12 @@ PLAIN: st.SearchStrategy[Any] = st.recursive(
 def metadata(draw: st.DrawFn) -> Metadata:
     items: dict[str, Any] = {}
     storage: dict[MetadataIndex, _StorageInfo] = {}
-    for name in draw(st.lists(TEXT, max_size=4, unique=True)):
-        sizes = draw(st.none() | st.lists(st.integers(0, 9), max_size=3))
+    # Few of them, so that some items look alike.
+    files = draw(st.lists(FILES, min_size=1, max_size=2))
+    shapes = draw(st.lists(st.none() | st.lists(st.integers(0, 9), max_size=3), min_size=1, max_size=3))
+    shared = draw(st.lists(TEXT, max_size=2))
+    for name in draw(st.lists(TEXT, max_size=10, unique=True)):
+        sizes = draw(st.sampled_from(shapes))
         if sizes is None:
             items[name] = BytesStorageMetadata()
             offsets: list[tuple[int, ...] | None] = [None]
@@ -94,8 +98,10 @@ def metadata(draw: st.DrawFn) -> Metadata:
             items[name] = TensorStorageMetadata(properties, torch.Size(sizes), chunks)
         for number, offset in enumerate(offsets):
             place = draw(st.integers(0, 1 << 40)), draw(st.integers(0, 1 << 40))
-            descriptors = draw(st.none() | st.lists(TEXT, max_size=2))
-            storage[MetadataIndex(name, offset, number)] = _StorageInfo(draw(FILES), *place, descriptors)
+            descriptors = draw(st.none() | st.just(shared) | st.lists(TEXT, max_size=2))
+            storage[MetadataIndex(name, offset, number)] = _StorageInfo(
+                draw(st.sampled_from(files)), *place, descriptors
+            )
     planner = draw(st.none() | st.just({name: tuple(name.split(".")) for name in items}) | st.lists(PLAIN, max_size=3))
     meta = StorageMeta(
         draw(st.none() | TEXT.map(lambda text: PurePosixPath(text.replace("\0", ""))) | TEXT), draw(TEXT)
@@ -107,11 +113,9 @@ def metadata(draw: st.DrawFn) -> Metadata:
 
 @given(metadata(), st.integers(2, 5))
 def test_sound_metadata_is_read_as_pickle_reads_it(expected: Metadata, protocol: int):
-    data = pickle.dumps(expected, protocol)
-    found = load_metadata(data)
-    assert found == pickle.loads(data) == expected
+    found = assert_loads(pickle.dumps(expected, protocol))
+    assert found == expected
     assert vars(found) == vars(expected)
-    assert pickle.loads(pickle.dumps(found)) == expected
     assert_sound(found)
 
 

@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch.distributed._shard.sharded_tensor.metadata import TensorProperties as OldTensorProperties
 from torch.distributed.checkpoint.metadata import (
     BytesStorageMetadata,
     ChunkStorageMetadata,
@@ -22,7 +21,7 @@ from torch.distributed.checkpoint.metadata import (
 )
 
 from ..errors import CorruptError, LimitError, UnsupportedError
-from ._torch import StorageInfo
+from ._torch import OldTensorProperties, StorageInfo
 from ._unpickle import FOREIGN, Function, Record, shown
 
 __all__ = ["METADATA_FIELDS", "PATHS", "Records", "is_data_file_name"]
@@ -85,7 +84,7 @@ class Records:
         return names | {
             (_DCP, "Metadata"): Record(Metadata, _build_metadata),
             (_DCP, "TensorStorageMetadata"): Record(TensorStorageMetadata, _build_tensor),
-            (_DCP, "BytesStorageMetadata"): Record(BytesStorageMetadata, _build_bytes),
+            (_DCP, "BytesStorageMetadata"): Record(BytesStorageMetadata, _build_bytes, fields=False),
             (_DCP, "ChunkStorageMetadata"): Record(ChunkStorageMetadata, _build_chunk),
             (_DCP, "TensorProperties"): Record(TensorProperties, _build_properties),
             (_SHARDED, "TensorProperties"): Record(OldTensorProperties, _build_properties),
@@ -123,12 +122,18 @@ class Records:
             raise CorruptError("an item's index isn't a name and an offset")
         if not (index is None or _is_count(index)):
             raise CorruptError("an item's index has a wrong hint")
-        # Offsets can be chosen so that their hashes collide: a dictionary of many such keys would take forever.
-        self._indices += 1
-        self._hashes.add(hash((fqn, offset)))
+        self.count([(fqn, offset)])
+        fields.update(state)
+
+    def count(self, indices: list[tuple[str, torch.Size | None]]) -> None:
+        """Of each index that was built the name and offset, before it can become a key.
+
+        Offsets can be chosen so that their hashes collide: a dictionary of many such keys would take forever.
+        """
+        self._indices += len(indices)
+        self._hashes.update(map(hash, indices))
         if self._indices > len(self._hashes) + _MAX_COLLISIONS:
             raise CorruptError("many items have indices of the same hash")
-        fields.update(state)
 
     def _build_storage_info(self, fields: dict[str, Any], state: Any) -> None:
         _check_names(state, _STORAGE_INFO_FIELDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import threading
@@ -11,6 +12,7 @@ from typing import IO, Any, cast
 
 import torch
 from torch.distributed._shard._utils import narrow_tensor_by_index as narrow_tensor_by_index
+from torch.distributed._shard.sharded_tensor.metadata import TensorProperties as OldTensorProperties
 from torch.distributed.checkpoint.filesystem import (
     _item_size,
     _OverlappingCpuLoader,
@@ -24,6 +26,7 @@ from torch.distributed.checkpoint.planner import WriteItem, WriteItemType
 from torch.distributed.checkpoint.utils import _create_file_view
 
 __all__ = [
+    "OldTensorProperties",
     "StorageInfo",
     "StoragePrefix",
     "cpu_tensors",
@@ -32,6 +35,7 @@ __all__ = [
     "narrow_tensor_by_index",
     "refuse_url",
     "split_by_size",
+    "stored_pickle",
     "tensor_bytes",
     "without_crc32",
 ]
@@ -93,6 +97,11 @@ def split_by_size(parts: int, items: list[WriteItem]) -> list[list[WriteItem]]:
 def file_slice(stream: Any, info: _StorageInfo) -> IO[bytes]:
     """The bytes of one item within its file, as a stream of its own."""
     return cast(IO[bytes], _create_file_view(stream, info.offset, info.length))
+
+
+def stored_pickle(container: bytes) -> bytes:
+    """The pickle in a container of torch.save, as torch.load finds it. Raises RuntimeError for what isn't one."""
+    return torch._C.PyTorchFileReader(io.BytesIO(container)).get_record("data.pkl")
 
 
 def refuse_url(path: str | os.PathLike[str]) -> None:

@@ -5,10 +5,9 @@ The result equals that of `pickle.load` for every file that DCP writes. Whatever
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from operator import add, gt
+from typing import Any
 
 import torch
 from torch.distributed.checkpoint.metadata import (
@@ -22,8 +21,10 @@ from torch.distributed.checkpoint.metadata import (
 
 from ..errors import CorruptError, DcpxError, LimitError, Where
 from ._records import METADATA_FIELDS, Records
+from ._shapes import Shapes
 from ._torch import StorageInfo
-from ._unpickle import unpickle
+from ._unpickle import LeftOutError, Unpickler
+from .collector import paused_collector
 
 __all__ = ["MAX_METADATA_SIZE", "load_metadata"]
 
@@ -49,8 +50,8 @@ def load_metadata(data: bytes, *, max_size: int = MAX_METADATA_SIZE) -> Metadata
     if len(data) > max_size:
         raise LimitError(f"the metadata has {len(data)} bytes, more than {max_size}")
     try:
-        with _collector_paused():
-            metadata = unpickle(data, Records().names())
+        with paused_collector():
+            metadata = _unpickle(data)
             if type(metadata) is not Metadata:
                 raise CorruptError(f"the file holds a {type(metadata).__name__} in place of metadata")
             _check(metadata, room=len(data))
@@ -62,20 +63,11 @@ def load_metadata(data: bytes, *, max_size: int = MAX_METADATA_SIZE) -> Metadata
     raise LimitError(f"the metadata of {len(data)} bytes needs more memory than there is")
 
 
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Without Python's cyclic garbage collector, which would look through the growing result again and again.
-
-    It takes more than half of the time otherwise, and finds nothing.
-    """
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
+def _unpickle(data: bytes) -> object:
+    with suppress(LeftOutError):
+        records = Records()
+        return Unpickler(data, records.names(), Shapes(records.count).then()).load()
+    return Unpickler(data, Records().names()).load()
 
 
 def _check(metadata: Metadata, room: int) -> None:
@@ -89,15 +81,17 @@ def _check(metadata: Metadata, room: int) -> None:
     for name, item in described.items():
         if type(name) is not str:
             raise CorruptError("an item's name isn't a string")
-        if type(item) is TensorStorageMetadata and vars(item):
+        if type(item) is TensorStorageMetadata:
             room -= len(item.chunks)
             if room < 0:
                 raise LimitError("it lists the same chunks again and again", _at(name))
-            _check_chunks(name, item)
+            for chunk in item.chunks:
+                if type(chunk) is not ChunkStorageMetadata or not _lies_within(chunk, item.size):
+                    raise CorruptError("a tensor's chunk isn't one, or reaches beyond the tensor", _at(name))
         elif type(item) is not BytesStorageMetadata:
             raise CorruptError("an item is neither a tensor nor an object", _at(name))
     for index, info in stored.items():
-        if type(index) is not MetadataIndex or type(info) is not StorageInfo or not vars(info):
+        if type(index) is not MetadataIndex or type(info) is not StorageInfo:
             raise CorruptError("it doesn't say where an item is stored")
         item = described.get(index.fqn)
         if item is None:
@@ -113,16 +107,13 @@ def _at(name: str) -> Where:
     return Where(item=name[:200])
 
 
-def _check_chunks(name: str, tensor: TensorStorageMetadata) -> None:
-    size = tensor.size
-    for chunk in tensor.chunks:
-        if type(chunk) is not ChunkStorageMetadata or not vars(chunk) or len(chunk.sizes) != len(size):
-            raise CorruptError("a tensor's chunk isn't one, or has other dimensions than the tensor", _at(name))
-        if chunk.sizes != size or any(chunk.offsets):
-            # An empty chunk, of a rank that got nothing, may lie anywhere.
-            ends = map(add, chunk.offsets, chunk.sizes)
-            if any(map(gt, ends, size)) and 0 not in chunk.sizes:
-                raise CorruptError("a tensor's chunk reaches beyond the tensor", _at(name))
+def _lies_within(chunk: ChunkStorageMetadata, size: torch.Size) -> bool:
+    if chunk.sizes == size and not any(chunk.offsets):
+        return True
+    # An empty chunk, of a rank that got nothing, may lie anywhere.
+    return len(chunk.sizes) == len(size) and (
+        0 in chunk.sizes or not any(map(gt, map(add, chunk.offsets, chunk.sizes), size))
+    )
 
 
 def _check_descriptors(name: str, descriptors: object) -> None:
@@ -143,42 +134,41 @@ def _check_rest(metadata: Metadata, room: int) -> None:
     if not (metadata.version is None or type(metadata.version) is str):
         raise CorruptError("its version isn't a string")
     others = {name: value for name, value in vars(metadata).items() if name not in METADATA_FIELDS}
-    plain = _PlainData(room)
-    plain.check(metadata.planner_data)
-    plain.check(others)
+    _check_plain([metadata.planner_data, others], room)
     if type(metadata.planner_data) is dict:
         # The paths of the items in a nested state: a planner that rebuilds it makes lists that reach to such an index.
-        for path in metadata.planner_data.values():
-            if type(path) is tuple and any(type(part) is int and not 0 <= part <= room for part in path):
-                raise LimitError("an item's place in a list is negative or far behind the list's end")
+        paths = (path for path in metadata.planner_data.values() if type(path) is tuple)
+        places = [part for path in paths for part in path if type(part) is int]
+        if places and not 0 <= min(places) <= max(places) <= room:
+            raise LimitError("an item's place in a list is negative or far behind the list's end")
 
 
-class _PlainData:
-    """Lets strings, numbers and their lists, tuples and dictionaries pass, and at most `room` of them.
+_CONTAINERS = {dict, list, tuple}
+_LEAVES = {str, int, float, bool, type(None), torch.Size, torch.dtype}
+
+
+def _check_plain(values: list[object], room: int) -> None:
+    """Let strings, numbers and their lists, tuples and dictionaries pass, and at most `room` of them.
 
     What is referred to twice counts twice: a few bytes could otherwise stand for more than can ever be looked at.
     """
-
-    _LEAVES = frozenset({str, int, float, bool, type(None), torch.Size, torch.dtype})
-
-    def __init__(self, room: int) -> None:
-        self._room = room
-
-    def check(self, value: object, depth: int = 0) -> None:
-        values: Collection[object]
-        if type(value) is dict:
-            if not all(type(key) is str for key in value):
-                raise CorruptError("the planner's data has keys that aren't strings")
-            values = value.values()
-        elif type(value) is tuple or type(value) is list:
-            values = value
-        elif type(value) in self._LEAVES:
+    for _ in range(_MAX_DEPTH):
+        types = set(map(type, values)) - _LEAVES
+        if not types:
             return
-        else:
-            raise CorruptError(f"the planner's data has a {type(value).__name__}")
-        self._room -= len(values)
-        if self._room < 0 or depth == _MAX_DEPTH:
+        if not types <= _CONTAINERS:
+            raise CorruptError(f"the planner's data has a {(types - _CONTAINERS).pop().__name__}")
+        containers: list[Any] = [value for value in values if type(value) in types]
+        room -= sum(map(len, containers))
+        if room < 0:
             raise LimitError("the planner's data unfolds into too much")
-        if not self._LEAVES.issuperset(map(type, values)):
-            for part in values:
-                self.check(part, depth + 1)
+        values = []
+        for container in containers:
+            if type(container) is not dict:
+                values += container
+            elif all(type(key) is str for key in container):
+                values += container.values()
+            else:
+                raise CorruptError("the planner's data has keys that aren't strings")
+    if not _LEAVES.issuperset(map(type, values)):
+        raise LimitError("the planner's data nests too deep")

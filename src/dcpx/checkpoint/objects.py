@@ -21,6 +21,7 @@ import torch
 from ..errors import CorruptError, DcpxError, LimitError, LoadError, UnsupportedError
 from ._numpy_objects import MADE_BY_NUMPY, NUMPY_NAMES
 from ._records import PATHS
+from ._torch import stored_pickle
 from ._unpickle import shown
 
 __all__ = ["SafeGlobal", "checked_bytes"]
@@ -105,7 +106,7 @@ def _names_in(content: bytes) -> list[str]:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
         if size <= len(content):
-            _check_nesting(torch._C.PyTorchFileReader(io.BytesIO(content)).get_record("data.pkl"))
+            _check_nesting(stored_pickle(content))
             return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(content)))
     except DcpxError:
         raise

@@ -17,7 +17,7 @@ __all__ = ["BLOCK", "DTYPES", "Block", "ahead", "blocks", "bytes_of", "compact",
 BLOCK = 2 << 20
 """Bytes of a tensor that are copied at once: enough to fill the workers, little beside the budget."""
 
-_MOST_DIMENSIONS = 64  # torch's own limit, with which a container's pickle stays far below the smallest chunk
+_MOST_DIMENSIONS = 64  # with which a container's pickle stays far below the smallest chunk
 
 
 @dataclass(frozen=True)

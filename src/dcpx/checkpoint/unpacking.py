@@ -437,7 +437,7 @@ class Unpacker:
                 if self.failures and step.wanted.item.name in self.failures:
                     continue
                 if step.targets:
-                    with located(source.name, step.wanted.item.name):
+                    with self._isolated([step.wanted.item]), located(source.name, step.wanted.item.name):
                         filled += sum(target.fill(step.out, step.first) for target in step.targets)
                 else:
                     filled += len(step.out)
