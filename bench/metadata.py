@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-COUNTS = (1_000, 100_000)
+COUNTS = (1_000, 20_000, 100_000)
 REPEATS = 5
 
 

@@ -159,9 +159,11 @@ def test_same_with_and_without(kind: str):
 
 
 def test_same_when_cut():
-    data = _without_frame(pickle.dumps(many(4, descriptors=lambda: [another("stream.zstd/1")], stored_name=another)))
-    for size in range(len(data)):
-        assert isinstance(assert_either_way(data[:size]), CorruptError)
+    few = many(4, name=lambda number: f"Größe {number}", stored_name=another, descriptors=lambda: [another("zstd")])
+    for metadata in (few, many(20)):
+        data = _without_frame(pickle.dumps(metadata))
+        for size in range(max(0, len(data) - 1000), len(data)):
+            assert isinstance(assert_either_way(data[:size]), CorruptError)
 
 
 def test_same_when_damaged():
