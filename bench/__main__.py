@@ -9,7 +9,7 @@ import json
 import platform
 from pathlib import Path
 
-NAMES = ("codec", "memory", "checkpoint")
+NAMES = ("codec", "memory", "checkpoint", "metadata")
 
 
 def main() -> None:
