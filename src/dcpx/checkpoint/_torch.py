@@ -8,10 +8,9 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO, Any, cast
+from typing import Any, cast
 
 import torch
-from torch.distributed._shard._utils import narrow_tensor_by_index as narrow_tensor_by_index
 from torch.distributed._shard.sharded_tensor.metadata import TensorProperties as OldTensorProperties
 from torch.distributed.checkpoint.filesystem import (
     _item_size,
@@ -23,16 +22,13 @@ from torch.distributed.checkpoint.filesystem import (
     _TensorLoader,
 )
 from torch.distributed.checkpoint.planner import WriteItem, WriteItemType
-from torch.distributed.checkpoint.utils import _create_file_view
 
 __all__ = [
     "OldTensorProperties",
     "StorageInfo",
     "StoragePrefix",
     "cpu_tensors",
-    "file_slice",
     "is_object",
-    "narrow_tensor_by_index",
     "refuse_url",
     "split_by_size",
     "stored_pickle",
@@ -92,11 +88,6 @@ def without_crc32() -> Iterator[None]:
 def split_by_size(parts: int, items: list[WriteItem]) -> list[list[WriteItem]]:
     """The items in `parts` lists of about the same number of bytes."""
     return _split_by_size_and_type(parts, items)
-
-
-def file_slice(stream: Any, info: _StorageInfo) -> IO[bytes]:
-    """The bytes of one item within its file, as a stream of its own."""
-    return cast(IO[bytes], _create_file_view(stream, info.offset, info.length))
 
 
 def stored_pickle(container: bytes) -> bytes:
