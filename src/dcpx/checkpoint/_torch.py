@@ -5,9 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -22,6 +20,8 @@ from torch.distributed.checkpoint.filesystem import (
     _TensorLoader,
 )
 from torch.distributed.checkpoint.planner import WriteItem, WriteItemType
+
+from .setting import HeldSetting
 
 __all__ = [
     "OldTensorProperties",
@@ -61,28 +61,8 @@ def tensor_bytes(item: WriteItem) -> int:
     return 0 if is_object(item) else _item_size(item)
 
 
-_crc32_lock = threading.Lock()
-_crc32_users = 0
-_crc32_before = True
-
-
-@contextmanager
-def without_crc32() -> Iterator[None]:
-    """torch.save computes no CRC32 in this block. The setting is the process's: it is put back when the last of several
-    overlapping blocks ends, whatever happens in them."""
-    global _crc32_users, _crc32_before
-    with _crc32_lock:
-        if _crc32_users == 0:
-            _crc32_before = torch.serialization.get_crc32_options()
-            torch.serialization.set_crc32_options(False)
-        _crc32_users += 1
-    try:
-        yield
-    finally:
-        with _crc32_lock:
-            _crc32_users -= 1
-            if _crc32_users == 0:
-                torch.serialization.set_crc32_options(_crc32_before)
+without_crc32 = HeldSetting(torch.serialization.get_crc32_options, torch.serialization.set_crc32_options, False)
+"""torch.save computes no CRC32 in a `with` block of this."""
 
 
 def split_by_size(parts: int, items: list[WriteItem]) -> list[list[WriteItem]]:

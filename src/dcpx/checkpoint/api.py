@@ -49,7 +49,7 @@ def save(
     Raises SaveError, or another DcpxError that says more, on every rank; nothing new is published then. With
     `overwrite` files are replaced in place: the checkpoint that was there may be lost.
     """
-    with _raising(SaveError), paused_collector(), _shown(progress, f"saving {os.fspath(path)}") as tell:
+    with _raising(SaveError), paused_collector, _shown(progress, f"saving {os.fspath(path)}") as tell:
         writer = Writer(
             path, pack=pack, overwrite=overwrite, sync_files=sync, threads=threads, budget=budget, progress=tell
         )
@@ -79,7 +79,7 @@ def load(
     With `partial` everything that is whole is loaded, and this rank's items that aren't are returned by name, with
     their errors; their targets may be partly filled. Without, what is returned is empty.
     """
-    with paused_collector(), _shown(progress, f"loading {os.fspath(path)}") as tell:
+    with paused_collector, _shown(progress, f"loading {os.fspath(path)}") as tell:
         reader = Reader(
             path,
             threads=threads,

@@ -12,6 +12,7 @@ from ..codecs.container import AFTER, BEFORE, WHOLE, Container, Template, contai
 from ..codecs.dtypes import ITEM_SIZES
 from ..errors import CorruptError
 from ..frame import Header, TensorHint, check_codecs
+from ..frame.chunks import KnownChunk
 from ..frame.layout import PREFIX_SIZE, content_hash, header_size, parse_header
 from ..frame.map import FrameMap, read_final
 from .items import StoredItem, Target
@@ -62,44 +63,52 @@ def checked_hint(item: StoredItem, frame: FrameMap) -> TensorHint | None:
 
 
 class OwnContainer(NamedTuple):
-    """What comes before and after a tensor's elements in dcpx's own container, and their content hashes."""
+    """A tensor's container as dcpx writes it: as two chunks around those of its elements, or as one."""
 
     template: Template
-    before: int
-    after: int
+    before: KnownChunk
+    after: KnownChunk
+
+    def whole(self, elements: memoryview) -> KnownChunk:
+        """The container and its elements as one chunk."""
+        template = self.template
+        content = content_hash(memoryview(b"".join((template.before, elements, template.after))))
+        return KnownChunk(Container.id, WHOLE, template.arguments + elements, template.size, content)
 
 
 @lru_cache(4096)
 def own_container(dtype: str, shape: tuple[int, ...]) -> OwnContainer:
     """The container of a tensor; `dtype` is torch's name."""
     template = container(dtype, shape)
-    return OwnContainer(template, content_hash(memoryview(template.before)), content_hash(memoryview(template.after)))
+
+    def part(parameter: int, raw: bytes) -> KnownChunk:
+        return KnownChunk(Container.id, parameter, template.arguments, len(raw), content_hash(memoryview(raw)))
+
+    return OwnContainer(template, part(BEFORE, template.before), part(AFTER, template.after))
 
 
 def holds_own_container(frame: FrameMap, hint: TensorHint, record: Callable[[int], bytes | memoryview]) -> bool:
     """Whether the first chunk and the last are those that dcpx writes around a tensor such as the hint's, so that all
     between them are its elements."""
-    template, before, after = own_container(hint.dtype, hint.shape)
+    own = own_container(hint.dtype, hint.shape)
     last = len(frame.index) - 1
     return (
         last >= 1
-        and hint.payload_offset == len(template.before) == frame.begins[1]
+        and hint.payload_offset == own.before.raw_size == frame.begins[1]
         and frame.begins[last] == hint.payload_offset + hint.nbytes
-        and record(0) == frame.pack(0, Container.id, BEFORE, template.arguments, len(template.before), before)
-        and record(last) == frame.pack(last, Container.id, AFTER, template.arguments, len(template.after), after)
+        and record(0) == own.before.record(0, frame.header)
+        and record(last) == own.after.record(last, frame.header)
     )
 
 
 def whole_elements(frame: FrameMap, hint: TensorHint, record: Callable[[int], memoryview]) -> memoryview | None:
     """The elements of a tensor that shares its only chunk with dcpx's own container, verified; None if it doesn't."""
-    template = own_container(hint.dtype, hint.shape).template
-    if len(frame.index) != 1 or frame.total != template.size or hint.payload_offset != len(template.before):
+    own = own_container(hint.dtype, hint.shape)
+    if len(frame.index) != 1 or frame.total != own.template.size or hint.payload_offset != own.before.raw_size:
         return None
     stored = record(0)
     elements = stored[len(stored) - hint.nbytes :]
-    content = content_hash(memoryview(b"".join((template.before, elements, template.after))))
-    payload = template.arguments + elements
-    return elements if stored == frame.pack(0, Container.id, WHOLE, payload, template.size, content) else None
+    return elements if stored == own.whole(elements).record(0, frame.header) else None
 
 
 def needed_chunks(targets: Iterable[Target], frame: FrameMap, hint: TensorHint) -> list[int]:

@@ -50,7 +50,7 @@ def load_metadata(data: bytes, *, max_size: int = MAX_METADATA_SIZE) -> Metadata
     if len(data) > max_size:
         raise LimitError(f"the metadata has {len(data)} bytes, more than {max_size}")
     try:
-        with paused_collector():
+        with paused_collector:
             metadata = _unpickle(data)
             if type(metadata) is not Metadata:
                 raise CorruptError(f"the file holds a {type(metadata).__name__} in place of metadata")

@@ -17,13 +17,12 @@ import torch
 from torch.distributed.checkpoint.planner import SavePlanner, WriteItem
 from torch.distributed.checkpoint.storage import WriteResult
 
-from ..codecs.container import AFTER, BEFORE, WHOLE, Container, Template
+from ..codecs.container import Container
 from ..extension import Item
 from ..extensions.pack import Choice, Pack
 from ..frame import OWN_CHUNK, Coding
 from ..frame.builder import FrameBuilder
 from ..frame.chunks import RawChunk, StoredChunk, encode_chunk
-from ..frame.layout import content_hash
 from ..parallel import Crew
 from ..progress import Meter
 from ._torch import StorageInfo
@@ -214,17 +213,17 @@ def _pieces(found: Iterable[_Block], pack: Pack, checkpoint: bytes | None) -> It
                 dtype, shape = DTYPES[tensor.dtype], tuple(tensor.shape)
                 with located(record.item):
                     record.choice = pack.choose(Item(index.fqn, offsets, dtype, shape, True, checkpoint))
-                record.frame = _frame(record.choice, record.container.template)
+                record.frame = _frame(record.choice, record.container)
             one.block.wait()
             assert record.choice is not None
             assert record.frame is not None
             yield from _tensor_pieces(one, one.block, record.frame, record.choice, record.container)
 
 
-def _frame(choice: Choice, template: Template) -> FrameBuilder:
+def _frame(choice: Choice, own: OwnContainer) -> FrameBuilder:
     """The frame of a tensor in its container."""
     hint = choice.header.hint
-    hint = None if hint is None else hint._replace(payload_offset=len(template.before))
+    hint = None if hint is None else hint._replace(payload_offset=own.before.raw_size)
     return FrameBuilder(choice.header._replace(hint=hint, codecs=(*choice.header.codecs, Container.id)))
 
 
@@ -246,13 +245,11 @@ def _tensor_pieces(
     """The chunks of one block; the container around them is ready, as is all of a small tensor."""
     template = own.template
     if template.nbytes < _OWN_ELEMENTS and template.size <= frame.header.chunk_size:
-        content = content_hash(memoryview(b"".join((template.before, block.data, template.after))))
-        chunk = frame.known(Container.id, WHOLE, template.arguments + block.data, template.size, content)
-        yield _Piece(one.record, frame.head + chunk + frame.tail(), None, True, True)
+        yield _Piece(one.record, frame.head + frame.known(own.whole(block.data)) + frame.tail(), None, True, True)
         return
     ready = b""
     if one.first:
-        ready = frame.head + frame.known(Container.id, BEFORE, template.arguments, len(template.before), own.before)
+        ready = frame.head + frame.known(own.before)
     hint = frame.header.hint
     coding = choice.coding(None if hint is None else hint.dtype, block.data)
     chunks = list(frame.cut(block.data, coding.encoder, coding.lanes))
@@ -263,8 +260,4 @@ def _tensor_pieces(
 
 def _end(frame: FrameBuilder, own: OwnContainer | None) -> bytes:
     """What follows an item's last chunk."""
-    if own is None:
-        return frame.tail()
-    template = own.template
-    after = frame.known(Container.id, AFTER, template.arguments, len(template.after), own.after)
-    return after + frame.tail()
+    return frame.tail() if own is None else frame.known(own.after) + frame.tail()

@@ -68,7 +68,7 @@ def stream_item(
     """Write one item; what it fails of is raised as it was."""
     file = _Uncloseable(sink)
     # A frame has a better checksum than the container's own, which costs more than all the rest.
-    quiet = without_crc32() if isinstance(pack, Pack) else nullcontext()
+    quiet = without_crc32 if isinstance(pack, Pack) else nullcontext()
     with _telling_cause(file), quiet:
         with _transformed(file, pack, describe(item, data, checkpoint)) as output:
             with _telling_cause(output):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..codecs import Encoder, Lanes
-from .chunks import RawChunk, StoredChunk
-from .layout import CHECKSUM_SIZE, ChunkHeader, Entry, Header, pack_chunk_header, pack_final, pack_header
+from .chunks import KnownChunk, RawChunk, StoredChunk
+from .layout import CHECKSUM_SIZE, Entry, Header, pack_final, pack_header
 
 __all__ = ["FrameBuilder"]
 
@@ -31,13 +31,11 @@ class FrameBuilder:
             number, self._cut = self._cut, self._cut + 1
             yield RawChunk(self.header, number, raw[start : start + size], encoder, lanes)
 
-    def known(self, codec: int, parameter: int, payload: bytes, raw: int, content: int) -> bytes:
-        """The record of the next chunk, whose stored form is known without encoding; `content` is the hash of its `raw`
-        bytes. All chunks that were cut before must have been added."""
+    def known(self, chunk: KnownChunk) -> bytes:
+        """The record of the next chunk. All chunks that were cut before must have been added."""
         number, self._cut = self._cut, self._cut + 1
-        header = ChunkHeader(codec, parameter, number, len(payload), raw, b"")
-        self._entries.append((len(payload), raw, content))
-        return pack_chunk_header(header, self.header, content) + payload
+        self._entries.append((len(chunk.payload), chunk.raw_size, chunk.content))
+        return chunk.record(number, self.header)
 
     def add(self, stored: StoredChunk) -> None:
         """Take note of the next encoded chunk for the index."""

@@ -8,7 +8,7 @@ from ..codecs import CODECS, CodecError, Coded, Encoder, Lanes
 from ..errors import CorruptError, Where
 from .layout import ChunkHeader, Header, check_tag, content_hash, pack_chunk_header
 
-__all__ = ["RawChunk", "StoredChunk", "decode_chunk", "encode_chunk"]
+__all__ = ["KnownChunk", "RawChunk", "StoredChunk", "decode_chunk", "encode_chunk"]
 
 RAW_ID = 0
 
@@ -21,6 +21,21 @@ class RawChunk(NamedTuple):
     raw: memoryview
     encoder: Encoder
     lanes: Lanes
+
+
+class KnownChunk(NamedTuple):
+    """A chunk whose stored form is known without encoding; `raw_size` and `content`: its raw bytes' size and hash."""
+
+    codec: int
+    parameter: int
+    payload: bytes
+    raw_size: int
+    content: int
+
+    def record(self, number: int, frame: Header) -> bytes:
+        """Its record as chunk `number` of a frame."""
+        header = ChunkHeader(self.codec, self.parameter, number, len(self.payload), self.raw_size, b"")
+        return pack_chunk_header(header, frame, self.content) + self.payload
 
 
 class StoredChunk(NamedTuple):

@@ -11,10 +11,8 @@ from .chunks import decode_chunk
 from .layout import (
     CHUNK_HEADER_SIZE,
     FOOTER_SIZE,
-    ChunkHeader,
     Final,
     Header,
-    pack_chunk_header,
     parse_chunk_header,
     parse_final,
     parse_footer,
@@ -55,11 +53,6 @@ class FrameMap:
     def seal(self, number: int) -> tuple[int, int]:
         """What a chunk's tag is made of beside its own header: the frame's header hash, the content's hash."""
         return self.header.checksum, self.index[number][2]
-
-    def pack(self, number: int, codec: int, parameter: int, payload: bytes, raw: int, content: int) -> bytes:
-        """The record that a chunk would have in this frame; `content` is the hash of its `raw` bytes."""
-        header = ChunkHeader(codec, parameter, number, len(payload), raw, b"")
-        return pack_chunk_header(header, self.header, content) + payload
 
     def decode(self, number: int, record: memoryview, out: memoryview) -> None:
         """Decode a chunk from its record into `out`, which has its raw size; CorruptError unless it verifies."""
