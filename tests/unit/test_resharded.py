@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ import torch.distributed.checkpoint as dcp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.distributed.checkpoint import FileSystemWriter
+from torch.distributed.checkpoint.filesystem import FileSystem
 from torch.distributed.checkpoint.planner import ReadItem
 
 import dcpx
@@ -328,6 +332,37 @@ def test_chunks_between_two_parts_are_not_read(
     assert_large(tensor, parts)
     assert len(decoded) == 4
     assert reads.size < 4 * (64 << 10) + 40_000
+
+
+class OneReader(FileSystem):
+    """Streams that are no local files, and count how often they are read."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+
+    @contextmanager
+    def create_stream(self, path: Any, mode: str) -> Iterator[Any]:
+        outer = self
+
+        class Stream(io.BytesIO):
+            def readinto(self, buffer: Any, /) -> int:
+                outer.reads += 1
+                return super().readinto(buffer)
+
+        yield Stream(Path(path).read_bytes())
+
+
+def test_small_chunks_of_a_stream_are_read_together(
+    large: tuple[Path, torch.Tensor], decoded: Counter[tuple[int, int]]
+):
+    path, tensor = large
+    parts = [Part("x", (0, 0), torch.zeros_like(tensor))]
+    reader = dcpx.Reader(path)
+    reader.fs = streams = OneReader()
+    read(path, PartsPlanner(parts), reader)
+    assert_large(tensor, parts)
+    assert len(decoded) == 128
+    assert streams.reads < 20
 
 
 def test_small_items_are_read_together(tmp_path: Path, reads: Reads):

@@ -15,7 +15,6 @@ from typing import IO, NamedTuple
 import torch
 from torch.distributed.checkpoint.planner import LoadItemType, LoadPlanner
 
-from .. import kernels
 from ..errors import CorruptError, DcpxError
 from ..extensions.pack import Pack
 from ..frame import TensorHint
@@ -25,10 +24,10 @@ from ..progress import Meter
 from ..registry import ExtensionRegistry
 from .buffers import Buffers
 from .containers import fill_from_container, located, read_object
+from .decoding import Step, Stored, decode_steps, next_step
 from .frames import (
     HEAD,
     checked_hint,
-    chunk_elements,
     frame_map,
     holds_own_container,
     needed_chunks,
@@ -88,30 +87,6 @@ class _Container(NamedTuple):
 
 
 _Job = _Neighbours | _Chunks | _Container
-
-
-class _Stored(NamedTuple):
-    """A chunk's record that is still in its file."""
-
-    source: FileSource
-    offset: int
-    size: int
-
-    def read(self) -> memoryview:
-        return memoryview(self.source.read(self.offset, self.size))
-
-
-class _Step(NamedTuple):
-    """A chunk to decode into `out`, which begins with the item's element `first`, and who copies from there: nobody
-    where `out` is the target itself."""
-
-    wanted: _Wanted
-    frame: FrameMap
-    number: int
-    record: memoryview | _Stored
-    out: memoryview
-    first: int
-    targets: list[Target]
 
 
 class _Done(NamedTuple):
@@ -341,7 +316,7 @@ class Unpacker:
             return self._read_apart(job, error)
         nbytes = 0
         objects: list[tuple[StoredItem, bytes]] = []
-        steps: list[_Step] = []
+        steps: list[Step | None] = []
         for wanted in job.wanted:
             item, targets = wanted
             with self._isolated([item]), located(job.source.name, item.name):
@@ -374,7 +349,7 @@ class Unpacker:
     def _isolated(self, items: Sequence[StoredItem]) -> _Isolated:
         return _Isolated(self.failures if self._partial else None, items)
 
-    def _unpack(self, wanted: _Wanted, content: memoryview) -> tuple[int, list[_Step]] | None:
+    def _unpack(self, wanted: _Wanted, content: memoryview) -> tuple[int, list[Step | None]] | None:
         """Unpack a whole small frame: the bytes that were filled, and the chunks still to be decoded. None where it
         must go through its container."""
 
@@ -394,73 +369,34 @@ class Unpacker:
             return sum(target.fill(elements, 0) for target in wanted.targets), []
         if not holds_own_container(frame, hint, record):
             return None
-        numbers = range(1, len(frame.index) - 1)
-        return 0, [step for number in numbers if (step := self._step(wanted, frame, hint, number, record(number)))]
+        return 0, [self._step(wanted, frame, hint, number, record(number)) for number in range(1, len(frame.index) - 1)]
 
     def _read_chunks(self, job: _Chunks) -> int:
-        frame, wanted, source = job.frame, job.wanted, job.source
-        begins = wanted.item.info.offset
-        steps = []
-        for number in job.numbers:
-            offset, size = frame.record(number)
-            step = self._step(wanted, frame, job.hint, number, _Stored(source, begins + offset, size))
-            if step is not None:
-                steps.append(step)
-        return self._decode(source, steps)
+        frame, source, item = job.frame, job.source, job.wanted.item
+        records: dict[int, memoryview | Stored] = {}
+        if source.descriptor is not None:  # each is read just before it is decoded
+            for number in job.numbers:
+                offset, size = frame.record(number)
+                records[number] = Stored(item.info.offset + offset, size)
+        elif job.numbers:  # all at once
+            begin, end = frame.record(job.numbers[0])[0], sum(frame.record(job.numbers[-1]))
+            stored = self._buffers.stored(end - begin)
+            source.read_into(item.info.offset + begin, stored)
+            for number in job.numbers:
+                offset, size = frame.record(number)
+                records[number] = stored[offset - begin : offset - begin + size]
+        return self._decode(source, [self._step(job.wanted, frame, job.hint, *record) for record in records.items()])
 
     def _step(
-        self, wanted: _Wanted, frame: FrameMap, hint: TensorHint, number: int, record: memoryview | _Stored
-    ) -> _Step | None:
-        """Where a chunk is decoded to: into a target, if one alone wants all of it. None if nobody wants any."""
-        first, last = chunk_elements(frame, number, hint)
-        targets = [target for target in wanted.targets if target.wants(first, last)]
-        if not targets:
-            return None
-        memory = targets[0].memory(first, last) if len(targets) == 1 else None
-        if memory is not None:
-            return _Step(wanted, frame, number, record, memory, first, [])
-        size = frame.index[number][1]
-        out = self._buffers.decoded(size, any(target.on_device for target in targets))
-        return _Step(wanted, frame, number, record, out, first, targets)
+        self, wanted: _Wanted, frame: FrameMap, hint: TensorHint, number: int, record: memoryview | Stored
+    ) -> Step | None:
+        return next_step(wanted.item, wanted.targets, frame, hint, number, record, self._buffers)
 
-    def _decode(self, source: FileSource, steps: list[_Step]) -> int:
-        """Decode and verify all chunks, and give every target what it wants; returns how many bytes that were."""
+    def _decode(self, source: FileSource, steps: Sequence[Step | None]) -> int:
         try:
-            rest = _decode_natively(source, steps)
-            for number in rest:  # another codec's, or damaged: then this says how
-                step = steps[number]
-                with self._isolated([step.wanted.item]), located(source.name, step.wanted.item.name):
-                    record = step.record.read() if isinstance(step.record, _Stored) else step.record
-                    step.frame.decode(step.number, record, step.out)
-            filled = 0
-            for step in steps:
-                if self.failures and step.wanted.item.name in self.failures:
-                    continue
-                if step.targets:
-                    with self._isolated([step.wanted.item]), located(source.name, step.wanted.item.name):
-                        filled += sum(target.fill(step.out, step.first) for target in step.targets)
-                else:
-                    filled += len(step.out)
-            return filled
+            return decode_steps(source, [step for step in steps if step is not None], self._isolated, self.failures)
         finally:
             self._buffers.release()
-
-
-def _decode_natively(source: FileSource, steps: list[_Step]) -> list[int]:
-    """Decode and verify as many chunks as the kernels can; the others' places in `steps`."""
-    stored = [(step.record, step) for step in steps if isinstance(step.record, _Stored)]
-    if len(stored) != len(steps):
-        return kernels.decode_chunks(
-            [(step.record, step.out, step.number, *step.frame.seal(step.number)) for step in steps]
-        )
-    if source.descriptor is None:
-        return kernels.decode_chunks(
-            [(record.read(), step.out, step.number, *step.frame.seal(step.number)) for record, step in stored]
-        )
-    return kernels.read_chunks(
-        source.descriptor,
-        [(record.offset, record.size, step.out, step.number, *step.frame.seal(step.number)) for record, step in stored],
-    )
 
 
 def _file(job: _Job) -> str:
