@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from xxhash import xxh3_64_intdigest
+from xxhash import xxh3_64_intdigest, xxh3_128
 
 from dcpx import kernels
 from dcpx.codecs import CODECS, Encoder, Lanes
@@ -36,6 +36,48 @@ def test_the_hash_is_xxh3(path: str):
                 assert kernels.xxh3(WEIGHTS[:size], seed) == xxh3_64_intdigest(WEIGHTS[:size], seed), size
     finally:
         kernels.use_instructions("best")
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_the_hash_of_pieces_is_that_of_the_whole(path: str):
+    if not kernels.use_instructions(path):
+        pytest.skip(f"this CPU has no {path}")
+    chance = random.Random(0)
+    try:
+        for size in (*range(600), 1023, 1024, 1025, *chance.sample(range(len(WEIGHTS)), 200), len(WEIGHTS)):
+            # Pieces shorter and longer than the 256 bytes that the state buffers, and than what keeps the GIL.
+            longest = chance.choice((8, 256, 1024, 100_000))
+            hasher, end = kernels.Xxh3_128(), 0
+            while end < size:
+                begin, end = end, min(size, end + chance.randrange(longest))
+                hasher.update(memoryview(WEIGHTS)[begin:end])
+                if chance.random() < 0.1:
+                    assert hasher.hexdigest() == xxh3_128(WEIGHTS[:end]).hexdigest(), (end, size)
+            assert hasher.hexdigest() == xxh3_128(WEIGHTS[:size]).hexdigest(), size
+            assert hasher.digest() == kernels.xxh3_128(WEIGHTS[:size]) == xxh3_128(WEIGHTS[:size]).digest()[::-1], size
+    finally:
+        kernels.use_instructions("best")
+
+
+def test_a_hash_goes_on_with_other_instructions():
+    hasher, chance, end = kernels.Xxh3_128(), random.Random(0), 0
+    try:
+        while end < len(WEIGHTS):
+            kernels.use_instructions(chance.choice(PATHS))
+            begin, end = end, end + chance.randrange(3000)
+            hasher.update(WEIGHTS[begin:end])
+            assert hasher.hexdigest() == xxh3_128(WEIGHTS[:end]).hexdigest(), end
+    finally:
+        kernels.use_instructions("best")
+
+
+def test_what_is_no_run_of_bytes_is_not_hashed():
+    hasher = kernels.Xxh3_128()
+    for source in (None, "text", memoryview(b"abcd")[::2], np.array([object()])):
+        with pytest.raises((TypeError, BufferError, ValueError)):
+            hasher.update(source)
+    hasher.update(b"")
+    assert hasher.hexdigest() == xxh3_128(b"").hexdigest()
 
 
 def test_a_chunk_is_encoded_as_by_the_single_calls():

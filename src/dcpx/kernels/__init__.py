@@ -5,6 +5,7 @@ The functions here take any object with the buffer protocol, check lengths and r
 """
 
 from ._native import (
+    Xxh3_128,
     copy_part,
     decode_chunks,
     encode_chunk,
@@ -22,6 +23,7 @@ from ._native import (
 )
 
 __all__ = [
+    "Xxh3_128",
     "copy_part",
     "decode_chunks",
     "encode_chunk",

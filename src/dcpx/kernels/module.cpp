@@ -332,6 +332,31 @@ nb::bytes xxh3_128(nb::handle source) {
     return nb::bytes(digest, sizeof digest);
 }
 
+void update(dcpx::Xxh3_128& self, nb::handle source) {
+    const Bytes src(source, false);
+    if (src.size() < worth_releasing) return self.update(src.data(), src.size());
+    const nb::gil_scoped_release nogil;
+    self.update(src.data(), src.size());
+}
+
+nb::bytes digest(const dcpx::Xxh3_128& self) {
+    std::uint8_t digest[16];
+    self.digest(digest);
+    return nb::bytes(digest, sizeof digest);
+}
+
+// xxHash's canonical form, the most significant byte first.
+nb::str hexdigest(const dcpx::Xxh3_128& self) {
+    std::uint8_t digest[16];
+    self.digest(digest);
+    char text[32];
+    for (unsigned i = 0; i < 16; ++i) {
+        text[2 * i] = "0123456789abcdef"[digest[15 - i] >> 4];
+        text[2 * i + 1] = "0123456789abcdef"[digest[15 - i] & 15];
+    }
+    return nb::str(text, sizeof text);
+}
+
 std::pair<unsigned, bool> sniff_lane(nb::handle source) {
     const Bytes src(source, false);
     const nb::gil_scoped_release nogil;
@@ -394,6 +419,11 @@ NB_MODULE(_native, m) {
           "the bytes copied. Shape, offsets and sizes are in elements of width bytes.");
     m.def("xxh3", xxh3, nb::arg("src"), nb::arg("seed"), "XXH3-64 of src.");
     m.def("xxh3_128", xxh3_128, nb::arg("src"), "XXH3-128 of src, 16 bytes, the least significant first.");
+    nb::class_<dcpx::Xxh3_128>(m, "Xxh3_128", "XXH3-128 of bytes given piece by piece, by one thread at a time.")
+        .def(nb::init<>())
+        .def("update", update, nb::arg("src"), "Hash src after what came before it.")
+        .def("digest", digest, "Of all so far, as the function xxh3_128 gives it.")
+        .def("hexdigest", hexdigest, "Of all so far, as xxhsum and python-xxhash print it.");
     m.def("sniff_lane", sniff_lane, nb::arg("src"),
           "(width, rotated): how the bytes of src seem to group, from at most 8 KiB of samples.");
     m.def("repeats", repeats, nb::arg("src"),

@@ -1,20 +1,32 @@
 #define XXH_INLINE_ALL
+#include <new>
+
 #include "../float/float_codec.hpp"
 #include "../third_party/xxhash.h"
 #include "xxh3.hpp"
 
 namespace dcpx {
+namespace {
+
+void store(XXH128_hash_t value, std::uint8_t* digest) noexcept {
+    for (unsigned i = 0; i < 8; ++i) {
+        digest[i] = static_cast<std::uint8_t>(value.low64 >> (8 * i));
+        digest[8 + i] = static_cast<std::uint8_t>(value.high64 >> (8 * i));
+    }
+}
+
+}  // namespace
 
 std::uint64_t hash::xxh3_portable(const void* data, std::size_t size, std::uint64_t seed) noexcept {
     return XXH3_64bits_withSeed(data, size, seed);
 }
 
 void hash::xxh3_128(const void* data, std::size_t size, std::uint8_t* digest) noexcept {
-    const XXH128_hash_t value = XXH3_128bits(data, size);
-    for (unsigned i = 0; i < 8; ++i) {
-        digest[i] = static_cast<std::uint8_t>(value.low64 >> (8 * i));
-        digest[8 + i] = static_cast<std::uint8_t>(value.high64 >> (8 * i));
-    }
+    store(XXH3_128bits(data, size), digest);
+}
+
+void hash::xxh3_128_update_portable(void* state, const void* data, std::size_t size) noexcept {
+    XXH3_128bits_update(static_cast<XXH3_state_t*>(state), data, size);
 }
 
 std::uint64_t xxh3(const std::uint8_t* data, std::size_t size, std::uint64_t seed) noexcept {
@@ -29,6 +41,29 @@ std::uint64_t xxh3(const std::uint8_t* data, std::size_t size, std::uint64_t see
     }
 #endif
     return hash::xxh3_portable(data, size, seed);
+}
+
+Xxh3_128::Xxh3_128() noexcept {
+    static_assert(sizeof(XXH3_state_t) == sizeof state_ && alignof(XXH3_state_t) == alignof(Xxh3_128));
+    XXH3_128bits_reset(new (state_) XXH3_state_t);
+}
+
+void Xxh3_128::update(const void* data, std::size_t size) noexcept {
+#if defined(__x86_64__)
+    switch (current_path()) {
+        case Path::avx512:
+            return hash::xxh3_128_update_avx512(state_, data, size);
+        case Path::avx2:
+            return hash::xxh3_128_update_avx2(state_, data, size);
+        default:
+            break;
+    }
+#endif
+    hash::xxh3_128_update_portable(state_, data, size);
+}
+
+void Xxh3_128::digest(std::uint8_t* digest) const noexcept {
+    store(XXH3_128bits_digest(reinterpret_cast<const XXH3_state_t*>(state_)), digest);
 }
 
 }  // namespace dcpx
