@@ -68,8 +68,9 @@ class Pack(StreamTransformExtension):
     `Item` has its name and, for a tensor, torch's name of the dtype, such as "float32", and the shape of this rank's
     shard; an object has None for both.
 
-    `chunk_size` is in raw bytes, a multiple of 4096. `limits` holds when reading. Chunks are coded on a pool of as many
-    threads as there are cores, at most 16 of them in memory at once.
+    `chunk_size` is in raw bytes, a multiple of 4096. `limits` holds when reading. Through the stock writer, chunks are
+    coded on a pool of as many threads as there are cores, at most 16 of them in memory at once; `dcpx.Writer` goes by
+    its own `threads` and `budget`.
     """
 
     def __init__(
