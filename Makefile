@@ -26,6 +26,7 @@ bench: $(VENV)/installed $(VENV)/demo
 	$(BIN)/python -m bench codec --out bench/results/codec.json
 	$(BIN)/python -m bench checkpoint --out bench/results/checkpoint.json
 	$(BIN)/python -m bench memory --out bench/results/memory.json
+	$(BIN)/python -m bench metadata --out bench/results/metadata.json
 
 # A thousand saves and loads with everything drawn at random; `make test` does 25.
 soak: $(VENV)/installed
