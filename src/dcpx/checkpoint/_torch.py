@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch
 from torch.distributed._shard.sharded_tensor.metadata import TensorProperties as OldTensorProperties
 from torch.distributed.checkpoint.filesystem import (
+    CURRENT_DCP_VERSION,
     _item_size,
     _OverlappingCpuLoader,
     _SerialCpuLoader,
@@ -24,6 +25,7 @@ from torch.distributed.checkpoint.planner import WriteItem, WriteItemType
 from .setting import HeldSetting
 
 __all__ = [
+    "DCP_VERSION",
     "OldTensorProperties",
     "StorageInfo",
     "StoragePrefix",
@@ -36,6 +38,7 @@ __all__ = [
     "without_crc32",
 ]
 
+DCP_VERSION = CURRENT_DCP_VERSION
 StorageInfo = _StorageInfo
 StoragePrefix = _StoragePrefix
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,27 +33,48 @@ def save(
     *,
     pack: StreamTransformExtension | None = Pack(),  # noqa: B008 (immutable)
     overwrite: bool = False,
+    user: Mapping[str, Any] | None = None,
     sync: bool = True,
     threads: int | None = None,
     budget: int = DEFAULT_BUDGET,
     progress: bool | OnProgress = False,
     planner: SavePlanner | None = None,
     process_group: dist.ProcessGroup | None = None,
+    use_collectives: bool = True,
 ) -> Metadata:
     """Save `state_dict` as a checkpoint in the directory `path`; every rank calls it, as with `dcp.save`.
 
-    `pack` is how items are stored (see `Pack`), `overwrite` allows replacing an existing checkpoint, `sync` fsyncs
-    the files. `threads` encode, by default as many as there are cores, and hold about `budget` bytes. `progress` is
-    True for a bar in the terminal (needs rich), or a function that is called with a `Progress`. Returns DCP's metadata.
+    `pack` is how items are stored (see `Pack`), `overwrite` allows replacing an existing checkpoint, `user` is put into
+    the manifest, `sync` fsyncs the files. `threads` encode, by default as many as there are cores, and hold about
+    `budget` bytes. `progress` is True for a bar in the terminal (needs rich), or a function that is called with a
+    `Progress`. `use_collectives=False` gives each rank a checkpoint of its own in the directory, for `load` with
+    `rank_local=True`. Returns DCP's metadata.
 
-    Raises SaveError, or another DcpxError that says more, on every rank; nothing new is published then. With
-    `overwrite` files are replaced in place: the checkpoint that was there may be lost.
+    Raises SaveError, or another DcpxError that says more, on every rank; then nothing was published, and the checkpoint
+    that was to be replaced is as it was.
     """
     with _raising(SaveError), paused_collector, _shown(progress, f"saving {os.fspath(path)}") as tell:
         writer = Writer(
-            path, pack=pack, overwrite=overwrite, sync_files=sync, threads=threads, budget=budget, progress=tell
+            path,
+            pack=pack,
+            overwrite=overwrite,
+            user=user,
+            sync_files=sync,
+            threads=threads,
+            budget=budget,
+            progress=tell,
         )
-        metadata: Metadata = dcp_save(state_dict, storage_writer=writer, planner=planner, process_group=process_group)
+        try:
+            metadata: Metadata = dcp_save(
+                state_dict,
+                storage_writer=writer,
+                planner=planner,
+                process_group=process_group,
+                use_collectives=use_collectives,
+            )
+        except BaseException:
+            writer.discard()
+            raise
         return metadata
 
 
@@ -67,14 +88,15 @@ def load(
     safe_globals: Sequence[SafeGlobal] = (),
     trust: bool = False,
     partial: bool = False,
+    rank_local: bool = False,
     planner: LoadPlanner | None = None,
     process_group: dist.ProcessGroup | None = None,
 ) -> dict[str, DcpxError]:
     """Load a checkpoint into `state_dict` in place; every rank calls it, as with `dcp.load`, resharding as DCP does.
 
     Reads what dcpx or stock DCP wrote; `threads`, `budget` and `progress` are those of `save`. Nothing in the
-    checkpoint is run: what objects may be made of is said at `Reader`, with `safe_globals` and `trust`. Raises
-    LoadError, CorruptError or another DcpxError; the state may be partly filled then.
+    checkpoint is run: what objects may be made of is said at `Reader`, with `safe_globals`, `trust` and `rank_local`.
+    Raises LoadError, CorruptError or another DcpxError; the state may be partly filled then.
 
     With `partial` everything that is whole is loaded, and this rank's items that aren't are returned by name, with
     their errors; their targets may be partly filled. Without, what is returned is empty.
@@ -88,6 +110,7 @@ def load(
             safe_globals=safe_globals,
             trust=trust,
             partial=partial,
+            rank_local=rank_local,
         )
         try:
             with _raising(LoadError):

@@ -3,38 +3,35 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
-from torch.distributed.checkpoint.filesystem import FileSystemBase
-
-from ..errors import SaveError, Where
 from ..parallel import submit
+from .directory import Directory, saving_to
+from .manifest import FileRecord
 from .sink import FileSink
 
 __all__ = ["DataFiles"]
-
-_SUFFIX = ".distcp"
 
 FILE_BYTES = 4 << 30
 """Stored bytes after which a new file is begun."""
 
 
 class DataFiles:
-    """Opens files named `prefix` and a number on demand, through `fs`, in the directory `path`.
+    """Opens files in `directory` on demand, whose names are taken from `names`.
 
-    A context manager. At its end everything is stored, with `sync` durably, and closed. After an error what was
-    written is removed again: nothing refers to it.
+    A context manager. At its end everything is stored, with `sync` durably but for the directory's own entries, and
+    closed, and `records` describes the files. After an error what was written is removed again: nothing refers to it.
     """
 
-    def __init__(self, fs: FileSystemBase, path: Any, prefix: str, *, sync: bool, one_per_item: bool) -> None:
-        self._fs = fs
-        self._path = path
-        self._prefix = prefix
+    def __init__(self, directory: Directory, names: Iterator[str], *, sync: bool, one_per_item: bool) -> None:
+        self.records: list[FileRecord] = []
+        self._directory = directory
+        self._unused = names
         self._sync = sync
         self._one_per_item = one_per_item
         self._finisher = ThreadPoolExecutor(1, thread_name_prefix="dcpx-fsync")
-        self._finishing: list[tuple[str, Future[None]]] = []
+        self._finishing: list[tuple[str, Future[FileRecord]]] = []
         self._open: tuple[FileSink, contextlib.ExitStack] | None = None
         self._names: list[str] = []
 
@@ -46,16 +43,16 @@ class DataFiles:
     @property
     def place(self) -> str:
         """Where that file lies, for an error."""
-        return str(self._place(self.name))
+        return self._directory.place(self.name)
 
     @property
     def sink(self) -> FileSink:
         """Where the next bytes go."""
         if self._open is None:
-            self._names.append(f"{self._prefix}{len(self._names)}{_SUFFIX}")
+            self._names.append(next(self._unused))
             stack = contextlib.ExitStack()
-            stream = stack.enter_context(self._fs.create_stream(self._place(self.name), "wb"))
-            self._open = FileSink(stream, self._sync), stack  # type: ignore[arg-type]
+            stream = stack.enter_context(self._directory.open(self.name, "wb"))
+            self._open = FileSink(stream, self._sync), stack
         return self._open[0]
 
     def end_item(self) -> None:
@@ -72,7 +69,7 @@ class DataFiles:
             if failure is None:
                 self._finish()
                 for name, future in self._finishing:
-                    self._wait(name, future)
+                    self.records.append(self._wait(name, future))
         except BaseException as late:
             failure = late
             raise
@@ -81,27 +78,23 @@ class DataFiles:
             if failure is not None:
                 self.discard()
 
-    def _place(self, name: str) -> Any:
-        return self._fs.concat_path(self._path, name)
-
     def _finish(self) -> None:
         if self._open is None:
             return
         (sink, stack), self._open = self._open, None
-        self._finishing.append((self.name, submit(self._finisher, self._complete, (sink, stack))))
+        self._finishing.append((self.name, submit(self._finisher, self._complete, (self.name, sink, stack))))
 
-    def _complete(self, file: tuple[FileSink, contextlib.ExitStack]) -> None:
-        sink, stack = file
+    def _complete(self, file: tuple[str, FileSink, contextlib.ExitStack]) -> FileRecord:
+        name, sink, stack = file
         with stack:
             sink.flush()
             if self._sync:
                 sink.sync()
+        return FileRecord(name, sink.position, sink.digest())
 
-    def _wait(self, name: str, future: Future[None]) -> None:
-        try:
-            future.result()
-        except OSError as error:
-            raise SaveError(f"{type(error).__name__}: {error}", Where(str(self._place(name)))) from error
+    def _wait(self, name: str, future: Future[FileRecord]) -> FileRecord:
+        with saving_to(self._directory.place(name)):
+            return future.result()
 
     def discard(self) -> None:
         """Remove what was written."""
@@ -111,4 +104,4 @@ class DataFiles:
             self._open = None
         for name in self._names:
             with contextlib.suppress(OSError):  # the first error is the one to report
-                self._fs.rm_file(self._place(name))
+                self._directory.remove(name)

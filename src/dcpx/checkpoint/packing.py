@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import torch
 from torch.distributed.checkpoint.planner import SavePlanner, WriteItem
-from torch.distributed.checkpoint.storage import WriteResult
 
 from ..codecs.container import Container
 from ..extension import Item
@@ -28,6 +27,8 @@ from ..progress import Meter
 from ._torch import StorageInfo
 from .files import DataFiles
 from .frames import OwnContainer, own_container
+from .manifest import Seal
+from .results import StoredItemResult
 from .staging import DTYPES, Block, ahead, blocks, compact, is_plain, on_device
 from .streaming import located, resolved, stream_item
 
@@ -54,6 +55,15 @@ class _Record:
     choice: Choice | None = None
     container: OwnContainer | None = None
     offset: int = 0  # in its file, once it is begun
+    stream_seal: Seal | None = None  # of a stream, once it is written
+
+    @property
+    def seal(self) -> Seal:
+        """What the manifest says of the bytes that were stored."""
+        if self.frame is not None:
+            return Seal("header", f"{self.frame.header.checksum:016x}")
+        assert self.stream_seal is not None
+        return self.stream_seal
 
 
 class _Block(NamedTuple):
@@ -96,14 +106,14 @@ def pack_items(
     files: DataFiles,
     crew: Crew,
     meter: Meter,
-) -> list[WriteResult]:
+) -> list[StoredItemResult]:
     """Write all items through `pack`, in order, and return where they are.
 
     `checkpoint` is the save's UUID, 16 bytes, where every rank knows it. Beside the tensors themselves at most the
     crew's budget is held.
     """
     descriptors = [pack.get_descriptor()]
-    results: list[WriteResult] = []
+    results: list[StoredItemResult] = []
     pieces = _pieces(_blocks(items, planner), pack, checkpoint)
     with closing(crew.map(_encode, _batches(pieces), _cost)) as encoded:
         for batch, stored in encoded:
@@ -114,7 +124,7 @@ def pack_items(
                     if piece.last:
                         length = files.sink.position - record.offset
                         info = StorageInfo(files.name, record.offset, length, descriptors)
-                        results.append(WriteResult(record.item.index, length, info))
+                        results.append(StoredItemResult(record.item.index, length, info, record.seal))
                         files.end_item()
             meter.add(sum(piece.elements for piece in batch), sum(piece.last for piece in batch))
     return results
@@ -126,7 +136,8 @@ def _write(piece: _Piece, stored: StoredChunk | None, pack: Pack, checkpoint: by
         record.offset = sink.position
     if record.frame is None:
         data = record.data
-        stream_item(sink, record.item, compact(data) if isinstance(data, torch.Tensor) else data, pack, checkpoint)
+        data = compact(data) if isinstance(data, torch.Tensor) else data
+        record.stream_seal = stream_item(sink, record.item, data, pack, checkpoint)
         return
     sink.write(piece.ready)
     if stored is None:

@@ -9,6 +9,7 @@ import os
 import sys
 from typing import IO
 
+from ..kernels import Xxh3_128
 from ..streams import as_bytes, stream_name, write_all
 
 __all__ = ["FileSink"]
@@ -25,7 +26,8 @@ class FileSink:
     """What is written is gathered to blocks of BLOCK bytes at offsets that are multiples of a page.
 
     A local file gets its blocks by `writev`, without another copy, and with `writeback` the kernel is asked to begin
-    storing each at once: otherwise all would wait for the fsync. Any other stream gets one `write` a block.
+    storing each at once: otherwise all would wait for the fsync. Any other stream gets one `write` a block. What goes
+    to the file is hashed on its way there, while it is in the cache.
     """
 
     def __init__(self, stream: IO[bytes], writeback: bool = True) -> None:
@@ -38,6 +40,7 @@ class FileSink:
         self._parts: list[memoryview] = []
         self._gathered = 0
         self._stored = 0
+        self._hasher = Xxh3_128()
 
     @property
     def position(self) -> int:
@@ -69,6 +72,10 @@ class FileSink:
         self._store(self._gathered)
         self._stream.flush()
 
+    def digest(self) -> str:
+        """The XXH3-128 of all that the file was given, in hexadecimal."""
+        return self._hasher.hexdigest()
+
     def sync(self) -> None:
         """Return once a local file's bytes are on the disk; other streams become durable when they are closed."""
         with contextlib.suppress(AttributeError, io.UnsupportedOperation):
@@ -79,6 +86,8 @@ class FileSink:
         if size <= 0:
             return
         parts, rest = _split(self._parts, size)
+        for part in parts:
+            self._hasher.update(part)
         if self._descriptor is None:
             write_all(self._stream, parts[0] if len(parts) == 1 else b"".join(parts))
         else:

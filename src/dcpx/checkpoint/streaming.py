@@ -10,15 +10,17 @@ from typing import IO, Any, cast
 
 import torch
 from torch.distributed.checkpoint.planner import SavePlanner, WriteItem
-from torch.distributed.checkpoint.storage import WriteResult
 
 from ..errors import DcpxError, SaveError, Where
 from ..extension import Item, StreamTransformExtension
 from ..extensions.pack import Pack
+from ..kernels import Xxh3_128
 from ..progress import Meter
 from ..streams import as_bytes
 from ._torch import StorageInfo, cpu_tensors, is_object, without_crc32
 from .files import DataFiles
+from .manifest import Seal
+from .results import StoredItemResult
 from .sink import FileSink
 from .staging import is_plain
 
@@ -33,19 +35,19 @@ def stream_items(
     files: DataFiles,
     copy_ahead: int,
     meter: Meter,
-) -> list[WriteResult]:
+) -> list[StoredItemResult]:
     """Write all items, objects first, and return where they are. Tensors from a device are copied ahead by at most
     `copy_ahead` bytes, whole tensors at a time."""
-    results: list[WriteResult] = []
+    results: list[StoredItemResult] = []
 
     def store(item: WriteItem, data: torch.Tensor | io.BytesIO) -> None:
         with located(item, files):
             begin = files.sink.position
-            stream_item(files.sink, item, data, pack, checkpoint)
+            seal = stream_item(files.sink, item, data, pack, checkpoint)
             length = files.sink.position - begin
             descriptors = None if pack is None else [pack.get_descriptor()]
             info = StorageInfo(files.name, begin, length, transform_descriptors=descriptors)
-            results.append(WriteResult(index=item.index, size_in_bytes=length, storage_data=info))
+            results.append(StoredItemResult(item.index, length, info, seal))
             files.end_item()
         meter.add(data.nbytes if isinstance(data, torch.Tensor) else 0, 1)
 
@@ -64,8 +66,8 @@ def stream_item(
     data: torch.Tensor | io.BytesIO,
     pack: StreamTransformExtension | None,
     checkpoint: bytes | None,
-) -> None:
-    """Write one item; what it fails of is raised as it was."""
+) -> Seal:
+    """Write one item; what it fails of is raised as it was. Returns what seals the bytes that were stored."""
     file = _Uncloseable(sink)
     # A frame has a better checksum than the container's own, which costs more than all the rest.
     quiet = without_crc32 if isinstance(pack, Pack) else nullcontext()
@@ -76,6 +78,7 @@ def stream_item(
                     torch.save(data, output)
                 else:
                     output.write(data.getbuffer())
+    return Seal("stored", file.hasher.hexdigest())
 
 
 def describe(item: WriteItem, data: torch.Tensor | io.BytesIO, checkpoint: bytes | None) -> Item:
@@ -123,6 +126,7 @@ class _Uncloseable(io.RawIOBase):
     def __init__(self, sink: FileSink) -> None:
         super().__init__()
         self._sink = sink
+        self.hasher = Xxh3_128()
         self.name = sink.name
 
     def writable(self) -> bool:
@@ -130,6 +134,7 @@ class _Uncloseable(io.RawIOBase):
 
     def write(self, data: Any, /) -> int:
         view = as_bytes(data)
+        self.hasher.update(view)
         try:
             self._sink.write_through(view)
         except BaseException as error:

@@ -1,14 +1,15 @@
-"""`Writer`: DCP's FileSystemWriter with dcpx's extensions, whose failed saves fail."""
+"""`Writer`: DCP's FileSystemWriter with dcpx's extensions, whose failed saves fail and leave what was there."""
 
 from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Any, cast
 
 from torch.distributed.checkpoint.filesystem import FileSystemWriter
+from torch.distributed.checkpoint.metadata import Metadata
 from torch.distributed.checkpoint.planner import SavePlan, SavePlanner, WriteItem
 from torch.distributed.checkpoint.storage import WriteResult
 from torch.futures import Future
@@ -20,9 +21,14 @@ from ..extensions.pack import Pack
 from ..parallel import DEFAULT_BUDGET, Crew, check_crew
 from ..progress import Meter, OnProgress
 from ..registry import is_stream_transform
-from ._torch import StoragePrefix, is_object, refuse_url, split_by_size, tensor_bytes
+from ._torch import DCP_VERSION, StoragePrefix, is_object, refuse_url, split_by_size, tensor_bytes
+from .commit import Commit, check_free
+from .directory import Directory, saving_to
 from .files import DataFiles
+from .manifest import check_user
+from .names import data_file_names, metadata_name
 from .packing import pack_items
+from .results import StoredItemResult, Written
 from .streaming import stream_items
 
 __all__ = ["Writer"]
@@ -34,11 +40,13 @@ class Writer(FileSystemWriter):
     `pack` is any stream transform, a Chain for several; None stores plain items. `threads` encode (by default as many
     as the process may use cores); what they and the copies from a device hold is limited to about `budget` bytes.
     `sync_files` fsyncs every file before the checkpoint counts as saved. `single_file_per_rank=False` gives each item
-    a file. `overwrite` allows writing over an existing checkpoint, which is refused otherwise. `progress` is called
-    with a `Progress` as the save goes on. `cache_staged_state_dict` is FileSystemWriter's.
+    a file. `overwrite` allows replacing an existing checkpoint, which is refused otherwise. `user`, a dictionary of
+    what JSON can hold (a step, a loss, a commit's hash), goes to the manifest. `progress` is called with a `Progress`
+    as the save goes on. `cache_staged_state_dict` is FileSystemWriter's.
 
-    An error in any thread, an extension's own included, fails the save: DCP then never publishes it, and what was
-    written is removed.
+    An error on any rank or thread, an extension's own included, fails the save. Until the moment when it succeeds, the
+    checkpoint that it replaces stays whole, and is what readers find; see `commit`. Without collectives
+    (`use_collectives=False`) that holds for each rank's checkpoint by itself.
     """
 
     def __init__(
@@ -52,6 +60,7 @@ class Writer(FileSystemWriter):
         sync_files: bool = True,
         cache_staged_state_dict: bool = False,
         overwrite: bool = False,
+        user: Mapping[str, Any] | None = None,
         progress: OnProgress | None = None,
     ) -> None:
         if pack is not None and not is_stream_transform(pack):
@@ -70,85 +79,126 @@ class Writer(FileSystemWriter):
         self.pack = pack
         self.threads = threads
         self.budget = budget
+        self.user = check_user(user)
         self.progress = progress
+        self._commit: Commit | None = None
+
+    # --- on every rank ------------------------------------------------------------------------------------------------
+
+    def set_up_storage_writer(self, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
+        super().set_up_storage_writer(is_coordinator, *args, **kwargs)
+        self._commit = None
+        if self.save_id in _spent_ids:  # the last save's, where nobody called reset
+            self.save_id = str(uuid.uuid4())
 
     def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
-        if not self.overwrite and self._metadata_exists():
-            raise SaveError(
-                "a checkpoint exists already", Where(str(self.path)), "Choose another path, or pass overwrite=True"
-            )
-        return super().prepare_local_plan(plan)
+        with portable_errors(SaveError), saving_to(str(self.path)):
+            self._directory.make()
+            check_free(self._directory, self._pointer, self.overwrite)
+        if self._own_rank is not None:
+            plan = replace(plan, storage_data=_Place(f"__{self._own_rank}_", self.save_id))
+        return plan
 
     def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
-        prefix = cast(StoragePrefix, plan.storage_data).prefix
-        checkpoint = self._checkpoint_id(plan)
+        place = cast(_Place, plan.storage_data)
+        checkpoint: str | None = place.save_id
+        if checkpoint in _spent_ids:
+            # DCP's plan caching hands out an old plan: which save this is isn't known then, and items don't say it.
+            checkpoint = None
+        else:
+            _spent_ids.add(place.save_id)
+        names = data_file_names(checkpoint or str(uuid.uuid4()), place.prefix)
+        item_checkpoint = None if checkpoint is None else uuid.UUID(checkpoint).bytes
         meter = Meter(self.progress, sum(map(tensor_bytes, plan.items)), len(plan.items))
         with portable_errors(SaveError), Crew(self.threads, self.budget) as crew:
             if type(self.pack) is Pack:
                 objects_first = sorted(plan.items, key=is_object, reverse=True)
-                with self._files(prefix) as files:
-                    results = pack_items(objects_first, planner, self.pack, checkpoint, files, crew, meter)
+                with self._files(names) as files:
+                    results = pack_items(objects_first, planner, self.pack, item_checkpoint, files, crew, meter)
+                written = Written(results, files.records)
             else:
-                results = self._stream(plan.items, planner, prefix, checkpoint, crew, meter)
-            _check_complete(plan.items, results)
+                written = self._stream(plan.items, planner, names, item_checkpoint, crew, meter)
+            _check_complete(plan.items, written)
+            with saving_to(str(self.path)):
+                self._directory.sync()
         future: Future[list[WriteResult]] = Future()
-        future.set_result(results)
+        future.set_result(written)
         return future
 
     def _stream(
         self,
         items: list[WriteItem],
         planner: SavePlanner,
-        prefix: str,
+        names: Iterator[str],
         checkpoint: bytes | None,
         crew: Crew,
         meter: Meter,
-    ) -> list[WriteResult]:
+    ) -> Written:
         """Through an extension's streams, which work on one item at a time: a file for each thread."""
 
         shares = [share for share in split_by_size(crew.threads, items) if share]
-        every = [self._files(f"{prefix}{number}_") for number in range(len(shares))]
+        every = [self._files(names) for _ in shares]
 
-        def write(part: tuple[DataFiles, list[WriteItem]]) -> list[WriteResult]:
+        def write(part: tuple[DataFiles, list[WriteItem]]) -> list[StoredItemResult]:
             with part[0] as files:
                 return stream_items(part[1], planner, self.pack, checkpoint, files, self.per_thread_copy_ahead, meter)
 
         try:
-            written = crew.map(write, zip(every, shares, strict=True), lambda part: 0)
-            return [result for results in written for result in results]
+            written = list(crew.map(write, zip(every, shares, strict=True), lambda part: 0))
         except BaseException:
             for files in every:
                 files.discard()
             raise
+        results = (result for share in written for result in share)
+        return Written(results, (record for files in every for record in files.records))
 
-    def _files(self, prefix: str) -> DataFiles:
-        one_per_item = not self.single_file_per_rank
-        return DataFiles(self.fs, self.path, prefix, sync=self.sync_files, one_per_item=one_per_item)
+    def _files(self, names: Iterator[str]) -> DataFiles:
+        return DataFiles(self._directory, names, sync=self.sync_files, one_per_item=not self.single_file_per_rank)
+
+    @property
+    def _directory(self) -> Directory:
+        return Directory(self.fs, self.path, sync=self.sync_files)
+
+    @property
+    def _own_rank(self) -> int | None:
+        """This rank's number, if its checkpoint is its own; None where all ranks have one together."""
+        return None if self.use_collectives else self.rank
+
+    @property
+    def _pointer(self) -> str:
+        return metadata_name(self._own_rank)
+
+    # --- on the coordinator, or on each rank where there is none ------------------------------------------------------
 
     def prepare_global_plan(self, plans: list[SavePlan]) -> list[SavePlan]:
+        self._commit = Commit(self._directory, self.save_id, self._pointer, overwrite=self.overwrite, user=self.user)
+        with portable_errors(SaveError):
+            self._commit.begin()
         return [
             replace(plan, storage_data=_Place(f"__{rank}_", self.save_id)) if plan.storage_data is None else plan
             for rank, plan in enumerate(plans)
         ]
 
-    def _checkpoint_id(self, plan: SavePlan) -> bytes | None:
-        """The UUID of this save as every rank knows it, or None.
+    def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
+        assert self._commit is not None
+        metadata.version = DCP_VERSION
+        metadata.storage_data = {result.index: result.storage_data for rank in results for result in rank}
+        metadata.storage_meta = self.storage_meta()
+        with portable_errors(SaveError):
+            self._commit.publish(metadata, results)
 
-        It is the coordinator's, and comes with the plan. DCP's plan caching hands out an old plan again: then it is
-        unknown here, and items are written without it. Without collectives each rank's save stands alone.
+    def discard(self) -> None:
+        """Remove what a save that failed on another rank has left here; does nothing once a save was committed.
+
+        For the coordinator, and once no rank is writing any more.
         """
-        place = plan.storage_data
-        if not isinstance(place, _Place):
-            return uuid.UUID(self.save_id).bytes
-        if place.save_id in _spent_ids:
-            return None
-        _spent_ids.add(place.save_id)
-        return uuid.UUID(place.save_id).bytes
+        if self._commit is not None:
+            self._commit.discard()
 
 
 @dataclass
 class _Place(StoragePrefix):
-    """What the coordinator tells each rank: how its files' names begin, and which save this is."""
+    """What the coordinator tells each rank: the rank's part of its files' names, and which save this is."""
 
     save_id: str
 

@@ -389,6 +389,7 @@ bool use_instructions(const char* name) {
 }  // namespace
 
 NB_MODULE(_native, m) {
+    nb::set_leak_warnings(false);  // a traceback that lives until the interpreter's end is no leak
     m.doc() = "Native hot loops of dcpx; the *_reference modules beside it hold the same in NumPy, as their oracle.";
     m.def(
         "split_planes",

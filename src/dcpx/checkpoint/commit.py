@@ -1,0 +1,223 @@
+"""The commit: how a save becomes the checkpoint, at one moment, or leaves what was there untouched.
+
+1. The coordinator writes `<uuid>.saving`, which names it as the owner of what has this save's UUID in its name.
+2. Every rank writes its data files, fsyncs them and the directory.
+3. The coordinator compares what was stored with what was planned and with the files that are there.
+4. It writes the manifest, `<uuid>.manifest.json`, and fsyncs it and the directory.
+5. It writes `.metadata` under a temporary name, fsyncs it, moves it into place and fsyncs the directory. The move is
+   the commit; an object store shows a whole file at once and needs no temporary name.
+6. It removes the owner's file, and what the pointer that was replaced referred to.
+
+Nobody else writes to any of these names, so a crash before the move leaves the old checkpoint and files that nothing
+refers to, and a crash after it leaves the new one and such files. `leftovers` finds them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from typing import Any, cast
+
+import torch
+from torch.distributed.checkpoint.metadata import Metadata, MetadataIndex, TensorStorageMetadata
+from torch.distributed.checkpoint.storage import WriteResult
+
+from ..errors import DcpxError, LimitError, SaveError, Where
+from ..parallel import Crew
+from .directory import Directory, saving_to
+from .manifest import FileRecord, ItemRecord, Manifest, content_digest
+from .metadata import MAX_METADATA_SIZE, check_metadata, load_metadata
+from .names import METADATA, is_data_file, is_pointer, manifest_name, owner_name, save_of, temporary_name
+from .owner import Owner, now
+from .results import StoredItemResult, Written
+
+__all__ = ["Commit", "check_free"]
+
+_LOOKERS = 16
+"""Threads that ask for the sizes of files, which takes a round trip each where the directory is remote."""
+
+
+def check_free(directory: Directory, pointer: str, overwrite: bool) -> None:
+    """SaveError if the directory holds a checkpoint that a save to `pointer` would hide or replace unasked, or that
+    would hide it."""
+    if pointer != METADATA:
+        found = METADATA if directory.exists(METADATA) else None
+        remedy = "Choose another path: each rank's own checkpoint would be hidden behind it"
+        if found is None and not overwrite and directory.exists(pointer):
+            found, remedy = pointer, _REFUSED
+    else:
+        found = None if overwrite else next(filter(is_pointer, sorted(directory.names())), None)
+        remedy = _REFUSED
+    if found is not None:
+        raise SaveError("a checkpoint exists already", Where(directory.place(found)), remedy)
+
+
+_REFUSED = "Choose another path, or pass overwrite=True"
+
+
+class Commit:
+    """One save, as its coordinator makes it the checkpoint that `pointer` stands for."""
+
+    def __init__(
+        self, directory: Directory, save_id: str, pointer: str, *, overwrite: bool, user: Mapping[str, Any]
+    ) -> None:
+        self._directory = directory
+        self._save_id = save_id
+        self._pointer = pointer
+        self._overwrite = overwrite
+        self._user = dict(user)
+        self._moved = False
+
+    def begin(self) -> None:
+        """Say who is writing."""
+        name = owner_name(self._save_id)
+        with saving_to(self._directory.place(name)):
+            self._directory.write(name, Owner.this().pack())
+
+    def publish(self, metadata: Metadata, results: Sequence[Sequence[WriteResult]]) -> None:
+        """Make what all ranks stored the checkpoint, once it's certain that it is whole.
+
+        After an error the old checkpoint is there, and nothing of this save; unless the error says otherwise.
+        """
+        try:
+            self._publish(metadata, results)
+        except BaseException:
+            self.discard()
+            raise
+
+    def discard(self) -> None:
+        """Remove all files of a save that was not committed. No rank may still be writing."""
+        if self._moved:
+            return
+        with contextlib.suppress(Exception):  # what led here is the error to report
+            _remove(self._directory, [name for name in self._directory.names() if save_of(name) == self._save_id])
+
+    def _publish(self, metadata: Metadata, results: Sequence[Sequence[WriteResult]]) -> None:
+        directory, pointer, name = self._directory, self._pointer, manifest_name(self._save_id)
+        files, items = _records(results)
+        _check_stored(metadata, (result.index for rank in results for result in rank))
+        self._check_files(files)
+        with saving_to(directory.place(pointer)):
+            content = pickle.dumps(metadata)
+            check_metadata(metadata, len(content))
+        described = FileRecord(pointer, len(content), content_digest(content))
+        versions = (version("dcpx"), torch.__version__)
+        manifest = Manifest(self._save_id, now(), *versions, len(results), described, files, items, user=self._user)
+        with saving_to(directory.place(name)):
+            directory.write(name, manifest.pack())
+            directory.sync()
+        check_free(directory, pointer, self._overwrite)
+        replaced = self._replaced()
+        with saving_to(directory.place(pointer)):
+            self._move(content)
+        needless = _files_of(replaced) - {pointer, name, *(file.name for file in files)}
+        left = _remove(directory, [owner_name(self._save_id), *sorted(needless)])
+        if left:
+            warnings.warn(f"saved, but what is not needed any more can't be removed: {', '.join(left)}", stacklevel=2)
+
+    def _check_files(self, files: list[FileRecord]) -> None:
+        """Every file must be there, as seen from here: a rank may write to a disk of its own under the same path."""
+
+        def check(file: FileRecord) -> None:
+            with saving_to(self._directory.place(file.name)):
+                size = self._directory.size(file.name)
+                if size != file.size:
+                    raise SaveError(f"{file.size} bytes were written, the file has {size}")
+
+        with Crew(min(_LOOKERS, len(files) or 1), budget=1) as crew:
+            for _ in crew.map(check, files, lambda file: 0):
+                pass
+
+    def _replaced(self) -> dict[str, bytes]:
+        """The pointers that the new one replaces, and what they say now."""
+        directory = self._directory
+        names = filter(is_pointer, directory.names()) if self._pointer == METADATA else [self._pointer]
+        found = {}
+        for name in names:
+            with contextlib.suppress(OSError, DcpxError):  # whatever it is, it will be replaced
+                found[name] = directory.read(name, MAX_METADATA_SIZE)
+        return found
+
+    def _move(self, content: bytes) -> None:
+        """The commit itself."""
+        directory, pointer = self._directory, self._pointer
+        try:
+            directory.publish(pointer, content, temporary_name(self._save_id, pointer))
+            self._moved = True
+        except BaseException:
+            self._moved = self._moved or self._may_have_moved(content)
+            raise
+        try:
+            directory.sync()
+        except OSError as error:
+            cause = f"the new checkpoint is in place, but a crash of the machine may undo that: {error}"
+            raise SaveError(cause, remedy="What it replaces was kept. Save again") from error
+
+    def _may_have_moved(self, content: bytes) -> bool:
+        """Whether a move that failed has succeeded: over a network its answer may be lost."""
+        try:
+            return self._directory.read(self._pointer, len(content)) == content
+        except (LimitError, FileNotFoundError):
+            return False
+        except OSError:
+            return True
+
+
+def _records(results: Sequence[Sequence[WriteResult]]) -> tuple[list[FileRecord], list[ItemRecord]]:
+    files: list[FileRecord] = []
+    items: list[ItemRecord] = []
+    for rank in results:
+        if not isinstance(rank, Written):
+            raise SaveError("a rank didn't store its items with dcpx's Writer")
+        files += rank.files
+        for result in cast("list[StoredItemResult]", rank):
+            index = result.index
+            offsets = None if index.offset is None else tuple(index.offset)
+            items.append(ItemRecord(index.fqn, offsets, result.seal))
+    return files, items
+
+
+def _check_stored(metadata: Metadata, indices: Iterable[MetadataIndex]) -> None:
+    """What is described must have been stored, and nothing else."""
+    stored = {(index.fqn, index.offset) for index in indices}
+    described: set[tuple[str, torch.Size | None]] = set()
+    for name, item in metadata.state_dict_metadata.items():
+        if isinstance(item, TensorStorageMetadata):
+            described.update((name, chunk.offsets) for chunk in item.chunks)
+        else:
+            described.add((name, None))
+    for some, cause in (
+        (described - stored, "are described, but not stored"),
+        (stored - described, "aren't described"),
+    ):
+        if some:
+            raise SaveError(f"{len(some)} items {cause}", Where(item=min(name for name, _ in some)))
+
+
+def _files_of(pointers: Mapping[str, bytes]) -> set[str]:
+    """These pointers and the files that they refer to; of one that can't be read, nothing is known."""
+    names = set(pointers)
+    for content in pointers.values():
+        with contextlib.suppress(DcpxError):
+            metadata = load_metadata(content)
+            names.update(info.relative_path for info in metadata.storage_data.values())
+            if metadata.storage_meta is not None and metadata.storage_meta.save_id is not None:
+                names.add(manifest_name(metadata.storage_meta.save_id))
+    # A pointer that somebody forged could name a trainer's own files.
+    return {name for name in names if is_pointer(name) or is_data_file(name) or save_of(name)}
+
+
+def _remove(directory: Directory, names: Iterable[str]) -> list[str]:
+    """Remove what there is of these files; returns those that can't be."""
+    left = []
+    for name in names:
+        try:
+            directory.remove(name)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            left.append(f"{directory.place(name)} ({error.strerror or error})")
+    return left

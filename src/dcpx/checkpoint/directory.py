@@ -1,0 +1,140 @@
+"""Directory: the few things that are done with a checkpoint's files, and in which order they reach the disk."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import IO, Any, cast
+
+from torch.distributed.checkpoint.filesystem import FileSystem, FileSystemBase
+
+from ..errors import DcpxError, LimitError, SaveError, Where
+from .sink import FileSink
+
+__all__ = ["Directory", "saving_to"]
+
+
+class Directory:
+    """A checkpoint's directory on a local file system or, through DCP's FileSystemBase, in another store.
+
+    With `sync` what was written is on the disk when a method returns; a store is trusted to keep what it took. All
+    names are plain names within the directory. Errors are those of the file system, OSError in general.
+    """
+
+    def __init__(self, fs: FileSystemBase, path: Any, *, sync: bool = True) -> None:
+        self._fs = fs
+        self._path = path
+        self._local = isinstance(fs, FileSystem)
+        self._sync = sync
+
+    def place(self, name: str) -> str:
+        """Where a file lies, for an error."""
+        return str(self._fs.concat_path(self._path, name))
+
+    def open(self, name: str, mode: str) -> AbstractContextManager[IO[bytes]]:
+        """A file as a stream, `rb` or `wb`."""
+        stream = self._fs.create_stream(self._fs.concat_path(self._path, name), mode)
+        return cast(AbstractContextManager[IO[bytes]], stream)
+
+    def make(self) -> None:
+        """Make the directory, and those above it, unless they exist."""
+        if not self._local:
+            self._fs.mkdir(self._path)
+            return
+        path = Path(self._path).absolute()
+        missing = []
+        while not path.exists():
+            missing.append(path)
+            path = path.parent
+        self._fs.mkdir(self._path)
+        if self._sync:
+            for made in reversed(missing):
+                _sync_directory(made.parent)
+
+    def names(self) -> list[str]:
+        """The names of all that is in the directory; none if there is no directory."""
+        if not self._fs.exists(self._path):
+            return []
+        return [os.path.basename(os.fspath(path).rstrip("/")) for path in self._fs.ls(self._path)]  # type: ignore[attr-defined]
+
+    def exists(self, name: str) -> bool:
+        """Whether there is such a file."""
+        return self._fs.exists(self._fs.concat_path(self._path, name))
+
+    def size(self, name: str) -> int:
+        """A file's size in bytes."""
+        if self._local:
+            found = os.stat(self.place(name))
+            if not stat.S_ISREG(found.st_mode):
+                raise OSError(f"{self.place(name)} is no regular file")
+            return found.st_size
+        with self.open(name, "rb") as stream:
+            return stream.seek(0, os.SEEK_END)
+
+    def modified(self, name: str) -> float | None:
+        """When a local file was last written to, in seconds since the epoch."""
+        return os.stat(self.place(name)).st_mtime if self._local else None
+
+    def read(self, name: str, limit: int) -> bytes:
+        """A whole file. LimitError if it has more than `limit` bytes."""
+        with self.open(name, "rb") as stream:
+            data = stream.read(limit + 1)
+        if len(data) > limit:
+            raise LimitError(f"the file has more than {limit} bytes", Where(self.place(name)))
+        return data
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a whole file, which nothing refers to yet."""
+        with self.open(name, "wb") as stream:
+            sink = FileSink(stream, writeback=False)
+            sink.write(data)
+            sink.flush()
+            if self._sync:
+                sink.sync()
+
+    def publish(self, name: str, data: bytes, temporary: str) -> None:
+        """Write a file that others are waiting for: at every moment there is what was there before, or all of `data`.
+
+        A local file is moved there from `temporary`; a store shows a file only once it is complete. It is durable after
+        the next `sync`.
+        """
+        if self._local:
+            self.write(temporary, data)
+            self._fs.rename(self._fs.concat_path(self._path, temporary), self._fs.concat_path(self._path, name))
+        else:
+            self.write(name, data)
+
+    def remove(self, name: str) -> None:
+        """Remove a file."""
+        self._fs.rm_file(self._fs.concat_path(self._path, name))
+
+    def sync(self) -> None:
+        """Make durable which files there are, and under which names."""
+        if self._sync and self._local:
+            _sync_directory(Path(self._path))
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # what a file system says that has nothing to do here
+            raise
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def saving_to(place: str) -> Iterator[None]:
+    """Errors of the block, which writes to `place`, are dcpx's and name it."""
+    try:
+        yield
+    except DcpxError as error:
+        raise error.located(place) from error.__cause__
+    except OSError as error:
+        raise SaveError(f"{type(error).__name__}: {error}", Where(place)) from error
