@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import io
-import os
 import pickle
-import time
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.tensor import DTensor, Placement, Replicate, Shard, distribute_tensor
 
 import dcpx
 from dcpx import CorruptError, DcpxError
 from dcpx.frame import open_frame
+from tests.dist.ranks import run
 
 pytestmark = [
     pytest.mark.skipif(not dist.is_gloo_available(), reason="this torch has no gloo"),
     pytest.mark.timeout(120),
 ]
 
-JOIN_SECONDS = 90
-COLLECTIVE_SECONDS = 20
 FAILING_RANK = 2
 
 # The shards' sizes differ from rank to rank, and three rows leave the fourth rank with nothing.
@@ -87,32 +82,6 @@ class Failing(dcpx.Pack):
 
 
 # --- what the ranks do ------------------------------------------------------------------------------------------------
-
-
-def run(work: Callable[[int, int, Path], None], world: int, path: Path) -> None:
-    """`work(rank, world, path)` in as many processes; an error or a hang of any fails the test."""
-    path.mkdir(exist_ok=True)
-    context = mp.spawn(_rank, (work, world, path, f"file://{path}/.rendezvous-{world}"), world, join=False)
-    end = time.monotonic() + JOIN_SECONDS
-    try:
-        while not context.join(timeout=5):
-            assert time.monotonic() < end, "the ranks hang"
-    finally:
-        for process in context.processes:
-            if process.is_alive():
-                process.kill()
-            process.join()
-
-
-def _rank(rank: int, work: Callable[[int, int, Path], None], world: int, path: Path, store: str) -> None:
-    torch.set_num_threads(1)
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    timeout = timedelta(seconds=COLLECTIVE_SECONDS)
-    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=world, timeout=timeout)
-    try:
-        work(rank, world, path)
-    finally:
-        dist.destroy_process_group()
 
 
 def save(rank: int, world: int, path: Path) -> None:
@@ -228,7 +197,7 @@ def loaded(saved: Path) -> Path:
     damaged.mkdir()
     for file in (saved / "good").iterdir():
         data = bytearray(file.read_bytes())
-        if file.name.startswith("__3_"):  # holds the last rows, which only the last rank reads
+        if "__3_" in file.name:  # holds the last rows, which only the last rank reads
             for at in range(64, len(data), 500):
                 data[at] ^= 16
         (damaged / file.name).write_bytes(data)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +10,13 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
-import torch.multiprocessing as mp
 from torch.distributed.checkpoint import DefaultSavePlanner, FileSystemWriter
 from torch.distributed.checkpoint._fsspec_filesystem import FsspecWriter
 
 import dcpx
+from tests.dist.ranks import run
 from tests.interop.states import make_state
 from tests.unit.metadata_files import assert_loads
-
-JOIN_SECONDS = 90
 
 
 def nested_state() -> dict[str, Any]:
@@ -117,30 +112,10 @@ def sharded_ranks(rank: int, world: int, path: Path) -> None:
     dcp.save(state, storage_writer=FileSystemWriter(path / "alone"), use_collectives=False)
 
 
-def _rank(rank: int, world: int, path: Path) -> None:
-    torch.set_num_threads(1)
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    store = f"file://{path}/.rendezvous"
-    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=world, timeout=timedelta(seconds=30))
-    try:
-        sharded_ranks(rank, world, path)
-    finally:
-        dist.destroy_process_group()
-
-
 @pytest.mark.skipif(not dist.is_gloo_available(), reason="this torch has no gloo")
 @pytest.mark.timeout(120)
 def test_of_sharded_states(tmp_path: Path):
-    context = mp.spawn(_rank, (4, tmp_path), 4, join=False)
-    end = time.monotonic() + JOIN_SECONDS
-    try:
-        while not context.join(timeout=1):
-            assert time.monotonic() < end, "the ranks hang"
-    finally:
-        for process in context.processes:
-            if process.is_alive():
-                process.kill()
-            process.join()
+    run(sharded_ranks, 4, tmp_path)
     files = sorted(tmp_path.glob("*/*.metadata")) + sorted(tmp_path.glob("*/.metadata"))
     assert {path.parent.name for path in files} == {"stock", "dcpx", "alone"}
     for path in files:
