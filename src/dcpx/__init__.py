@@ -15,13 +15,16 @@ from .errors import (
     ExtensionError,
     LimitError,
     LoadError,
+    NotFoundError,
     SaveError,
     TruncatedError,
+    TrustError,
     UnsupportedError,
 )
 
 if TYPE_CHECKING:
     from .checkpoint.api import load, save
+    from .checkpoint.limits import Limits
     from .checkpoint.reader import Reader
     from .checkpoint.writer import Writer
     from .extension import Extension, StreamTransformExtension
@@ -38,12 +41,15 @@ __all__ = [
     "ExtensionError",
     "ExtensionRegistry",
     "LimitError",
+    "Limits",
     "LoadError",
+    "NotFoundError",
     "Pack",
     "Reader",
     "SaveError",
     "StreamTransformExtension",
     "TruncatedError",
+    "TrustError",
     "UnsupportedError",
     "Writer",
     "ZStandard",
@@ -56,6 +62,7 @@ _HOMES = {
     "Chain": "extensions.chain",
     "Extension": "extension",
     "ExtensionRegistry": "registry",
+    "Limits": "checkpoint.limits",
     "Pack": "extensions.pack",
     "Reader": "checkpoint.reader",
     "StreamTransformExtension": "extension",

@@ -5,15 +5,18 @@
         TruncatedError    ... and they end too early: the write never finished (also an EOFError)
       UnsupportedError    from a newer dcpx, or with a part that is missing here: upgrade or install it (ValueError)
       LimitError          well-formed, but larger than the caller allows: raise the limit if it is trusted (ValueError)
+      TrustError          readable, but less protected than the caller requires (ValueError)
       ExtensionError      an extension is unknown, misnamed or of the wrong kind: install or register it (ValueError)
       SaveError           a save failed and published nothing new: mend the cause and save again (RuntimeError)
       LoadError           a load failed for a reason outside the stored bytes, such as another shape (RuntimeError)
+        NotFoundError     ... because there is no checkpoint: begin without one (also a FileNotFoundError)
 
 Every argument is positional and picklable, so that an error crosses process boundaries whole.
 """
 
 from __future__ import annotations
 
+import errno
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,8 +28,10 @@ __all__ = [
     "ExtensionError",
     "LimitError",
     "LoadError",
+    "NotFoundError",
     "SaveError",
     "TruncatedError",
+    "TrustError",
     "UnsupportedError",
     "Where",
     "portable_errors",
@@ -104,12 +109,18 @@ class LimitError(DcpxError, ValueError):
     default_remedy = "Raise the limit if you trust where this checkpoint comes from"
 
 
+class TrustError(DcpxError, ValueError):
+    """Readable, but without the protection that the caller requires."""
+
+    default_remedy = "Load a checkpoint that has it, or don't require it if you trust where this one comes from"
+
+
 class ExtensionError(DcpxError, ValueError):
     """An extension can't be named, found or applied."""
 
 
 class SaveError(DcpxError, RuntimeError):
-    """A save failed and published nothing. What it was to overwrite may be damaged."""
+    """A save failed and published nothing; what it was to replace is as it was."""
 
     default_remedy = "Mend the cause and save again"
 
@@ -118,6 +129,13 @@ class LoadError(DcpxError, RuntimeError):
     """A load failed; the target may be partly filled."""
 
     default_remedy = "Mend the cause and load again"
+
+
+class NotFoundError(LoadError, FileNotFoundError):
+    """There is no checkpoint."""
+
+    default_remedy = "Check the path; a save that failed leaves no metadata"
+    errno = errno.ENOENT
 
 
 @contextmanager

@@ -83,6 +83,12 @@ class StreamTransformExtension(Extension):
     `async_save` with a process pickles it.
     """
 
+    @property
+    def encrypts(self) -> bool:
+        """Whether whatever can be read through it was encrypted and is authenticated, so that nothing else can: what
+        `Reader(require="encrypted")` asks for."""
+        return False
+
     @abc.abstractmethod
     def transform_to(self, output: IO[bytes]) -> IO[bytes]:
         """Call 2: a writable stream; what is written to it goes to `output`, transformed.

@@ -16,14 +16,13 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
+from tests.fault.manifests import data_file, reseal
 from torch.distributed.checkpoint import FileSystemReader
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.metadata import Metadata
 
 import dcpx
 from dcpx import CorruptError, DcpxError
-
-DATA = "__0_0.distcp"
 
 
 def state(seed: int = 1) -> dict[str, Any]:
@@ -95,7 +94,7 @@ def ranges(path: Path) -> list[tuple[int, int, str]]:
     data = metadata_of(path).storage_data
     found = sorted((info.offset, info.offset + info.length, index.fqn) for index, info in data.items())
     assert [start for start, _, _ in found] == [0, *(end for _, end, _ in found[:-1])], "gaps would escape this test"
-    assert found[-1][1] == (path / DATA).stat().st_size
+    assert found[-1][1] == data_file(path).stat().st_size
     return found
 
 
@@ -115,7 +114,7 @@ def assert_exact_or_named(path: Path, name: str) -> bool:
     if error is None:
         assert_exact(loaded)
         return True
-    assert DATA in str(error)
+    assert ".distcp" in str(error)
     assert repr(name) in str(error)
     return False
 
@@ -124,14 +123,14 @@ def test_the_checkpoint_as_it_is(checkpoint: Path):
     loaded = targets()
     dcpx.load(loaded, checkpoint)
     assert_exact(loaded)
-    assert 4000 < (checkpoint / DATA).stat().st_size < 12000
+    assert 4000 < data_file(checkpoint).stat().st_size < 12000
 
 
 def test_a_flip_in_every_byte(checkpoint: Path):
     # One bit a byte: tests/fault/test_every_bit.py flips all bits of a frame.
     chance = random.Random(3)
     refused = read = 0
-    file = os.open(checkpoint / DATA, os.O_RDWR)
+    file = os.open(data_file(checkpoint), os.O_RDWR)
     try:
         for start, end, name in ranges(checkpoint):
             read += end - start if name in READ else 0
@@ -146,27 +145,27 @@ def test_a_flip_in_every_byte(checkpoint: Path):
 
 
 def test_flips_with_everything_loaded(checkpoint: Path):
-    original = (checkpoint / DATA).read_bytes()
+    original = data_file(checkpoint).read_bytes()
     chance = random.Random(4)
     refused = 0
     for _ in range(150):
         damaged = bytearray(original)
         damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
-        (checkpoint / DATA).write_bytes(damaged)
+        data_file(checkpoint).write_bytes(damaged)
         loaded = targets()
         error = error_of(loaded, checkpoint)
         if error is None:
             assert_exact(loaded)
         else:
             refused += 1
-            assert DATA in str(error)
+            assert ".distcp" in str(error)
     assert refused > 100
 
 
 def test_every_prefix(checkpoint: Path):
     for start, end, name in reversed(ranges(checkpoint)):
         for size in range(end - 1, start - 1, -1):
-            os.truncate(checkpoint / DATA, size)
+            os.truncate(data_file(checkpoint), size)
             exact = assert_exact_or_named(checkpoint, name)
             assert not exact or name not in READ, f"{size} bytes sufficed"
     with pytest.raises(DcpxError):
@@ -217,17 +216,18 @@ FOREIGN: dict[str, Callable[[], bytes]] = {
 
 @pytest.mark.parametrize("make", FOREIGN.values(), ids=FOREIGN)
 def test_a_file_of_another_format(checkpoint: Path, make: Callable[[], bytes]):
-    (checkpoint / DATA).write_bytes(make())
-    for name in READ:
-        assert not assert_exact_or_named(checkpoint, name)
+    data_file(checkpoint).write_bytes(make())
+    with pytest.raises(DcpxError, match=r"\.distcp"):
+        dcpx.load(targets(), checkpoint)
+    assert dcpx.load(targets(), checkpoint, partial=True).keys() == set(READ)
     (checkpoint / ".metadata").write_bytes(make())
     with pytest.raises((DcpxError, OSError), match=r"\.metadata"):
         dcpx.load(targets(("scalar",)), checkpoint)
 
 
 def test_a_missing_file(checkpoint: Path):
-    (checkpoint / DATA).unlink()
-    with pytest.raises(DcpxError, match=DATA):
+    data_file(checkpoint).unlink()
+    with pytest.raises(DcpxError, match=r"\.distcp"):
         dcpx.load(targets(), checkpoint)
     (checkpoint / ".metadata").unlink()
     with pytest.raises((DcpxError, OSError), match=r"\.metadata"):
@@ -235,12 +235,13 @@ def test_a_missing_file(checkpoint: Path):
 
 
 def edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Change `.metadata`: `change` gets what says where each item is stored, by name."""
+    """Change `.metadata`, with a manifest to fit: `change` gets what says where each item is stored, by name."""
     metadata = metadata_of(path)
     by_name = {index.fqn: info for index, info in metadata.storage_data.items()}
     change(by_name)
     metadata.storage_data = {index: by_name[index.fqn] for index in metadata.storage_data if index.fqn in by_name}
     (path / ".metadata").write_bytes(pickle.dumps(metadata))
+    reseal(path)
 
 
 @pytest.mark.parametrize(("one", "other"), [("bf16", "f32"), ("scalar", "f64"), ("object", "i64")])
@@ -262,7 +263,7 @@ def test_items_of_the_same_shape_swapped(tmp_path: Path):
 
     edit(tmp_path / "c", swap)
     for name in same:
-        with pytest.raises(CorruptError, match=DATA):
+        with pytest.raises(CorruptError, match=r"\.distcp"):
             dcpx.load({name: torch.zeros(100)}, tmp_path / "c")
 
 
@@ -270,7 +271,7 @@ def test_the_same_items_of_another_checkpoint(tmp_path: Path):
     # Stored raw, both files have the same sizes throughout: only the checkpoint's UUID in every frame differs.
     for seed in (1, 2):
         dcpx.save(state(seed), tmp_path / str(seed), pack=dcpx.Pack("raw"))
-    shutil.copy(tmp_path / "2" / DATA, tmp_path / "1" / DATA)
+    shutil.copy(data_file(tmp_path / "2"), data_file(tmp_path / "1"))
     for name in READ:
         assert not assert_exact_or_named(tmp_path / "1", name)
 

@@ -15,6 +15,7 @@ import torch.distributed.checkpoint as dcp
 from forge import Chunk, field, frame, header
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.fault.manifests import data_file, reseal
 from tests.unit.leaks import nothing_left
 from tests.unit.planners import Part, PartsPlanner, read
 from tests.unit.tensors import bits, blank, random_tensor
@@ -26,7 +27,6 @@ from dcpx.codecs.container import container
 from dcpx.codecs.dtypes import CODES
 from dcpx.varint import pack_varint
 
-DATA = "__0_0.distcp"
 CHUNK_SIZE = 1 << 20
 
 # An item of up to 1 MiB is read at once, of a larger one only the chunks needed.
@@ -172,7 +172,8 @@ def put(stored: bytes, path: Path) -> None:
     for info in metadata.storage_data.values():
         info.offset, info.length = 0, len(stored)
     (path / ".metadata").write_bytes(pickle.dumps(metadata))
-    (path / DATA).write_bytes(stored)
+    data_file(path).write_bytes(stored)
+    reseal(path)
 
 
 @pytest.fixture
@@ -227,7 +228,7 @@ def test_a_frame_that_lies(name: str, size: str, checkpoint: Path):
     put(BAD[name](tensor), checkpoint)
     for error in load_parts(checkpoint, tensor):
         assert isinstance(error, CorruptError), "it was believed"
-        assert (error.where.file, error.where.item) == (str(checkpoint / DATA), "x")
+        assert (error.where.file, error.where.item) == (str(data_file(checkpoint)), "x")
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -15,8 +15,10 @@ from dcpx.errors import (
     ExtensionError,
     LimitError,
     LoadError,
+    NotFoundError,
     SaveError,
     TruncatedError,
+    TrustError,
     UnsupportedError,
     Where,
 )
@@ -30,6 +32,8 @@ KINDS: dict[type[DcpxError], set[type[Exception]]] = {
     ExtensionError: {ValueError},
     SaveError: {RuntimeError},
     LoadError: {RuntimeError},
+    NotFoundError: {RuntimeError, OSError, LoadError},
+    TrustError: {ValueError},
 }
 WHERE = Where("/ckpt/__0_0.distcp", "layer.weight", 4096, 3)
 
@@ -47,7 +51,7 @@ def test_every_public_error_is_tried_here() -> None:
 
 @every_kind
 def test_kin(kind: type[DcpxError]) -> None:
-    tried = {ValueError, EOFError, RuntimeError, CorruptError, OSError}
+    tried = {ValueError, EOFError, RuntimeError, CorruptError, LoadError, OSError}
     assert {base for base in tried if issubclass(kind, base)} - {kind} == KINDS[kind]
     assert issubclass(kind, DcpxError)
 

@@ -17,6 +17,9 @@ from .sink import FileSink
 
 __all__ = ["Directory", "saving_to"]
 
+_PART = 4 << 20
+"""Bytes of a file that are read at once."""
+
 
 class Directory:
     """A checkpoint's directory on a local file system or, through DCP's FileSystemBase, in another store.
@@ -81,11 +84,15 @@ class Directory:
 
     def read(self, name: str, limit: int) -> bytes:
         """A whole file. LimitError if it has more than `limit` bytes."""
+        parts: list[bytes] = []
+        room = limit
         with self.open(name, "rb") as stream:
-            data = stream.read(limit + 1)
-        if len(data) > limit:
-            raise LimitError(f"the file has more than {limit} bytes", Where(self.place(name)))
-        return data
+            while part := stream.read(min(room + 1, _PART)):  # memory is taken only for what is there
+                if len(part) > room:
+                    raise LimitError(f"the file has more than {limit} bytes", Where(self.place(name)))
+                room -= len(part)
+                parts.append(part)
+        return b"".join(parts)
 
     def write(self, name: str, data: bytes) -> None:
         """Write a whole file, which nothing refers to yet."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
+from typing import IO
 from uuid import UUID
 
 import numpy as np
@@ -19,6 +20,7 @@ from ..errors import CorruptError, DcpxError, LoadError, Where
 from ..frame import Header
 from ._torch import StorageInfo
 from .geometry import Box, boxes, intersect, span
+from .manifest import Manifest, Seal
 from .staging import bytes_of, is_plain, on_device
 
 __all__ = ["StoredItem", "Target", "request_bytes", "stored_items"]
@@ -26,17 +28,21 @@ __all__ = ["StoredItem", "Target", "request_bytes", "stored_items"]
 _CONTAINER_ROOM = 1 << 20
 """Bytes that a tensor's container may add to its elements."""
 
+_PART = 1 << 20
+"""Bytes that are hashed at once."""
+
 
 @dataclass
 class StoredItem:
     """One stored item and all requests for parts of it. `shape`, of the stored shard, and `dtype` are the metadata's;
-    both are None for an object."""
+    both are None for an object. `seal` is the manifest's."""
 
     info: StorageInfo
     index: MetadataIndex
     save_id: str | None
     shape: torch.Size | None
     dtype: torch.dtype | None
+    seal: Seal | None = None
     requests: list[ReadItem] = field(default_factory=list)
 
     @property
@@ -70,10 +76,24 @@ class StoredItem:
             and header.checkpoint.hex() != self.save_id.replace("-", "")
         ):
             raise CorruptError(f"the stored item belongs to another checkpoint, {UUID(bytes=header.checkpoint)}")
+        if self.seal is not None and self.seal.kind == "header" and self.seal != Seal.of_frame(header.checksum):
+            raise CorruptError("the stored item isn't the one that the manifest names")
+
+    def check_stored(self, stored: IO[bytes]) -> None:
+        """The bytes of an item that isn't a frame must be those that were written; reads them all, and goes back."""
+        if self.seal is None or self.seal.kind != "stored":
+            return
+        hasher = kernels.Xxh3_128()
+        while part := stored.read(_PART):
+            hasher.update(part)
+        if self.seal != Seal.of_stored(hasher):
+            raise CorruptError("the stored bytes aren't those that the manifest names")
+        stored.seek(0)
 
 
-def stored_items(requests: Iterable[ReadItem], metadata: Metadata) -> list[StoredItem]:
+def stored_items(requests: Iterable[ReadItem], metadata: Metadata, manifest: Manifest | None) -> list[StoredItem]:
     """The stored items that are asked for, in the order in which they lie in their files."""
+    seals = {} if manifest is None else {(item.fqn, item.offsets): item.seal for item in manifest.items}
     save_id = None if metadata.storage_meta is None else metadata.storage_meta.save_id
     storage = metadata.storage_data
     found: dict[MetadataIndex, StoredItem] = {}
@@ -89,6 +109,8 @@ def stored_items(requests: Iterable[ReadItem], metadata: Metadata) -> list[Store
             if request.type != LoadItemType.BYTE_IO and isinstance(described, TensorStorageMetadata):
                 shape, dtype = _stored_shape(described, index), described.properties.dtype
             item = found[index] = StoredItem(info, index, save_id, shape, dtype)
+            if manifest is not None:
+                item.seal = seals[index.fqn, None if index.offset is None else tuple(index.offset)]
         item.requests.append(request)
     return sorted(found.values(), key=lambda item: (item.info.relative_path, item.info.offset))
 

@@ -54,6 +54,16 @@ class Seal(NamedTuple):
     kind: str
     value: str
 
+    @classmethod
+    def of_frame(cls, header_checksum: int) -> Seal:
+        """Of a frame whose header has this hash."""
+        return cls("header", f"{header_checksum:016x}")
+
+    @classmethod
+    def of_stored(cls, hasher: kernels.Xxh3_128) -> Seal:
+        """Of the bytes that `hasher` was given."""
+        return cls("stored", hasher.hexdigest())
+
 
 class ItemRecord(NamedTuple):
     """A stored item: its name, where it begins in its tensor (None for an object), and its seal."""

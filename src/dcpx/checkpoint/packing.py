@@ -61,7 +61,7 @@ class _Record:
     def seal(self) -> Seal:
         """What the manifest says of the bytes that were stored."""
         if self.frame is not None:
-            return Seal("header", f"{self.frame.header.checksum:016x}")
+            return Seal.of_frame(self.frame.header.checksum)
         assert self.stream_seal is not None
         return self.stream_seal
 

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from itertools import repeat
-from typing import IO, Any, cast
+from typing import Any, get_args
 
 from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import Metadata, StorageMeta
 from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner
 from torch.futures import Future
 
-from ..errors import DcpxError, LoadError, Where, portable_errors
+from ..errors import DcpxError, LoadError, TrustError, Where, portable_errors
 from ..parallel import DEFAULT_BUDGET, Crew, check_crew
 from ..progress import Meter, OnProgress
 from ..registry import ExtensionRegistry, default_registry
 from ._torch import refuse_url
 from .containers import located
+from .directory import Directory
 from .items import request_bytes, stored_items
-from .metadata import MAX_METADATA_SIZE, load_metadata
+from .limits import Limits
+from .manifest import Manifest
+from .names import metadata_name
 from .objects import SafeGlobal, checked_bytes
+from .pointer import read_pointer
+from .protection import Require, check_encrypted
 from .source import Sources
 from .unpacking import Unpacker
 
 __all__ = ["Reader"]
+
+_log = logging.getLogger(__name__)
 
 
 class Reader(FileSystemReader):
@@ -40,9 +48,15 @@ class Reader(FileSystemReader):
     allow; `trust=True` gives it to DCP as it is, which runs what it says. `rank_local=True` reads the metadata that
     each rank wrote for itself, where DCP finds no common one.
 
-    With `partial=True` damaged items don't end the load: they are in `failures` afterwards, with their errors by name.
-    Every error names file, item and offset, and the targets that may be partly filled. Stock checkpoints of several
-    extensions, which the stock reader applies in the wrong order, are read as well.
+    What dcpx wrote must be what its manifest says: `.metadata` byte for byte, and every item that is loaded. A
+    checkpoint without a manifest, as stock DCP writes it, is loaded with whatever checks its items bring, after a
+    warning in the log; `require="checksums"` refuses it. `require="encrypted"` refuses every item that no extension
+    decrypts, whatever the metadata says. `limits` bounds what is believed before anything is allocated.
+
+    With `partial=True` damaged items don't end the load: they are in `failures` afterwards, with their errors by name;
+    a lost manifest is there as well, by its file's name. Every error names file, item and offset, and the targets that
+    may be partly filled. Stock checkpoints of several extensions, which the stock reader applies in the wrong order,
+    are read as well.
     """
 
     def __init__(
@@ -55,9 +69,13 @@ class Reader(FileSystemReader):
         progress: OnProgress | None = None,
         safe_globals: Sequence[SafeGlobal] = (),
         trust: bool = False,
+        require: Require | None = None,
+        limits: Limits = Limits(),  # noqa: B008 (immutable)
         partial: bool = False,
         rank_local: bool = False,
     ) -> None:
+        if require not in (None, *get_args(Require)):
+            raise ValueError(f"require must be 'checksums', 'encrypted' or None, not {require!r}")
         refuse_url(path)
         check_crew(threads, budget)
         super().__init__(path)
@@ -68,8 +86,11 @@ class Reader(FileSystemReader):
         self.progress = progress
         self.safe_globals = safe_globals
         self.trust = trust
+        self.require = require
+        self.limits = limits
         self.partial = partial
         self.rank_local = rank_local
+        self.manifest: Manifest | None = None
         self.failures: dict[str, DcpxError] = {}
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
@@ -81,27 +102,27 @@ class Reader(FileSystemReader):
             raise
 
     def _read_metadata(self, rank: int | None = None) -> Metadata:
-        path = self._get_metadata_path(rank)
-        where = Where(str(path))
+        pointer = metadata_name(rank)
+        place = Where(self._directory.place(pointer))
         if rank is not None and not self.rank_local:
             remedy = "Pass rank_local=True if each rank was saved by itself, without collectives"
-            raise LoadError("a rank's own metadata was not asked for", where, remedy)
-        try:
-            with self.fs.create_stream(path, "rb") as stream:
-                data = cast(IO[bytes], stream).read(MAX_METADATA_SIZE + 1)
-        except FileNotFoundError as error:
-            remedy = "Check the path; a save that failed leaves no metadata"
-            raise LoadError("there is no checkpoint here", where, remedy) from error
-        except OSError as error:
-            raise LoadError(f"the metadata can't be read: {error}", where) from error
-        try:
-            metadata = load_metadata(data)
-        except DcpxError as error:
-            raise error.located(str(path)) from error.__cause__
+            raise LoadError("a rank's own metadata was not asked for", place, remedy)
+        metadata, self.manifest, damage = read_pointer(
+            self._directory, pointer, self.limits.metadata_size, without_manifest=self.partial
+        )
+        self.failures = {} if damage is None else {os.path.basename(damage.where.file or pointer): damage}
+        if self.manifest is None:
+            if self.require == "checksums":
+                raise TrustError("the checkpoint has no manifest to check it against", place)
+            _log.warning("%s has no manifest: what is loaded from it is unverified", place.file)
         meta = metadata.storage_meta or StorageMeta()
         meta.load_id = self.load_id
         metadata.storage_meta = meta
         return metadata
+
+    @property
+    def _directory(self) -> Directory:
+        return Directory(self.fs, self.path)
 
     def _checked(self, content: bytes) -> bytes:
         """An object as the planner may unpickle it."""
@@ -113,12 +134,21 @@ class Reader(FileSystemReader):
 
     def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> Future[None]:
         with portable_errors(LoadError), located(str(self.path), None):
-            items = stored_items(plan.items, self.metadata)
+            items = stored_items(plan.items, self.metadata, self.manifest)
+            self.limits.check(items)
+            if self.require == "encrypted":
+                check_encrypted(items, self.registry)
             total = sum(map(request_bytes, plan.items, repeat(self.metadata)))
             meter = Meter(self.progress, total, len(plan.items))
-            with Sources(self.fs, self.path) as sources, Crew(self.threads, self.budget) as crew:
-                unpacker = Unpacker(planner, self.registry, sources, crew, meter, self._checked, self.partial)
-                self.failures = unpacker.read(items)
+            with Sources(self._directory, self._sizes()) as sources, Crew(self.threads, self.budget) as crew:
+                unpacker = Unpacker(
+                    planner, self.registry, sources, crew, meter, self._checked, self.limits, self.partial
+                )
+                self.failures |= unpacker.read(items)
         future: Future[None] = Future()
         future.set_result(None)
         return future
+
+    def _sizes(self) -> dict[str, int]:
+        """How long the data files must be; what follows an item is nobody's damage where damage is gone past."""
+        return {} if self.manifest is None or self.partial else {file.name: file.size for file in self.manifest.files}

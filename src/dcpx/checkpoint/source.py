@@ -6,24 +6,24 @@ import contextlib
 import io
 import os
 import threading
+from collections.abc import Mapping
 from types import TracebackType
 from typing import IO, Any, cast
 
-from torch.distributed.checkpoint.filesystem import FileSystemBase
-
-from ..errors import LoadError, TruncatedError, Where
+from ..errors import CorruptError, LoadError, TruncatedError, Where
+from .directory import Directory
 
 __all__ = ["FileSource", "Sources"]
 
 
 class FileSource:
-    """A file opened through DCP's file system. Local files are read side by side, other streams one read at a time."""
+    """A file of a checkpoint. Local files are read side by side, other streams one read at a time."""
 
-    def __init__(self, fs: FileSystemBase, path: Any) -> None:
-        self.name = str(path)
+    def __init__(self, directory: Directory, name: str) -> None:
+        self.name = directory.place(name)
         self._stack = contextlib.ExitStack()
         try:
-            self._stream = cast(IO[bytes], self._stack.enter_context(fs.create_stream(path, "rb")))
+            self._stream = self._stack.enter_context(directory.open(name, "rb"))
         except OSError as error:
             raise LoadError(f"{type(error).__name__}: {error}", Where(self.name)) from error
         # Only a file that Python itself opened: what wraps one wants to see the reads.
@@ -54,6 +54,18 @@ class FileSource:
         buffer = bytearray(size)
         self.read_into(offset, memoryview(buffer))
         return bytes(buffer)
+
+    def check_size(self, size: int) -> None:
+        """CorruptError if the file goes on after `size` bytes. What is missing is told by whoever needs it."""
+        if self._has_byte(size):
+            raise CorruptError(f"the file goes on after the {size} bytes that were written", Where(self.name))
+
+    def _has_byte(self, offset: int) -> bool:
+        try:
+            self.read(offset, 1)
+        except TruncatedError:
+            return False
+        return True
 
     def part(self, offset: int, size: int) -> IO[bytes]:
         """A range as a stream of its own, which begins at 0 and can seek."""
@@ -100,16 +112,21 @@ class _Part(io.RawIOBase):
 
 
 class Sources:
-    """The files of one load, each opened when it is first asked for. A context manager, at whose end all are closed."""
+    """The files of one load, each opened when it is first asked for, and none longer than `sizes` says, where it does.
 
-    def __init__(self, fs: FileSystemBase, path: Any) -> None:
-        self._fs = fs
-        self._path = path
+    A context manager, at whose end all are closed.
+    """
+
+    def __init__(self, directory: Directory, sizes: Mapping[str, int] | None = None) -> None:
+        self._directory = directory
+        self._sizes = sizes or {}
         self._open: dict[str, FileSource] = {}
 
     def __getitem__(self, name: str) -> FileSource:
         if name not in self._open:
-            self._open[name] = FileSource(self._fs, self._fs.concat_path(self._path, name))
+            self._open[name] = FileSource(self._directory, name)
+            if name in self._sizes:
+                self._open[name].check_size(self._sizes[name])
         return self._open[name]
 
     def done(self, name: str) -> None:

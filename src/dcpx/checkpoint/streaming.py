@@ -14,6 +14,7 @@ from torch.distributed.checkpoint.planner import SavePlanner, WriteItem
 from ..errors import DcpxError, SaveError, Where
 from ..extension import Item, StreamTransformExtension
 from ..extensions.pack import Pack
+from ..frame import FrameWriter
 from ..kernels import Xxh3_128
 from ..progress import Meter
 from ..streams import as_bytes
@@ -78,7 +79,8 @@ def stream_item(
                     torch.save(data, output)
                 else:
                     output.write(data.getbuffer())
-    return Seal("stored", file.hasher.hexdigest())
+    checksum = output.checksum_in(file) if isinstance(output, FrameWriter) else None
+    return Seal.of_stored(file.hasher) if checksum is None else Seal.of_frame(checksum)
 
 
 def describe(item: WriteItem, data: torch.Tensor | io.BytesIO, checkpoint: bytes | None) -> Item:

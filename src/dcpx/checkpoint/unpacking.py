@@ -35,6 +35,7 @@ from .frames import (
     whole_elements,
 )
 from .items import StoredItem, Target
+from .limits import Limits
 from .source import FileSource, Sources
 
 __all__ = ["Unpacker"]
@@ -129,6 +130,7 @@ class Unpacker:
         crew: Crew,
         meter: Meter,
         check_object: Callable[[bytes], bytes],
+        limits: Limits,
         partial: bool = False,
     ) -> None:
         self._planner = planner
@@ -137,6 +139,7 @@ class Unpacker:
         self._crew = crew
         self._meter = meter
         self._check_object = check_object
+        self._limits = limits
         self._partial = partial
         self.failures: dict[str, DcpxError] = {}
         self._buffers = Buffers()
@@ -303,8 +306,11 @@ class Unpacker:
 
     def _through_container(self, job: _Container, stored: IO[bytes]) -> _Done:
         item, targets = job.wanted
+        item.check_stored(stored)
         if not targets:
-            return _Done(job, 0, [(item, read_object(stored, item, self._registry))])
+            limits = self._limits
+            content = read_object(stored, item, self._registry, limits.object_size, limits.object_ratio)
+            return _Done(job, 0, [(item, content)])
         return _Done(job, fill_from_container(stored, item, self._registry, targets), [])
 
     def _read_neighbours(self, job: _Neighbours) -> _Done:

@@ -38,6 +38,11 @@ class Chain(StreamTransformExtension):
         self.extensions = extensions
         Descriptor.parse(self.get_descriptor())  # what can't be read back is refused before anything is written
 
+    @property
+    def encrypts(self) -> bool:
+        """Whether any of the extensions does."""
+        return any(getattr(extension, "encrypts", False) for extension in self.extensions)
+
     @staticmethod
     def registry_name() -> str:
         return "stream.chain@dcpx"

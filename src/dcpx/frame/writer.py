@@ -48,6 +48,10 @@ class FrameWriter(TransformWriter):
         self._frame: FrameBuilder | None = None  # once the header is written
         self._payload_found = False
 
+    def checksum_in(self, output: object) -> int | None:
+        """The header's hash, once the frame is written; None unless it was written to this very `output`."""
+        return None if self._frame is None or self._output is not output else self._frame.header.checksum
+
     def _transform(self, data: memoryview) -> None:
         self._look_for_payload(data)
         if len(data) >= OWN_CHUNK:

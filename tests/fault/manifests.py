@@ -1,0 +1,53 @@
+"""Manifests that agree with a checkpoint whose files were changed: for what lies behind that check, and for enemies."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+from xxhash import xxh3_128_hexdigest
+
+__all__ = ["data_file", "manifest_file", "reseal", "seal"]
+
+
+def data_file(path: Path) -> Path:
+    """The checkpoint's only data file."""
+    (file,) = path.glob("*.distcp")
+    return file
+
+
+def manifest_file(path: Path) -> Path:
+    """The checkpoint's manifest."""
+    (file,) = path.glob("*.manifest.json")
+    return file
+
+
+def seal(members: dict[str, Any]) -> bytes:
+    """A manifest of these members with the checksum that it needs, after spec/manifest.md."""
+    body = json.dumps(members, separators=(",", ":")).encode()[:-1]
+    return body + b',"checksum":"' + xxh3_128_hexdigest(body).encode() + b'"}\n'
+
+
+def reseal(path: Path) -> None:
+    """Make the manifest describe the files as they are now."""
+    file = manifest_file(path)
+    members = json.loads(file.read_bytes())
+    del members["checksum"]
+    pointer = (path / ".metadata").read_bytes()
+    members["metadata"] |= {"size": len(pointer), "xxh3_128": xxh3_128_hexdigest(pointer)}
+    contents = {one.name: one.read_bytes() for one in path.glob("*.distcp")}
+    members["files"] = [
+        {"name": name, "size": max(len(content), 1 << 50), "xxh3_128": xxh3_128_hexdigest(content)}
+        for name, content in contents.items()
+    ]
+    members["items"] = [
+        {
+            "fqn": index.fqn,
+            "offsets": None if index.offset is None else list(index.offset),
+            "stored": xxh3_128_hexdigest(contents[info.relative_path][info.offset :][: info.length]),
+        }
+        for index, info in pickle.loads(pointer).storage_data.items()
+    ]
+    file.write_bytes(seal(members))
