@@ -26,12 +26,14 @@ if TYPE_CHECKING:
     from .checkpoint.api import load, save
     from .checkpoint.limits import Limits
     from .checkpoint.reader import Reader
+    from .checkpoint.verify import verify
     from .checkpoint.writer import Writer
     from .extension import Extension, StreamTransformExtension
     from .extensions.chain import Chain
     from .extensions.pack import Pack
     from .extensions.zstandard import ZStandard
     from .registry import ExtensionRegistry, default_registry
+    from .report import Report
 
 __all__ = [
     "Chain",
@@ -46,6 +48,7 @@ __all__ = [
     "NotFoundError",
     "Pack",
     "Reader",
+    "Report",
     "SaveError",
     "StreamTransformExtension",
     "TruncatedError",
@@ -56,6 +59,7 @@ __all__ = [
     "default_registry",
     "load",
     "save",
+    "verify",
 ]
 
 _HOMES = {
@@ -65,12 +69,14 @@ _HOMES = {
     "Limits": "checkpoint.limits",
     "Pack": "extensions.pack",
     "Reader": "checkpoint.reader",
+    "Report": "report",
     "StreamTransformExtension": "extension",
     "Writer": "checkpoint.writer",
     "ZStandard": "extensions.zstandard",
     "default_registry": "registry",
     "load": "checkpoint.api",
     "save": "checkpoint.api",
+    "verify": "checkpoint.verify",
 }
 
 _torch_bridge.connect()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -23,7 +23,7 @@ from .geometry import Box, boxes, intersect, span
 from .manifest import Manifest, Seal
 from .staging import bytes_of, is_plain, on_device
 
-__all__ = ["StoredItem", "Target", "request_bytes", "stored_items"]
+__all__ = ["StoredItem", "Target", "all_items", "request_bytes", "stored_items"]
 
 _CONTAINER_ROOM = 1 << 20
 """Bytes that a tensor's container may add to its elements."""
@@ -93,8 +93,7 @@ class StoredItem:
 
 def stored_items(requests: Iterable[ReadItem], metadata: Metadata, manifest: Manifest | None) -> list[StoredItem]:
     """The stored items that are asked for, in the order in which they lie in their files."""
-    seals = {} if manifest is None else {(item.fqn, item.offsets): item.seal for item in manifest.items}
-    save_id = None if metadata.storage_meta is None else metadata.storage_meta.save_id
+    seals, save_id = _seals(manifest), _save_id(metadata)
     storage = metadata.storage_data
     found: dict[MetadataIndex, StoredItem] = {}
     for request in requests:
@@ -104,15 +103,40 @@ def stored_items(requests: Iterable[ReadItem], metadata: Metadata, manifest: Man
             info = storage.get(index)
             if info is None:
                 raise CorruptError("the metadata doesn't say where the item is stored", Where(item=index.fqn))
-            shape, dtype = None, None
             described = metadata.state_dict_metadata.get(index.fqn)
-            if request.type != LoadItemType.BYTE_IO and isinstance(described, TensorStorageMetadata):
-                shape, dtype = _stored_shape(described, index), described.properties.dtype
-            item = found[index] = StoredItem(info, index, save_id, shape, dtype)
-            if manifest is not None:
-                item.seal = seals[index.fqn, None if index.offset is None else tuple(index.offset)]
+            described = None if request.type == LoadItemType.BYTE_IO else described
+            item = found[index] = _stored_item(index, info, save_id, described, seals)
         item.requests.append(request)
     return sorted(found.values(), key=lambda item: (item.info.relative_path, item.info.offset))
+
+
+def all_items(metadata: Metadata, manifest: Manifest | None) -> list[StoredItem]:
+    """All stored items, none of which is asked for."""
+    seals, save_id, described = _seals(manifest), _save_id(metadata), metadata.state_dict_metadata
+    return [
+        _stored_item(index, info, save_id, described.get(index.fqn), seals)
+        for index, info in metadata.storage_data.items()
+    ]
+
+
+_Seals = Mapping[tuple[str, tuple[int, ...] | None], Seal]
+
+
+def _seals(manifest: Manifest | None) -> _Seals:
+    return {} if manifest is None else {(item.fqn, item.offsets): item.seal for item in manifest.items}
+
+
+def _save_id(metadata: Metadata) -> str | None:
+    return None if metadata.storage_meta is None else metadata.storage_meta.save_id
+
+
+def _stored_item(
+    index: MetadataIndex, info: StorageInfo, save_id: str | None, described: object, seals: _Seals
+) -> StoredItem:
+    seal = seals.get((index.fqn, None if index.offset is None else tuple(index.offset)))
+    if not isinstance(described, TensorStorageMetadata):
+        return StoredItem(info, index, save_id, None, None, seal)
+    return StoredItem(info, index, save_id, _stored_shape(described, index), described.properties.dtype, seal)
 
 
 def request_bytes(request: ReadItem, metadata: Metadata) -> int:

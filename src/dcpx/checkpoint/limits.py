@@ -11,6 +11,9 @@ from .metadata import MAX_METADATA_SIZE
 
 __all__ = ["Limits"]
 
+_FREE = 64 << 20
+"""Bytes that an object may unfold into however little is stored of it."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -31,6 +34,12 @@ class Limits:
         for name, value in vars(self).items():
             if not (value is None and name == "total") and (type(value) is not int or value < 0):
                 raise ValueError(f"{name} must be a number from 0, not {value!r}")
+
+    def most_bytes(self, item: StoredItem) -> int:
+        """What an item may unfold into."""
+        if item.shape is not None:
+            return item.most_bytes
+        return min(self.object_size, max(_FREE, self.object_ratio * item.info.length))
 
     def check(self, items: Iterable[StoredItem]) -> None:
         """LimitError if what is to be loaded lies in too many files, or is too much in all."""
