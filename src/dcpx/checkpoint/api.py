@@ -20,7 +20,9 @@ from ..extensions.pack import Pack
 from ..parallel import DEFAULT_BUDGET
 from ..progress import OnProgress, progress_bar
 from .collector import paused_collector
+from .limits import Limits
 from .objects import SafeGlobal
+from .protection import Require
 from .reader import Reader
 from .writer import Writer
 
@@ -87,6 +89,8 @@ def load(
     progress: bool | OnProgress = False,
     safe_globals: Sequence[SafeGlobal] = (),
     trust: bool = False,
+    require: Require | None = None,
+    limits: Limits = Limits(),  # noqa: B008 (immutable)
     partial: bool = False,
     rank_local: bool = False,
     planner: LoadPlanner | None = None,
@@ -95,7 +99,8 @@ def load(
     """Load a checkpoint into `state_dict` in place; every rank calls it, as with `dcp.load`, resharding as DCP does.
 
     Reads what dcpx or stock DCP wrote; `threads`, `budget` and `progress` are those of `save`. Nothing in the
-    checkpoint is run: what objects may be made of is said at `Reader`, with `safe_globals`, `trust` and `rank_local`.
+    checkpoint is run: what objects may be made of is said at `Reader`, with `safe_globals`, `trust`, what `require` and
+    `limits` refuse, and `rank_local`.
     Raises LoadError, CorruptError or another DcpxError; the state may be partly filled then.
 
     With `partial` everything that is whole is loaded, and this rank's items that aren't are returned by name, with
@@ -109,6 +114,8 @@ def load(
             progress=tell,
             safe_globals=safe_globals,
             trust=trust,
+            require=require,
+            limits=limits,
             partial=partial,
             rank_local=rank_local,
         )
@@ -149,4 +156,10 @@ def _raising(kind: type[DcpxError]) -> Iterator[None]:
             raise cause from error
         if not isinstance(cause, DcpxError):
             cause = kind(f"{type(cause).__name__}: {cause}")
-        raise cause.located(rank=None if alone else rank) from error
+        located = cause.located(rank=None if alone else rank)
+        raise located.with_others(len(error.failures) - 1, "rank failed", "ranks failed") from error
+    except (DcpxError, ValueError, TypeError):
+        raise  # as it is; the others are about the arguments
+    except Exception as error:
+        # A collective that another rank's end broke; without collectives, also an error of the planner.
+        raise kind(f"{type(error).__name__}: {error}") from error

@@ -1,0 +1,297 @@
+"""What a save leaves in a directory, what it removes and what it never touches, and what a reader may demand of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed.checkpoint as dcp
+from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter
+from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
+
+import dcpx
+from dcpx import CorruptError, LimitError, Limits, LoadError, NotFoundError, SaveError, TrustError
+from dcpx.checkpoint.directory import Directory
+from dcpx.checkpoint.pointer import read_pointer
+from tests.unit.leaks import nothing_left
+
+
+def state(seed: int) -> dict[str, Any]:
+    return {"x": torch.full((300,), float(seed)), "y": torch.arange(40) + seed, "object": ("saved", seed)}
+
+
+def loaded(path: Path, **options: Any) -> int:
+    """The seed of the state at `path`, all of it."""
+    found: dict[str, Any] = {"x": torch.zeros(300), "y": torch.zeros(40, dtype=torch.int64), "object": None}
+    with nothing_left():
+        dcpx.load(found, path, **options)
+    seed = found["object"][1]
+    assert torch.equal(found["x"], state(seed)["x"])
+    assert torch.equal(found["y"], state(seed)["y"])
+    return int(seed)
+
+
+def names(path: Path) -> list[str]:
+    return sorted(file.name for file in path.iterdir())
+
+
+def assert_one_checkpoint(path: Path, *others: str) -> str:
+    """Only a checkpoint's files, and `others`; returns the save's UUID."""
+    save = next(name for name in names(path) if name.endswith(".manifest.json")).removesuffix(".manifest.json")
+    assert names(path) == sorted([".metadata", f"{save}.manifest.json", f"{save}__0_0.distcp", *others])
+    return save
+
+
+def test_the_files_of_a_save(tmp_path: Path):
+    before = datetime.now(timezone.utc).replace(microsecond=0)
+    dcpx.save(state(1), tmp_path / "a" / "b" / "c", user={"step": 3, "loss": 0.5, "git": "abc"})
+    path = tmp_path / "a" / "b" / "c"
+    save = assert_one_checkpoint(path)
+    reader = dcpx.Reader(path)
+    metadata = reader.read_metadata()
+    manifest = reader.manifest
+    assert manifest is not None
+    assert manifest.checkpoint == save == metadata.storage_meta.save_id  # type: ignore[union-attr]
+    assert manifest.user == {"step": 3, "loss": 0.5, "git": "abc"}
+    assert before <= datetime.fromisoformat(manifest.created.replace("Z", "+00:00")) <= datetime.now(timezone.utc)
+    assert (manifest.torch, manifest.world_size) == (torch.__version__, 1)
+    assert [(file.name, file.size) for file in manifest.files] == [
+        (f"{save}__0_0.distcp", (path / f"{save}__0_0.distcp").stat().st_size)
+    ]
+    assert {item.fqn for item in manifest.items} == set(state(1))
+    assert loaded(path) == 1
+
+
+def test_an_existing_checkpoint_is_refused(tmp_path: Path):
+    dcpx.save(state(1), tmp_path)
+    save = assert_one_checkpoint(tmp_path)
+    with nothing_left(), pytest.raises(SaveError, match=r"exists already.*overwrite=True"):
+        dcpx.save(state(2), tmp_path)
+    assert assert_one_checkpoint(tmp_path) == save
+    assert loaded(tmp_path) == 1
+
+
+@pytest.mark.parametrize("stock", [False, True], ids=["dcpx", "stock"])
+def test_what_is_replaced_is_removed_and_nothing_else(stock: bool, tmp_path: Path):
+    path = tmp_path / "c"
+    path.mkdir()
+    (path / "optimizer").mkdir()
+    others = ["model.safetensors", "notes.txt", "__9_9.distcp", "trainer_state.json", "x.manifest.json"]
+    for name in others:
+        (path / name).write_bytes(b"a trainer's own")
+    writer: Any = FileSystemWriter(path, thread_count=2) if stock else dcpx.Writer(path)
+    dcp.save(state(1), storage_writer=writer)
+    assert len(names(path)) > len(others) + 2
+    dcpx.save(state(2), path, overwrite=True)
+    assert_one_checkpoint(path, "optimizer", *others)
+    assert loaded(path) == 2
+
+
+def test_a_pointer_that_names_a_trainers_file(tmp_path: Path):
+    """What an old checkpoint says of itself decides nothing about other files."""
+    dcp.save(state(1), storage_writer=FileSystemWriter(tmp_path))
+    metadata = pickle.loads((tmp_path / ".metadata").read_bytes())
+    for info in metadata.storage_data.values():
+        info.relative_path = "model.safetensors"
+    (tmp_path / "model.safetensors").write_bytes(b"dear")
+    (tmp_path / ".metadata").write_bytes(pickle.dumps(metadata))
+    dcpx.save(state(2), tmp_path, overwrite=True)
+    assert (tmp_path / "model.safetensors").read_bytes() == b"dear"
+    assert loaded(tmp_path) == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"damaged", b"\x80\x04N."])
+def test_a_pointer_that_cannot_be_read_can_be_replaced(content: bytes, tmp_path: Path):
+    (tmp_path / ".metadata").write_bytes(content)
+    with pytest.raises(SaveError, match="exists already"):
+        dcpx.save(state(1), tmp_path)
+    dcpx.save(state(1), tmp_path, overwrite=True)
+    assert_one_checkpoint(tmp_path)
+    assert loaded(tmp_path) == 1
+
+
+def test_the_stock_reader_reads_it(tmp_path: Path):
+    dcpx.save(state(1), tmp_path)
+    dcpx.save(state(2), tmp_path, overwrite=True)
+    found: dict[str, Any] = {"x": torch.zeros(300), "object": None}
+    registry: Any = dcpx.default_registry()
+    dcp.load(found, storage_reader=FileSystemReader(tmp_path, _extension_registry=registry))
+    assert found["object"] == ("saved", 2)
+
+
+def test_plans_from_dcps_cache(tmp_path: Path):
+    """They name an earlier save: the files must have other names all the same."""
+    for seed in (1, 2, 3):
+        planner = DefaultSavePlanner(enable_plan_caching=True)
+        dcpx.save(state(seed), tmp_path, overwrite=True, planner=planner)
+        assert len(names(tmp_path)) == 3
+        assert loaded(tmp_path) == seed
+
+
+def test_one_writer_for_several_saves(tmp_path: Path):
+    writer = dcpx.Writer(tmp_path / "1", overwrite=True)
+    for seed in (1, 2):
+        dcp.save(state(seed), storage_writer=writer)
+        assert_one_checkpoint(tmp_path / "1")
+        assert loaded(tmp_path / "1") == seed
+    dcp.save(state(3), checkpoint_id=tmp_path / "2", storage_writer=writer)
+    assert (loaded(tmp_path / "1"), loaded(tmp_path / "2")) == (2, 3)
+
+
+# --- without collectives ----------------------------------------------------------------------------------------------
+
+
+def test_a_rank_by_itself(tmp_path: Path):
+    dcpx.save(state(1), tmp_path, use_collectives=False)
+    assert "__0.metadata" in names(tmp_path)
+    assert loaded(tmp_path, rank_local=True) == 1
+    with pytest.raises(SaveError, match="exists already"):
+        dcpx.save(state(2), tmp_path, use_collectives=False)
+    dcpx.save(state(2), tmp_path, use_collectives=False, overwrite=True)
+    assert len(names(tmp_path)) == 3
+    assert loaded(tmp_path, rank_local=True) == 2
+    with pytest.raises(LoadError):
+        loaded(tmp_path)
+
+
+def test_a_rank_behind_a_common_checkpoint(tmp_path: Path):
+    """Readers would never see it."""
+    dcpx.save(state(1), tmp_path)
+    for overwrite in (False, True):
+        with pytest.raises(SaveError, match=r"exists already.*another path"):
+            dcpx.save(state(2), tmp_path, use_collectives=False, overwrite=overwrite)
+    assert_one_checkpoint(tmp_path)
+    assert loaded(tmp_path) == 1
+
+
+def test_a_common_checkpoint_before_the_ranks_own(tmp_path: Path):
+    dcpx.save(state(1), tmp_path, use_collectives=False)
+    with pytest.raises(SaveError, match="exists already"):
+        dcpx.save(state(2), tmp_path)
+    dcpx.save(state(2), tmp_path, overwrite=True)
+    assert_one_checkpoint(tmp_path)
+    assert loaded(tmp_path) == 2
+
+
+# --- while a reader opens it ------------------------------------------------------------------------------------------
+
+
+def test_replaced_while_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    dcpx.save(state(1), tmp_path)
+    read, saves = Directory.read, [2]
+
+    def meanwhile(self: Directory, name: str, limit: int) -> bytes:
+        data = read(self, name, limit)
+        if name == ".metadata" and saves:
+            seed = saves.pop()
+            with monkeypatch.context() as patch:
+                patch.setattr(Directory, "read", read)
+                dcpx.save(state(seed), tmp_path, overwrite=True)
+        return data
+
+    monkeypatch.setattr(Directory, "read", meanwhile)
+    assert loaded(tmp_path) == 2
+    assert saves == []
+    saves += range(10, 100)
+    with pytest.raises(LoadError, match="replaced"):
+        read_pointer(dcpx.Reader(tmp_path)._directory, ".metadata", 1 << 20)
+
+
+# --- what a reader may demand -----------------------------------------------------------------------------------------
+
+
+def test_checksums_required(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    dcpx.save(state(1), tmp_path / "dcpx")
+    dcp.save(state(1), storage_writer=FileSystemWriter(tmp_path / "stock"))
+    with caplog.at_level(logging.WARNING, logger="dcpx"):
+        dcpx.load({"x": torch.zeros(300)}, tmp_path / "dcpx", require="checksums")
+        assert "unverified" not in caplog.text
+        dcpx.load({"x": torch.zeros(300)}, tmp_path / "stock")
+        assert "unverified" in caplog.text
+    with pytest.raises(TrustError, match="no manifest") as caught:
+        dcpx.load({"x": torch.zeros(300)}, tmp_path / "stock", require="checksums")
+    assert str(caught.value.where.file).endswith(".metadata")
+    # Whoever takes the manifest away gains nothing, with or without `partial`.
+    next((tmp_path / "dcpx").glob("*.manifest.json")).unlink()
+    for partial in (False, True):
+        with pytest.raises((TrustError, CorruptError)):
+            dcpx.load({"x": torch.zeros(300)}, tmp_path / "dcpx", require="checksums", partial=partial)
+
+
+class Sealed(dcpx.ZStandard):
+    """Stands for an extension that encrypts."""
+
+    @property
+    def encrypts(self) -> bool:
+        return True
+
+    @staticmethod
+    def registry_name() -> str:
+        return "sealed@tests"
+
+    @staticmethod
+    def from_descriptor(version: str) -> Sealed:
+        return Sealed()
+
+    def get_descriptor(self) -> str:
+        return "sealed@tests/1"
+
+
+def test_encryption_required(tmp_path: Path):
+    registry = dcpx.ExtensionRegistry()
+    registry.register(Sealed)
+    packs = {"sealed": Sealed(), "chain": dcpx.Chain(dcpx.Pack(), Sealed()), "pack": dcpx.Pack(), "plain": None}
+    for name, pack in packs.items():
+        dcpx.save(state(1), tmp_path / name, pack=pack)
+        reader = dcpx.Reader(tmp_path / name, registry=registry, require="encrypted")
+        target = {"x": torch.zeros(300)}
+        if name in ("sealed", "chain"):
+            dcp.load(target, storage_reader=reader)
+            assert torch.equal(target["x"], state(1)["x"])
+        else:
+            with pytest.raises(BaseException, match="not encrypted"):
+                dcp.load(target, storage_reader=reader)
+            assert not target["x"].any(), "it was loaded all the same"
+
+
+def test_what_cannot_be_required(tmp_path: Path):
+    with pytest.raises(ValueError, match="require"):
+        dcpx.Reader(tmp_path, require="everything")  # type: ignore[arg-type]
+    for name in ("total", "object_size", "object_ratio", "metadata_size", "files"):
+        with pytest.raises(ValueError, match=name):
+            Limits(**{name: -1})
+
+
+@pytest.mark.parametrize(
+    ("limits", "fits"),
+    [
+        (Limits(), True),
+        (Limits(total=300 * 4 + 40 * 8 + 4096), True),
+        (Limits(total=300 * 4 + 40 * 8 - 1), False),
+        (Limits(object_size=100), False),
+        (Limits(files=0), False),
+        (Limits(files=1), True),
+        (Limits(metadata_size=100), False),
+    ],
+    ids=str,
+)
+def test_limits(limits: Limits, fits: bool, tmp_path: Path):
+    dcpx.save(state(1), tmp_path)
+    if fits:
+        assert loaded(tmp_path, limits=limits) == 1
+    else:
+        with pytest.raises(LimitError):
+            loaded(tmp_path, limits=limits)
+
+
+def test_no_checkpoint_is_a_kind_of_its_own(tmp_path: Path):
+    with pytest.raises(FileNotFoundError) as caught:
+        loaded(tmp_path)
+    assert isinstance(caught.value, NotFoundError)
+    assert os.path.basename(str(caught.value.where.file)) == ".metadata"
