@@ -86,6 +86,13 @@ class DcpxError(Exception):
         where = replace(known, file=known.file or file, item=known.item or item, rank=rank)
         return type(self)(self.cause, where, self.remedy).with_traceback(self.__traceback__)
 
+    def with_others(self, count: int, one: str, many: str) -> DcpxError:
+        """The same error, saying that `count` others were lost behind it, "1 more `one`" or "2 more `many`"."""
+        if count == 0:
+            return self
+        cause = f"{self.cause} (and {count} more {one if count == 1 else many})"
+        return type(self)(cause, self.where, self.remedy).with_traceback(self.__traceback__)
+
 
 class CorruptError(DcpxError, ValueError):
     """Stored bytes don't say what they must: a flipped bit, a swapped item, another format."""

@@ -10,6 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import chain
 from typing import TypeVar
 
+from .errors import DcpxError
+
 __all__ = ["DEFAULT_BUDGET", "WINDOW", "Crew", "check_crew", "ordered_map", "submit", "worker_count"]
 
 WINDOW = 16
@@ -87,8 +89,8 @@ def ordered_map(function: Callable[[T], R], jobs: Iterable[T], window: int = WIN
     """Yield `function(job)` for every job, in order, computed on the shared pool, at most `window` pending.
 
     `jobs` is advanced by the caller's thread only as results are taken, so it may read a file. The first error, in
-    order, is raised; by then no job is running any more, so that the buffers they use may be released. `function`
-    must not use the pool itself.
+    order, is raised, and says how many jobs had failed besides if it is a DcpxError; by then no job is running any
+    more, so that the buffers they use may be released. `function` must not use the pool itself.
     """
     iterator = iter(jobs)
     first = next(iterator, None)
@@ -124,6 +126,12 @@ def _ordered(
             del job
         while pending:
             yield _take(pending)
+    except DcpxError as error:
+        _settle(pending)
+        others = sum(_error_of(future) not in (None, error) for future in pending)
+        if others == 0:
+            raise
+        raise error.with_others(others, "failure", "failures") from error.__cause__
     finally:
         _settle(pending)
 
@@ -148,6 +156,10 @@ def _take(pending: deque[Future[R]]) -> R:
     result = pending[0].result()  # an interrupt here leaves the job in `pending`, to be waited for
     pending.popleft()
     return result
+
+
+def _error_of(future: Future[R]) -> BaseException | None:
+    return None if future.cancelled() else future.exception()
 
 
 def _settle(pending: deque[Future[R]]) -> None:

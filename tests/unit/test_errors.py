@@ -102,3 +102,15 @@ def test_located_fills_what_is_missing(kind: type[DcpxError]) -> None:
     # Who was nearer to the bytes knew better.
     assert located.located("elsewhere", "another").where == WHERE
     assert error.where == Where(offset=4096, chunk=3)
+
+
+@every_kind
+def test_others_are_counted_in_the_text(kind: type[DcpxError]) -> None:
+    error = kind("it broke", Where(offset=4096, chunk=3), "mend it")
+    assert error.with_others(0, "rank failed", "ranks failed") is error
+    assert error.with_others(1, "rank failed", "ranks failed").cause == "it broke (and 1 more rank failed)"
+    counted = error.with_others(2, "rank failed", "ranks failed")
+    assert type(counted) is kind
+    assert (counted.where, counted.remedy) == (error.where, error.remedy)
+    for twin in (pickle.loads(pickle.dumps(counted)), counted.located("/ckpt/__0_0.distcp", "layer.weight", 1)):
+        assert twin.cause == "it broke (and 2 more ranks failed)"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from dcpx import parallel
+from dcpx import SaveError, parallel
 from dcpx.parallel import WINDOW, ordered_map, worker_count
 
 PATIENCE = 60
@@ -123,6 +123,40 @@ def test_first_error_in_order_wins(two_workers: None) -> None:
     with pytest.raises(ValueError, match="job 1"):
         next(results)
     assert list(results) == []
+
+
+@pytest.mark.parametrize(("others", "text"), [(0, "job 0"), (1, "job 0 (and 1 more failure)")])
+def test_other_failures_are_counted(others: int, text: str, two_workers: None) -> None:
+    together = threading.Barrier(2)
+
+    def function(job: int) -> int:
+        if job < 2:
+            together.wait(PATIENCE)  # both run, whichever fails first
+        if job <= others:
+            raise (SaveError if job == 0 else ValueError)(f"job {job}")
+        return job
+
+    with pytest.raises(SaveError) as caught:
+        list(ordered_map(function, range(2)))
+    assert caught.value.cause == text
+
+
+def test_failures_behind_an_error_of_the_iterator_are_counted(two_workers: None) -> None:
+    failed = threading.Semaphore(0)
+
+    def function(job: int) -> int:
+        failed.release()
+        raise ValueError(f"job {job}")
+
+    def jobs() -> Iterator[int]:
+        yield from range(3)
+        assert all(failed.acquire(timeout=PATIENCE) for _ in range(3))
+        raise SaveError("the tensor can't be had") from KeyError("why")
+
+    with pytest.raises(SaveError) as caught:
+        list(ordered_map(function, jobs()))
+    assert caught.value.cause == "the tensor can't be had (and 3 more failures)"
+    assert isinstance(caught.value.__cause__, KeyError)
 
 
 @pytest.mark.parametrize("number", [0, 1, WINDOW, 99])

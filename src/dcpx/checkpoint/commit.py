@@ -56,6 +56,7 @@ def check_free(directory: Directory, pointer: str, overwrite: bool) -> None:
 
 
 _REFUSED = "Choose another path, or pass overwrite=True"
+_KEPT = "What it replaces was kept. Save again"
 
 
 class Commit:
@@ -147,14 +148,17 @@ class Commit:
         try:
             directory.publish(pointer, content, temporary_name(self._save_id, pointer))
             self._moved = True
-        except BaseException:
+        except BaseException as error:
             self._moved = self._moved or self._may_have_moved(content)
+            if self._moved and isinstance(error, OSError):
+                cause = f"the new checkpoint may be in place, though its move failed: {error}"
+                raise SaveError(cause, remedy=_KEPT) from error
             raise
         try:
             directory.sync()
         except OSError as error:
             cause = f"the new checkpoint is in place, but a crash of the machine may undo that: {error}"
-            raise SaveError(cause, remedy="What it replaces was kept. Save again") from error
+            raise SaveError(cause, remedy=_KEPT) from error
 
     def _may_have_moved(self, content: bytes) -> bool:
         """Whether a move that failed has succeeded: over a network its answer may be lost."""
