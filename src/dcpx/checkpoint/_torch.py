@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -33,7 +32,6 @@ __all__ = [
     "is_object",
     "refuse_url",
     "split_by_size",
-    "stored_pickle",
     "tensor_bytes",
     "without_crc32",
 ]
@@ -71,11 +69,6 @@ without_crc32 = HeldSetting(torch.serialization.get_crc32_options, torch.seriali
 def split_by_size(parts: int, items: list[WriteItem]) -> list[list[WriteItem]]:
     """The items in `parts` lists of about the same number of bytes."""
     return _split_by_size_and_type(parts, items)
-
-
-def stored_pickle(container: bytes) -> bytes:
-    """The pickle in a container of torch.save, as torch.load finds it. Raises RuntimeError for what isn't one."""
-    return torch._C.PyTorchFileReader(io.BytesIO(container)).get_record("data.pkl")
 
 
 def refuse_url(path: str | os.PathLike[str]) -> None:

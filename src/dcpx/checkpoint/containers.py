@@ -6,6 +6,7 @@ For whatever the direct path doesn't know: stock checkpoints, other extensions, 
 from __future__ import annotations
 
 import io
+import os
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,29 +14,45 @@ from typing import IO, cast
 
 import torch
 
-from ..errors import CorruptError, DcpxError, LoadError, Where
+from ..errors import CorruptError, DcpxError, LimitError, LoadError, Where
 from ..extension import StreamTransformExtension
 from ..frame import frame_of
 from ..registry import ExtensionRegistry
 from ..streams import read_exactly
+from ._archive import PICKLE, open_archive
+from ._torch_calls import TENSOR, Tensor
+from ._torch_pickle import by_name, check_names, foresee
 from .items import StoredItem, Target
 
-__all__ = ["fill_from_container", "located", "read_object"]
+__all__ = ["check_container", "fill_from_container", "located", "open_item", "read_object"]
+
+_MOST_PICKLE = 256 << 10
+"""Bytes of a tensor's pickle. What isn't elements is a few hundred, or a few thousand of a class with more of them."""
+
+_ALLOW = "If you trust where the checkpoint comes from, pass its class to torch.serialization.add_safe_globals"
+
+_STEP = 1 << 20
+"""Bytes that are read at once where nobody knows how many there are."""
 
 
-def read_object(stored: IO[bytes], item: StoredItem, registry: ExtensionRegistry) -> bytes:
-    """An object's bytes."""
-    return _open(stored, item, registry).read(-1)
+def read_object(stored: IO[bytes], item: StoredItem, registry: ExtensionRegistry, limit: int) -> bytes:
+    """An object's bytes. LimitError for more than `limit`, of which no more are ever held."""
+    whole = _read_up_to(open_item(stored, item, registry, limit), limit)
+    if whole.tell() > limit:
+        raise LimitError(f"the object unfolds into more than {limit} bytes, of {item.info.length} that are stored")
+    return whole.getvalue()
 
 
 def fill_from_container(stored: IO[bytes], item: StoredItem, registry: ExtensionRegistry, targets: list[Target]) -> int:
     """Load the whole tensor and copy to every target what it wants; returns how many bytes that were."""
     limit = item.most_bytes
-    content = _open(stored, item, registry)
+    content = open_item(stored, item, registry, limit)
     if not content.seekable():
-        content = io.BytesIO(read_exactly(content, limit + 1))
-        if len(content.getbuffer()) > limit:
-            raise CorruptError(f"the item unfolds into more than {limit} bytes, which its shape doesn't need")
+        content = _read_up_to(content, limit)
+    if content.seek(0, os.SEEK_END) > limit:
+        raise CorruptError(f"the item unfolds into more than {limit} bytes, which its shape doesn't need")
+    check_container(content)
+    content.seek(0)
     loaded = _load(content)
     if not isinstance(loaded, torch.Tensor):
         raise CorruptError(f"a tensor was expected, a {type(loaded).__name__} is stored")
@@ -46,10 +63,45 @@ def fill_from_container(stored: IO[bytes], item: StoredItem, registry: Extension
     return sum(target.fill_from(loaded) for target in targets)
 
 
-def _open(stored: IO[bytes], item: StoredItem, registry: ExtensionRegistry) -> IO[bytes]:
-    """The item's content: its transforms undone, the last one applied when writing first."""
+def check_container(content: IO[bytes]) -> None:
+    """Refuse a tensor's container that torch must not load; of the elements nothing is read.
+
+    It may name classes that were given to `torch.serialization.add_safe_globals`, but for those that torch itself put
+    there: DCP stores none of them.
+    """
+    archive = open_archive(content)
+    pickled = archive.read(PICKLE, _MOST_PICKLE)
+    try:
+        found = foresee(pickled, archive)
+    except LimitError as error:
+        raise CorruptError(f"{error.cause}, which no tensor needs") from None
+    allowed: dict[str, object] = {}
+    if found.names:
+        known = by_name(torch.serialization.get_safe_globals())
+        allowed = {name: value for name, value in known.items() if not name.startswith("torch.")}
+    check_names(found, "the tensor", allowed, _ALLOW)
+    made = found.made
+    if found.sparse or (type(made) is not Tensor and made is not TENSOR):
+        raise CorruptError("what is stored is no tensor that DCP stores")
+    if type(made) is Tensor and made.shares:
+        raise CorruptError(f"the tensor has {made.nbytes} bytes, of which {made.storage_bytes} are stored")
+
+
+def _read_up_to(content: IO[bytes], most: int) -> io.BytesIO:
+    """All that is left to read, or a byte more than `most` where there is more; nothing beyond that is held."""
+    whole = io.BytesIO()
+    while whole.tell() <= most and (part := read_exactly(content, min(_STEP, most + 1 - whole.tell()))):
+        whole.write(part)
+    return whole
+
+
+def open_item(stored: IO[bytes], item: StoredItem, registry: ExtensionRegistry, most: int) -> IO[bytes]:
+    """The item's content: its transforms undone, the last one applied when writing first.
+
+    A frame that holds more than `most` bytes is refused at once, or in a tensor's item at least the frame that saw the
+    data as it is: what others see may be larger by a little.
+    """
     extensions = registry.from_descriptor_list(item.info.transform_descriptors or ())
-    limit = item.most_bytes
     # DCP's writer stores the descriptors of several extensions in the order in which they saw the data.
     content = stored
     for extension in reversed(extensions):
@@ -57,21 +109,26 @@ def _open(stored: IO[bytes], item: StoredItem, registry: ExtensionRegistry) -> I
         frame = frame_of(content)
         if frame is not None:
             item.check_identity(frame.header)
-            if limit >= 0 and extension is extensions[0]:
-                frame.limit_total(limit)  # the one that saw the data as it is
+            if extension is extensions[0] or item.shape is None:
+                frame.limit_total(most)
     return content
 
 
 def _load(content: IO[bytes]) -> object:
     try:
-        return torch.load(content, map_location="cpu", weights_only=True)
+        return torch.load(content, map_location="cpu", weights_only=True, mmap=False)
     except BaseException as error:
         # torch may report another error in the place of the stream's own, even of an interrupt.
         failure = getattr(frame_of(content), "failure", None)
-        if failure is None or failure is error:
-            raise
-        raise failure from None
+        if failure is not None and failure is not error:
+            raise failure from None
+        if isinstance(error, _REFUSED):
+            raise CorruptError(f"the item can't be loaded: {error!r:.200}") from error
+        raise
 
+
+_REFUSED = (ArithmeticError, AssertionError, AttributeError, TypeError)
+"""What torch's functions say of arguments of a wrong kind."""
 
 _DAMAGED = (RuntimeError, ValueError, EOFError, LookupError, pickle.UnpicklingError)
 """What torch says of a damaged container."""

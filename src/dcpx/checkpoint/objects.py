@@ -10,31 +10,23 @@ from __future__ import annotations
 import datetime
 import io
 import pickle
-import pickletools
 import threading
-import zipfile
-from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
 
 import torch
 
-from ..errors import CorruptError, DcpxError, LimitError, LoadError, UnsupportedError
+from ..errors import CorruptError, LimitError, LoadError, UnsupportedError
+from ._archive import PICKLE, open_archive
 from ._numpy_objects import MADE_BY_NUMPY, NUMPY_NAMES
 from ._records import PATHS
-from ._torch import stored_pickle
+from ._torch_pickle import Foreseen, SafeGlobal, by_name, check_names, foresee, full_name
 from ._unpickle import shown
 
 __all__ = ["SafeGlobal", "checked_bytes"]
 
-SafeGlobal: TypeAlias = Callable[..., object] | tuple[Callable[..., object], str]
-"""A class or function that an object may name, as `torch.serialization.add_safe_globals` takes it: alone, or with the
-full name that it has in the file."""
-
 _TRUST = "If you trust where the checkpoint comes from, pass trust=True"
-
-# Of tuples within tuples: levels, and parts, each counted as often as it occurs.
-_MAX_DEPTH = 200
-_MAX_WEIGHT = 1 << 24
 
 _PLAIN_CLASSES = (
     datetime.date,
@@ -47,12 +39,8 @@ _PLAIN_CLASSES = (
 )
 
 
-def _full_name(entry: Any) -> str:
-    return f"{entry.__module__}.{entry.__qualname__}"
-
-
 _SAFE: dict[str, object] = {
-    **{_full_name(cls): cls for cls in _PLAIN_CLASSES},
+    **{full_name(cls): cls for cls in _PLAIN_CLASSES},
     **{f"{module}.{name}": cls for name, cls in PATHS.items() for module in ("pathlib", "pathlib._local")},
     **NUMPY_NAMES,
 }
@@ -69,18 +57,21 @@ def checked_bytes(content: bytes, safe_globals: Sequence[SafeGlobal] = ()) -> by
     Raises UnsupportedError for an object that names anything else, and says what; CorruptError for damage; LimitError
     if it nests too deep or unfolds into more than its own size; LoadError if it needs a device that isn't there.
     """
-    known = _SAFE | dict(map(_named, safe_globals))
+    known = _SAFE | by_name(safe_globals)
     output = io.BytesIO()
     with _lock:
-        named = _names_in(content)
-        refused = [name for name in named if name not in known]
-        if refused:
-            raise UnsupportedError(
-                f"the object names {', '.join(map(shown, refused))}, which could run code",
-                remedy=f"{_TRUST}, or safe_globals=[...] with these",
-            )
+        of_process = by_name(torch.serialization.get_safe_globals())
+        found = _foreseen(content, {**of_process, **known})
+        # What the process allows is torch's business, and isn't taken off its list.
+        names = {name: known[name] for name in found.names if name not in of_process}
+        # Torch makes objects of its own classes without calling them: some would set up communication.
+        called = {name for name in found.called - known.keys() if isinstance(of_process[name], type)}
+        if torchs := sorted(name for name in called if name.startswith("torch.")):
+            raise UnsupportedError(f"the object calls {', '.join(map(shown, torchs))}", remedy=_TRUST)
         try:
-            torch.save(_load(content, {name: known[name] for name in named}), output)
+            with torch.sparse.check_sparse_tensor_invariants() if found.sparse else nullcontext():
+                loaded = _load(content, names)
+            torch.save(loaded, output)
         except pickle.PickleError as error:
             raise UnsupportedError(f"the object can't be loaded safely: {_reason(error)}", remedy=_TRUST) from error
         except (MemoryError, RecursionError) as error:
@@ -96,68 +87,21 @@ _lock = threading.RLock()
 """Held while an object is looked through and loaded: torch keeps one list of what is safe for the whole process."""
 
 
-def _named(entry: SafeGlobal) -> tuple[str, object]:
-    return (entry[1], entry[0]) if isinstance(entry, tuple) else (_full_name(entry), entry)
-
-
-def _names_in(content: bytes) -> list[str]:
-    """What the object names beyond what torch allows. The container and its pickle are sound enough to be loaded."""
+def _foreseen(content: bytes, allowed: Mapping[str, object]) -> Foreseen:
+    """What is in the object. The container and its pickle are sound enough to be loaded."""
+    archive = open_archive(io.BytesIO(content))
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
-        if size <= len(content):
-            _check_nesting(stored_pickle(content))
-            return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(content)))
-    except DcpxError:
-        raise
-    except pickle.UnpicklingError as error:
-        raise UnsupportedError(f"the object can't be loaded safely: {_reason(error)}", remedy=_TRUST) from error
-    except Exception as error:
-        raise CorruptError(f"the object isn't a sound container of torch.save: {error!r}") from error
-    raise LimitError(f"the object's {len(content)} bytes unfold into {size}; torch.save doesn't compress")
+        found = foresee(archive.read(PICKLE, len(content)), archive)
+    except (UnsupportedError, LimitError) as error:
+        raise type(error)(f"the object can't be loaded safely: {error.cause}", remedy=_TRUST) from None
+    check_names(found, "the object", allowed, f"{_TRUST}, or safe_globals=[...] with these")
+    return found
 
 
 def _load(content: bytes, names: dict[str, object]) -> object:
-    # What the user has put on torch's list isn't in `names`, and so isn't taken off it.
     allowed: list[Any] = [(value, name) for name, value in {**names, **MADE_BY_NUMPY}.items()] if names else []
     with torch.serialization.safe_globals(allowed):
         return torch.load(io.BytesIO(content), weights_only=True, mmap=False)
-
-
-def _check_nesting(pickled: bytes) -> None:
-    """Refuse tuples that nest too deep: hashing one, as a dictionary's key, overflows the C stack or takes forever.
-
-    The pickle is gone through with, in the place of each object, how deep its tuples go and how many parts they have.
-    """
-    stack: list[tuple[int, int]] = []
-    marks: list[int] = []
-    memo: dict[Any, tuple[int, int]] = {}
-    for opcode, argument, _ in pickletools.genops(pickled):
-        if opcode.name == "MARK":
-            marks.append(len(stack))
-        elif opcode.name in ("BINPUT", "LONG_BINPUT"):
-            memo[argument] = stack[-1]
-        elif opcode.name in ("BINGET", "LONG_BINGET"):
-            stack.append(memo[argument])
-        else:
-            before = opcode.stack_before
-            if pickletools.markobject in before:
-                start = marks.pop()
-                kept = start - before.index(pickletools.markobject)
-            else:
-                start = kept = len(stack) - len(before)
-            if min(kept, start) < 0:
-                raise CorruptError("the object's pickle takes what it hasn't")
-            parts = stack[start:]
-            del stack[kept:]
-            if opcode.name in ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"):
-                depth = 1 + max((depth for depth, _ in parts), default=0)
-                weight = 1 + sum(weight for _, weight in parts)
-                if depth > _MAX_DEPTH or weight > _MAX_WEIGHT:
-                    raise LimitError("the object has tuples that nest too deep")
-                stack.append((depth, weight))
-            else:
-                stack.extend([(0, 1)] * len(opcode.stack_after))
 
 
 def _reason(error: Exception) -> str:

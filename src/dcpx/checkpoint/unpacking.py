@@ -308,8 +308,7 @@ class Unpacker:
         item, targets = job.wanted
         item.check_stored(stored)
         if not targets:
-            limits = self._limits
-            content = read_object(stored, item, self._registry, limits.object_size, limits.object_ratio)
+            content = read_object(stored, item, self._registry, self._limits.most_bytes(item))
             return _Done(job, 0, [(item, content)])
         return _Done(job, fill_from_container(stored, item, self._registry, targets), [])
 

@@ -1,0 +1,399 @@
+"""What a pickle of `torch.save` may call, and what of: torch's own functions believe whatever they are given.
+
+`torch.load(weights_only=True)` calls them with any arguments. Some allocate what they are told to, some read beyond a
+storage's end, and a sparse tensor's indices are looked at by nobody. Here every call is described by what it makes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn, Protocol, TypeAlias
+
+import torch
+
+from ..errors import CorruptError
+
+__all__ = [
+    "CALLS",
+    "OBJECT",
+    "OTHER_CALLS",
+    "PLAIN",
+    "STORAGES",
+    "TENSOR",
+    "Bytes",
+    "Call",
+    "Dict",
+    "Name",
+    "Storage",
+    "Tensor",
+    "Walk",
+    "is_constant",
+]
+
+OBJECT = object()
+"""Stands for an object of a class that torch doesn't know by itself."""
+
+TENSOR = object()
+"""Stands for a tensor that is more than a view of a storage: of a class of its own, or with attributes."""
+
+PLAIN = object()
+"""Stands for anything else that nothing more needs to be known of."""
+
+
+@dataclass(frozen=True)
+class Name:
+    """A class, a function or a constant: `full` is its module and name."""
+
+    full: str
+
+
+@dataclass(frozen=True)
+class Storage:
+    """A tensor's storage; `dtype` is None where it counts in bytes."""
+
+    dtype: torch.dtype | None
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor that is nothing but a view of a storage."""
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    storage_bytes: int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the elements; more than the storage's where several share theirs."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def shares(self) -> bool:
+        """Whether elements share their bytes, so that a few could stand for more than there is memory."""
+        return self.nbytes > self.storage_bytes
+
+
+@dataclass(frozen=True)
+class Bytes:
+    """Bytes, of this size."""
+
+    size: int
+
+
+@dataclass(eq=False)
+class Dict:
+    """A dictionary of any kind with at most `size` keys; one of torch's own can't be given attributes."""
+
+    size: int = 0
+    attributes: bool = True
+
+
+class Walk(Protocol):
+    """What a call may ask of the pickle that it stands in."""
+
+    sparse: bool
+    """Set where a sparse tensor is made."""
+
+    def spend(self, nbytes: int) -> None:
+        """Take note of what is made. LimitError where it is too much in all."""
+
+    def hash(self, keys: list[Any]) -> None:
+        """Check what becomes the keys of a dictionary, or the members of a set."""
+
+    def call(self, name: Name, arguments: tuple[Any, ...]) -> object:
+        """What a call makes."""
+
+
+Call: TypeAlias = Callable[[Walk, tuple[Any, ...]], object]
+
+STORAGES: dict[str, torch.dtype | None] = {
+    "torch.storage.UntypedStorage": None,
+    "torch.BFloat16Storage": torch.bfloat16,
+    "torch.BoolStorage": torch.bool,
+    "torch.ByteStorage": torch.uint8,
+    "torch.CharStorage": torch.int8,
+    "torch.ComplexDoubleStorage": torch.complex128,
+    "torch.ComplexFloatStorage": torch.complex64,
+    "torch.DoubleStorage": torch.float64,
+    "torch.FloatStorage": torch.float32,
+    "torch.HalfStorage": torch.float16,
+    "torch.IntStorage": torch.int32,
+    "torch.LongStorage": torch.int64,
+    "torch.QInt32Storage": torch.qint32,
+    "torch.QInt8Storage": torch.qint8,
+    "torch.QUInt8Storage": torch.quint8,
+    "torch.ShortStorage": torch.int16,
+}
+"""The classes of storages, and what their elements are."""
+
+_MAX_DIMENSIONS = 254
+_END = 1 << 62
+"""No size, stride or offset is as large."""
+
+_TENSOR_CLASSES = {"torch.Tensor", "torch.nn.parameter.Parameter"}
+_PER_TENSOR = {"torch.per_tensor_affine"}
+_PER_CHANNEL = {"torch.per_channel_affine", "torch.per_channel_affine_float_qparams"}
+_FROM_TYPE = "torch._tensor._rebuild_from_type_v2"
+_WRAPPER = "torch._utils._rebuild_wrapper_subclass"
+
+
+def _wrong(what: str) -> NoReturn:
+    raise CorruptError(f"the pickle makes {what} of what can't be one")
+
+
+def is_constant(name: str) -> bool:
+    """Whether torch knows this name, of a class or a constant that can't be called, by itself."""
+    return name in STORAGES or name in _TENSOR_CLASSES or _constant(name) is not None
+
+
+def _constant(name: str) -> torch.dtype | torch.qscheme | None:
+    found = vars(torch).get(name.removeprefix("torch.")) if name.startswith("torch.") else None
+    return found if isinstance(found, (torch.dtype, torch.qscheme)) else None
+
+
+# --- tensors ----------------------------------------------------------------------------------------------------------
+
+
+def _view(storage: Storage, dtype: torch.dtype, offset: int, size: tuple[Any, ...], stride: tuple[Any, ...]) -> Tensor:
+    """The tensor, if it lies within its storage: torch would enlarge it, or read on behind it."""
+    numbers = (offset, *size, *stride)
+    if len(size) != len(stride) or len(size) > _MAX_DIMENSIONS or not all(type(number) is int for number in numbers):
+        _wrong("a tensor")
+    if not 0 <= min(numbers) <= max(numbers) < _END:
+        _wrong("a tensor")
+    end = 1 + offset + sum((count - 1) * step for count, step in zip(size, stride, strict=True))
+    if 0 not in size and end * dtype.itemsize > storage.nbytes:
+        raise CorruptError(f"the pickle has a tensor of {end * dtype.itemsize} bytes in a storage of {storage.nbytes}")
+    return Tensor(dtype, size, storage.nbytes)
+
+
+def _tensor(walk: Walk, arguments: tuple[Any, ...]) -> object:
+    match arguments:
+        case (Storage(torch.dtype() as dtype) as storage, int(offset), tuple(size), tuple(stride)):
+            return _view(storage, dtype, offset, size, stride)
+    _wrong("a tensor")
+
+
+def _tensor_v2(walk: Walk, arguments: tuple[Any, ...]) -> object:
+    match arguments:
+        case (_, _, _, _, bool(), Dict() | None) | (_, _, _, _, bool(), Dict() | None, Dict()):
+            return _tensor(walk, arguments[:4])
+    _wrong("a tensor")
+
+
+def _tensor_v3(walk: Walk, arguments: tuple[Any, ...]) -> object:
+    match arguments:
+        case (
+            Storage(None) as storage,
+            int(offset),
+            tuple(size),
+            tuple(stride),
+            bool(),
+            Dict() | None,
+            Name(name),
+            *rest,
+        ):
+            dtype = _constant(name)
+            if isinstance(dtype, torch.dtype) and (not rest or (len(rest) == 1 and type(rest[0]) is Dict)):
+                return _view(storage, dtype, offset, size, stride)
+    _wrong("a tensor")
+
+
+def _parameter(walk: Walk, arguments: tuple[Any, ...]) -> object:
+    match arguments:
+        case (data, bool(), Dict() | None) if type(data) is Tensor or data in (TENSOR, PLAIN):
+            return data
+    _wrong("a parameter")
+
+
+def _parameter_with_state(walk: Walk, arguments: tuple[Any, ...]) -> object:
+    match arguments:
+        case (*plain, state):
+            _parameter(walk, tuple(plain))
+            _spend_state(walk, state)
+            return TENSOR
+    _wrong("a parameter")
+
+
+def _from_type(walk: Walk, arguments: tuple[Any, ...]) -> object:
+    """A tensor of a class, or with attributes, which may change what it is."""
+    match arguments:
+        case (Name(function) as name, Name(cls) as class_name, tuple(inner), state):
+            made = walk.call(name, inner)
+            # What has no storage must not become a tensor that seems to have one.
+            another = function == _FROM_TYPE or (function == _WRAPPER and inner[:1] != (class_name,))
+            if type(made) is Tensor or not (another or cls in _TENSOR_CLASSES):
+                _spend_state(walk, state)
+                return TENSOR
+    _wrong("a tensor")
+
+
+def _spend_state(walk: Walk, state: object) -> None:
+    for part in state if type(state) is tuple else (state,):
+        walk.spend(64 * part.size if type(part) is Dict else 0)
+
+
+def _quantized(walk: Walk, arguments: tuple[Any, ...]) -> object:
+    match arguments:
+        case (
+            Storage(torch.qint8 | torch.quint8 | torch.qint32 as dtype) as storage,
+            int(offset),
+            tuple(size),
+            tuple(stride),
+            tuple(scheme),
+            bool(),
+            Dict() | None,
+        ):
+            tensor = _view(storage, dtype, offset, size, stride)
+            if not tensor.shares and _is_scheme(walk, scheme, size):
+                return tensor
+    _wrong("a quantized tensor")
+
+
+def _is_scheme(walk: Walk, scheme: tuple[Any, ...], size: tuple[int, ...]) -> bool:
+    match scheme:
+        case (Name(name), float() | int(), int()):
+            return name in _PER_TENSOR
+        case (Name(name), scales, points, int(axis)) if name in _PER_CHANNEL and 0 <= axis < len(size):
+            walk.spend(32 * size[axis])
+            return all(_is_row(row, size[axis]) for row in (scales, points))
+    return False
+
+
+def _is_row(row: object, count: int) -> bool:
+    if type(row) is Tensor:
+        return row.shape == (count,) and not row.shares and not row.dtype.is_complex
+    return type(row) is list and len(row) == count and all(type(number) in (int, float) for number in row)
+
+
+def _sparse(walk: Walk, arguments: tuple[Any, ...]) -> object:
+    """Whether its indices are right is for torch to check, which is asked to where this was seen."""
+    match arguments:
+        case (_, (*parts, tuple(size))) | (_, (*parts, tuple(size), bool())):
+            tensors = all(type(part) is Tensor and not part.shares for part in parts)
+            if len(parts) in (2, 3) and tensors and _is_size(size):
+                walk.sparse = True
+                return PLAIN
+    _wrong("a sparse tensor")
+
+
+def _meta(walk: Walk, arguments: tuple[Any, ...]) -> object:
+    """A tensor without elements."""
+    return PLAIN
+
+
+def _wrapper(walk: Walk, arguments: tuple[Any, ...]) -> object:
+    """A tensor of a class that holds its elements in attributes."""
+    return TENSOR
+
+
+# --- other things ----------------------------------------------------------------------------------------------------
+
+
+def _is_size(size: tuple[Any, ...] | list[Any]) -> bool:
+    return len(size) <= _MAX_DIMENSIONS and all(type(number) is int and 0 <= number < _END for number in size)
+
+
+def _size(walk: Walk, arguments: tuple[Any, ...]) -> object:
+    match arguments:
+        case (tuple(size) | list(size),) if _is_size(size):
+            return tuple(size)
+    _wrong("a size")
+
+
+def _device(walk: Walk, arguments: tuple[Any, ...]) -> object:
+    match arguments:
+        case (str(),) | (str(), int()):
+            return PLAIN
+    _wrong("a device")
+
+
+def _layout(walk: Walk, arguments: tuple[Any, ...]) -> object:
+    match arguments:
+        case (str(),):
+            return PLAIN
+    _wrong("a layout")
+
+
+def _ordered(walk: Walk, arguments: tuple[Any, ...]) -> object:
+    if arguments:
+        _wrong("a dictionary")
+    return Dict()
+
+
+def _counter(walk: Walk, arguments: tuple[Any, ...]) -> object:
+    match arguments:
+        case ():
+            return Dict(attributes=False)
+        case (Dict(size),):
+            walk.spend(128 * size)
+            return Dict(size, attributes=False)
+    _wrong("a counter")
+
+
+def _set(walk: Walk, arguments: tuple[Any, ...]) -> object:
+    match arguments:
+        case () | ([],):
+            return PLAIN
+        case (list(members),):
+            walk.spend(128 * len(members))
+            walk.hash(members)
+            return PLAIN
+    _wrong("a set")
+
+
+def _encode(walk: Walk, arguments: tuple[Any, ...]) -> object:
+    """Protocol 2 writes bytes as text."""
+    match arguments:
+        case (str(text), "latin1" | "latin-1"):
+            walk.spend(len(text))
+            return Bytes(len(text))
+    _wrong("bytes")
+
+
+def _bytearray(walk: Walk, arguments: tuple[Any, ...]) -> object:
+    match arguments:
+        case ():
+            return PLAIN
+        case (Bytes(size),):
+            walk.spend(size)
+            return PLAIN
+    _encode(walk, arguments)
+    return PLAIN
+
+
+def _complex(walk: Walk, arguments: tuple[Any, ...]) -> object:
+    match arguments:
+        case (int() | float(), int() | float()):
+            return complex(*arguments)
+    _wrong("a complex number")
+
+
+CALLS: dict[str, Call] = {
+    "_codecs.encode": _encode,
+    "builtins.bytearray": _bytearray,
+    "builtins.complex": _complex,
+    "builtins.set": _set,
+    "collections.Counter": _counter,
+    "collections.OrderedDict": _ordered,
+    "torch.Size": _size,
+    "torch.device": _device,
+    "torch.serialization._get_layout": _layout,
+    _FROM_TYPE: _from_type,
+    "torch._utils._rebuild_meta_tensor_no_storage": _meta,
+    "torch._utils._rebuild_parameter": _parameter,
+    "torch._utils._rebuild_parameter_with_state": _parameter_with_state,
+    "torch._utils._rebuild_qtensor": _quantized,
+    "torch._utils._rebuild_sparse_tensor": _sparse,
+    "torch._utils._rebuild_tensor": _tensor,
+    "torch._utils._rebuild_tensor_v2": _tensor_v2,
+    "torch._utils._rebuild_tensor_v3": _tensor_v3,
+    _WRAPPER: _wrapper,
+}
+"""What torch lets a pickle call, by full name."""
+
+OTHER_CALLS: dict[str, Call] = {"builtins.frozenset": _set}
+"""The same, of what torch has to be told to allow."""
