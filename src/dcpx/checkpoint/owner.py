@@ -47,7 +47,7 @@ class Owner(NamedTuple):
 
     def is_running(self) -> bool | None:
         """Whether the process still runs; None where that can't be seen from here, as of another machine's."""
-        if not self.system or self.system != _system():
+        if not self.system or not self.ticks or self.system != _system():
             return None
         return self.ticks == _ticks(self.pid)
 
@@ -68,7 +68,8 @@ def _system() -> str:
 def _ticks(pid: int) -> str:
     """When a process began to run, after the boot; empty if it doesn't run."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        # A process may call itself anything, even what is no text.
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
         return ""
     return "" if fields[0] in "ZX" else fields[19]
