@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import torch
@@ -213,6 +214,15 @@ def test_archives_without_checksums(tmp_path: Path):
     report = verify(tmp_path / "c")
     assert (report.ok, report.sealed, report.whole, report.unchecked) == (True, False, ["x"], ["x"])
     assert "have no checksum: x" in str(report)
+
+
+def test_leftovers_are_named(tmp_path: Path):
+    dcpx.save(STATE, tmp_path, sync=False)
+    dead = f"{uuid4()}__0_0.distcp"
+    (tmp_path / dead).write_bytes(b"of a save that never ended")
+    report = verify(tmp_path)
+    assert (report.ok, report.leftovers) == (True, [dead])
+    assert dead in str(report)
 
 
 def test_ranks_by_themselves(tmp_path: Path):

@@ -23,10 +23,11 @@ from ..registry import ExtensionRegistry, default_registry
 from ..report import Problem, Report
 from ._archive import open_archive
 from ._torch import refuse_url
-from .containers import located, open_item
+from .containers import check_container, located, open_item
 from .directory import Directory
 from .frames import HEAD, checked_hint, frame_map, runs
 from .items import StoredItem, all_items
+from .leftovers import find_leftovers
 from .limits import Limits
 from .manifest import FileRecord
 from .names import METADATA, is_pointer
@@ -142,6 +143,7 @@ class _Verifier:
             lost=[name for name in names if name in lost],
             unchecked=[name for name in names if name in self._unchecked - lost],
             problems=problems,
+            leftovers=_leftovers(path),
             files=len({item.info.relative_path for item in self._items}),
             nbytes=sum(item.info.length for item in self._items),
         )
@@ -248,7 +250,17 @@ class _Verifier:
                 raise CorruptError(f"the item unfolds into more than {most} bytes")
         if item.seal is not None or framed:
             return True
-        return _check_archive(cast(IO[bytes], io.BufferedReader(_Rewindable(content, size))))
+        archive = cast(IO[bytes], io.BufferedReader(_Rewindable(content, size)))
+        if item.shape is not None:
+            check_container(archive)
+        return _check_archive(archive)
+
+
+def _leftovers(path: str) -> list[str]:
+    try:
+        return [name for one in find_leftovers(path) if one.state != "running" for name in one.names]
+    except LoadError:
+        return []  # with a pointer that can't be read, nobody knows
 
 
 def _cost(job: _Job) -> int:
