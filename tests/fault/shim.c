@@ -20,7 +20,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/types.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -38,14 +37,11 @@ static unsigned fault_kinds;
 static long fault_first, fault_last;
 static enum action fault_action;
 static int fault_errno;
-
-static atomic_long calls[KINDS];
-static atomic_long matching, hits;
+static atomic_long calls[KINDS], matching, hits;
 static long calls_before_hit[KINDS];
 static enum kind hit_kind;
 static int hit_flags;
 static char hit_path[PATH_MAX];
-
 static int log_descriptor = -1;
 static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -64,9 +60,7 @@ void shim_arm(const char* below, unsigned kinds, long first, long last, int acti
 }
 
 void shim_disarm(void) { directory_size = 0; }
-
 long shim_calls(int kind) { return calls[kind]; }
-
 long shim_hits(void) { return hits; }
 
 /* The first call that met the fault: its kind, the flags and path of its file, and how many calls had begun before. */
@@ -138,34 +132,26 @@ static void die(void) {
 }
 
 static void append(const struct call* call, long result) {
-    struct record record = {call->kind,   call->descriptor, call->flags, result < 0 ? errno : 0,
-                            call->offset, result,           0,           0};
-    struct iovec parts[MAX_PARTS + 1] = {{&record, sizeof record}};
-    int count = 1;
+    struct record record = {.kind = call->kind, .descriptor = call->descriptor, .flags = call->flags};
+    record.error = result < 0 ? errno : 0, record.offset = call->offset, record.result = result;
+    struct iovec parts[MAX_PARTS];
+    int count = 0;
     if (call->kind == WRITE) {
         record.first_size = result < 0 ? 0 : (uint64_t)result;
-        for (uint64_t rest = record.first_size; rest; ++count) {
-            parts[count] = call->parts[count - 1];
+        for (uint64_t rest = record.first_size; rest; rest -= parts[count++].iov_len) {
+            parts[count] = call->parts[count];
             if (parts[count].iov_len > rest) parts[count].iov_len = rest;
-            rest -= parts[count].iov_len;
         }
     } else if (call->path) {
         record.first_size = strlen(call->path);
-        parts[count++] = (struct iovec){(void*)call->path, record.first_size};
         record.second_size = call->target ? strlen(call->target) : 0;
-        if (call->target) parts[count++] = (struct iovec){(void*)call->target, record.second_size};
+        parts[count++] = (struct iovec){(void*)call->path, record.first_size};
+        parts[count++] = (struct iovec){(void*)call->target, record.second_size};
     }
     const int error = errno;
-    for (int first = 0; first < count;) { /* the log itself may be written in parts */
-        const int some = count - first < MAX_PARTS ? count - first : MAX_PARTS;
-        ssize_t taken = syscall(SYS_writev, log_descriptor, parts + first, some);
-        if (taken < 0) die();
-        while (first < count && (size_t)taken >= parts[first].iov_len) taken -= (ssize_t)parts[first++].iov_len;
-        if (first < count) {
-            parts[first].iov_base = (char*)parts[first].iov_base + taken;
-            parts[first].iov_len -= (size_t)taken;
-        }
-    }
+    const long rest = (long)(record.first_size + record.second_size);
+    if (syscall(SYS_write, log_descriptor, &record, sizeof record) != sizeof record) die();
+    if (rest && syscall(SYS_writev, log_descriptor, parts, count) != rest) die(); /* a full disk: no log to rely on */
     errno = error;
 }
 
