@@ -5,7 +5,7 @@ TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml CMakeLists.txt $(shell find src -name '*.py' -o -name '*.pyi' -o -name '*.cpp' -o -name '*.hpp')
 
-.PHONY: demo test lint bench soak fuzz aarch64 clean
+.PHONY: demo test lint bench soak faults fuzz aarch64 clean
 
 demo: $(VENV)/installed $(VENV)/demo
 	$(BIN)/python -m demo
@@ -28,9 +28,13 @@ bench: $(VENV)/installed $(VENV)/demo
 	$(BIN)/python -m bench memory --out bench/results/memory.json
 	$(BIN)/python -m bench metadata --out bench/results/metadata.json
 
-# A thousand saves and loads with everything drawn at random; `make test` does 25.
+# A thousand saves and loads with everything drawn at random, where `make test` does 25; and every bit, where it does some.
 soak: $(VENV)/installed
-	DCPX_STRESS=1000 $(BIN)/python -m pytest tests/soak --override-ini timeout=3600
+	DCPX_STRESS=1000 $(BIN)/python -m pytest tests/soak tests/fault/test_all_bits.py --override-ini timeout=3600
+
+# What happens when something goes wrong: the README's table, each row by doing it, with stock DCP beside dcpx.
+faults: $(VENV)/installed
+	$(BIN)/python -m tests.fault.what_happens
 
 fuzz:
 	$(MAKE) -C fuzz run SECONDS=600

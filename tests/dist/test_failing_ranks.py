@@ -10,7 +10,6 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -128,12 +127,9 @@ def age_of(path: Path, rank: int, world: int, **options: Any) -> str:
 
 
 def failed_save(
-    case: Case, rank: int, world: int, path: Path, release: Callable[[], object] = lambda: None, **options: Any
+    case: Case, rank: int, world: int, path: Path, **options: Any
 ) -> tuple[BaseException | None, float, list[str]]:
-    """The error, after how many seconds, and the directory's names once every rank has come to that point.
-
-    A rank that failed does `release` for the others.
-    """
+    """The error, after how many seconds, and the directory's names once every rank has come to that point."""
     dist.barrier()
     begin, error = time.monotonic(), None
     with case.applied(rank, path):
@@ -142,8 +138,6 @@ def failed_save(
         except BaseException as raised:  # noqa: BLE001 (the test looks at it)
             error = raised.with_traceback(None)
     seconds = time.monotonic() - begin
-    if error is not None:
-        release()
     dist.barrier()
     return error, seconds, sorted(os.listdir(path)) if path.exists() else []
 
@@ -164,7 +158,7 @@ def together(rank: int, world: int, path: Path) -> dict[str, Outcome]:
 
 
 def alone(rank: int, world: int, path: Path) -> dict[str, Outcome]:
-    """Each rank has a checkpoint of its own. DCP ends such a save with a barrier, which a failed rank doesn't reach."""
+    """Each rank has a checkpoint of its own. DCP ends such a save with a barrier, to which a failed one has to come."""
     own: dict[str, Any] = {"use_collectives": False}
     dcpx.save(state(rank, world, "old"), path / "own", **own)
     found = {}
@@ -172,19 +166,11 @@ def alone(rank: int, world: int, path: Path) -> dict[str, Outcome]:
         replaced = path / f"{number} own"
         if rank == 0:
             shutil.copytree(path / "own", replaced)
-        failed = failed_save(case, rank, world, replaced, dist.barrier, **own)
+        failed = failed_save(case, rank, world, replaced, **own)
         found[str(case)] = Outcome(*failed, age_of(replaced, rank, world, rank_local=True))
         dcpx.save(state(rank, world, "new"), replaced, overwrite=True, **own)
         found[f"{case}, again"] = Outcome(None, 0, [], age_of(replaced, rank, world, rank_local=True))
-
-    # Nobody comes to the barrier for the failing rank.
-    group = dist.new_group(timeout=timedelta(seconds=SHORT_SECONDS))
-    failed = failed_save(UNRELEASED, rank, world, path / "own", process_group=group, **own)
-    found["unreleased"] = Outcome(*failed, age_of(path / "own", rank, world, rank_local=True))
     return found
-
-
-UNRELEASED = Case({1: "planner.resolve_data"})
 
 
 def killed(rank: int, world: int, path: Path) -> Outcome:
@@ -286,17 +272,6 @@ def test_a_rank_with_a_checkpoint_of_its_own_fails(ran: Callable[[int], Path], w
 def test_ranks_with_checkpoints_of_their_own_save_again(ran: Callable[[int], Path], world: int):
     for case in cases_alone(world):
         assert {outcome.loaded for outcome in outcomes(ran(world), 1, f"{case}, again").values()} == {"new"}
-
-
-@of_every_world(lambda world: [UNRELEASED])
-def test_ranks_with_checkpoints_of_their_own_wait_in_vain(ran: Callable[[int], Path], world: int, case: Case):
-    """They have saved by then, though they raise: what is promised is each rank's own checkpoint."""
-    path = ran(world)
-    for rank, outcome in outcomes(path, 1, "unreleased").items():
-        assert isinstance(outcome.error, DcpxError)
-        assert outcome.seconds < SHORT_SECONDS + PROMPT_SECONDS
-        assert outcome.loaded == ("old" if rank in case.faults else "new")
-        assert len(outcome.names) == len(names_of(path / "own"))
 
 
 @pytest.mark.parametrize("world", KILLED)

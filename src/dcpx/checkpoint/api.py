@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch.distributed as dist
@@ -53,9 +53,9 @@ def save(
     `rank_local=True`. Returns DCP's metadata.
 
     Raises SaveError, or another DcpxError that says more, on every rank; then nothing was published, and the checkpoint
-    that was to be replaced is as it was.
+    that was to be replaced is as it was. Without collectives that holds for the rank that failed; the others return.
     """
-    with _raising(SaveError), paused_collector, _shown(progress, f"saving {os.fspath(path)}") as tell:
+    with paused_collector, _shown(progress, f"saving {os.fspath(path)}") as tell:
         writer = Writer(
             path,
             pack=pack,
@@ -66,17 +66,20 @@ def save(
             budget=budget,
             progress=tell,
         )
-        try:
-            metadata: Metadata = dcp_save(
-                state_dict,
-                storage_writer=writer,
-                planner=planner,
-                process_group=process_group,
-                use_collectives=use_collectives,
-            )
-        except BaseException:
-            writer.discard()
-            raise
+        with _raising(SaveError):
+            try:
+                metadata: Metadata = dcp_save(
+                    state_dict,
+                    storage_writer=writer,
+                    planner=planner,
+                    process_group=process_group,
+                    use_collectives=use_collectives,
+                )
+            except BaseException as error:
+                writer.discard()
+                if isinstance(error, Exception) and not (use_collectives or writer.committed):
+                    _join_barrier(process_group)
+                raise
         return metadata
 
 
@@ -127,6 +130,13 @@ def load(
     return reader.failures
 
 
+def _join_barrier(process_group: dist.ProcessGroup | None) -> None:
+    """Without collectives DCP ends a save with a barrier: the other ranks wait there for this one, which has failed."""
+    if dist.is_available() and dist.is_initialized():
+        with suppress(RuntimeError):  # another rank is lost; why this one failed is what matters here
+            dist.barrier(process_group)
+
+
 @contextmanager
 def _shown(progress: bool | OnProgress, label: str) -> Iterator[OnProgress | None]:
     """What is told of the progress: the caller's function, a bar on rank 0, or nobody."""
@@ -158,8 +168,8 @@ def _raising(kind: type[DcpxError]) -> Iterator[None]:
             cause = kind(f"{type(cause).__name__}: {cause}")
         located = cause.located(rank=None if alone else rank)
         raise located.with_others(len(error.failures) - 1, "rank failed", "ranks failed") from error
-    except (DcpxError, ValueError, TypeError):
-        raise  # as it is; the others are about the arguments
+    except DcpxError:
+        raise
     except Exception as error:
         # A collective that another rank's end broke; without collectives, also an error of the planner.
         raise kind(f"{type(error).__name__}: {error}") from error

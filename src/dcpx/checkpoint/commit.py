@@ -60,7 +60,8 @@ _KEPT = "What it replaces was kept. Save again"
 
 
 class Commit:
-    """One save, as its coordinator makes it the checkpoint that `pointer` stands for."""
+    """One save, as its coordinator makes it the checkpoint that `pointer` stands for. `moved` says that it is, or may
+    be."""
 
     def __init__(
         self, directory: Directory, save_id: str, pointer: str, *, overwrite: bool, user: Mapping[str, Any]
@@ -70,7 +71,7 @@ class Commit:
         self._pointer = pointer
         self._overwrite = overwrite
         self._user = dict(user)
-        self._moved = False
+        self.moved = False
 
     def begin(self) -> None:
         """Say who is writing."""
@@ -91,7 +92,7 @@ class Commit:
 
     def discard(self) -> None:
         """Remove all files of a save that was not committed. No rank may still be writing."""
-        if self._moved:
+        if self.moved:
             return
         with contextlib.suppress(Exception):  # what led here is the error to report
             _remove(self._directory, [name for name in self._directory.names() if save_of(name) == self._save_id])
@@ -147,10 +148,10 @@ class Commit:
         directory, pointer = self._directory, self._pointer
         try:
             directory.publish(pointer, content, temporary_name(self._save_id, pointer))
-            self._moved = True
+            self.moved = True
         except BaseException as error:
-            self._moved = self._moved or self._may_have_moved(content)
-            if self._moved and isinstance(error, OSError):
+            self.moved = self.moved or self._may_have_moved(content)
+            if self.moved and isinstance(error, OSError):
                 cause = f"the new checkpoint may be in place, though its move failed: {error}"
                 raise SaveError(cause, remedy=_KEPT) from error
             raise

@@ -187,6 +187,11 @@ class Writer(FileSystemWriter):
         with portable_errors(SaveError):
             self._commit.publish(metadata, results)
 
+    @property
+    def committed(self) -> bool:
+        """Whether this process has made the save the checkpoint, or may have."""
+        return self._commit is not None and self._commit.moved
+
     def discard(self) -> None:
         """Remove what a save that failed on another rank has left here; does nothing once a save was committed.
 
