@@ -32,7 +32,6 @@ def test_power_lost_before_every_call(case: Case, server: ForkServer, scratch: P
     assert outcomes == {before, "new"}
 
 
-@pytest.mark.xfail(strict=True, reason="a directory that a killed save has made is never made durable")
 def test_power_lost_after_a_killed_save_and_a_whole_one(server: ForkServer, scratch: Path):
     for path in each_power_loss_after_a_kill(server, scratch, None, Case(2)):
         assert found(path) == "new"

@@ -1,5 +1,6 @@
-"""What happens when ...: stock DCP beside dcpx, each answer found by doing it. `make faults` prints the table, and fails
-if dcpx doesn't answer as promised.
+"""What happens when ...: stock DCP beside dcpx, each answer found by doing it.
+
+`make faults` prints the table, and fails if dcpx doesn't answer as promised.
 
 Everything that may crash, hang or take all memory runs in a child of its own.
 """

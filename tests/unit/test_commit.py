@@ -111,7 +111,8 @@ def test_a_pointer_that_cannot_be_read_can_be_replaced(content: bytes, tmp_path:
     (tmp_path / ".metadata").write_bytes(content)
     with pytest.raises(SaveError, match="exists already"):
         dcpx.save(state(1), tmp_path)
-    dcpx.save(state(1), tmp_path, overwrite=True)
+    with pytest.warns(UserWarning, match=r"saved, but .*\.metadata referred to"):
+        dcpx.save(state(1), tmp_path, overwrite=True)
     assert_one_checkpoint(tmp_path)
     assert loaded(tmp_path) == 1
 

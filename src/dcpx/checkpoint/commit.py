@@ -76,6 +76,8 @@ class Commit:
     def begin(self) -> None:
         """Say who is writing."""
         name = owner_name(self._save_id)
+        with saving_to(self._directory.place("")):
+            self._directory.sync_path()
         with saving_to(self._directory.place(name)):
             self._directory.write(name, Owner.this().pack())
 
@@ -111,14 +113,16 @@ class Commit:
         with saving_to(directory.place(name)):
             directory.write(name, manifest.pack())
             directory.sync()
-        check_free(directory, pointer, self._overwrite)
-        replaced = self._replaced()
         with saving_to(directory.place(pointer)):
+            check_free(directory, pointer, self._overwrite)
+            replaced = self._replaced()
             self._move(content)
-        needless = _files_of(replaced) - {pointer, name, *(file.name for file in files)}
+        needless, unknown = _files_of(replaced)
+        needless -= {pointer, name, *(file.name for file in files)}
         left = _remove(directory, [owner_name(self._save_id), *sorted(needless)])
+        left += [f"what {one} referred to, which can't be read" for one in unknown]
         if left:
-            warnings.warn(f"saved, but what is not needed any more can't be removed: {', '.join(left)}", stacklevel=2)
+            warnings.warn(f"saved, but what is not needed any more is still there: {', '.join(left)}", stacklevel=2)
 
     def _check_files(self, files: list[FileRecord]) -> None:
         """Every file must be there, as seen from here: a rank may write to a disk of its own under the same path."""
@@ -134,13 +138,16 @@ class Commit:
                 pass
 
     def _replaced(self) -> dict[str, bytes]:
-        """The pointers that the new one replaces, and what they say now."""
+        """The pointers that the new one replaces, and what they say now; nothing where that can't be read."""
         directory = self._directory
         names = filter(is_pointer, directory.names()) if self._pointer == METADATA else [self._pointer]
         found = {}
         for name in names:
-            with contextlib.suppress(OSError, DcpxError):  # whatever it is, it will be replaced
-                found[name] = directory.read(name, MAX_METADATA_SIZE)
+            if directory.exists(name):
+                try:
+                    found[name] = directory.read(name, MAX_METADATA_SIZE)
+                except (OSError, DcpxError):  # whatever it is, it will be replaced
+                    found[name] = b""
         return found
 
     def _move(self, content: bytes) -> None:
@@ -202,17 +209,20 @@ def _check_stored(metadata: Metadata, indices: Iterable[MetadataIndex]) -> None:
             raise SaveError(f"{len(some)} items {cause}", Where(item=min(name for name, _ in some)))
 
 
-def _files_of(pointers: Mapping[str, bytes]) -> set[str]:
-    """These pointers and the files that they refer to; of one that can't be read, nothing is known."""
-    names = set(pointers)
-    for content in pointers.values():
-        with contextlib.suppress(DcpxError):
+def _files_of(pointers: Mapping[str, bytes]) -> tuple[set[str], list[str]]:
+    """These pointers and the files that they refer to; and the pointers of which that isn't known."""
+    names, unknown = set(pointers), []
+    for pointer, content in pointers.items():
+        try:
             metadata = load_metadata(content)
-            names.update(info.relative_path for info in metadata.storage_data.values())
-            if metadata.storage_meta is not None and metadata.storage_meta.save_id is not None:
-                names.add(manifest_name(metadata.storage_meta.save_id))
+        except DcpxError:
+            unknown.append(pointer)
+            continue
+        names.update(info.relative_path for info in metadata.storage_data.values())
+        if metadata.storage_meta is not None and metadata.storage_meta.save_id is not None:
+            names.add(manifest_name(metadata.storage_meta.save_id))
     # A pointer that somebody forged could name a trainer's own files.
-    return {name for name in names if is_pointer(name) or is_data_file(name) or save_of(name)}
+    return {name for name in names if is_pointer(name) or is_data_file(name) or save_of(name)}, unknown
 
 
 def _remove(directory: Directory, names: Iterable[str]) -> list[str]:

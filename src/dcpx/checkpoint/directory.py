@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -45,18 +45,20 @@ class Directory:
 
     def make(self) -> None:
         """Make the directory, and those above it, unless they exist."""
-        if not self._local:
-            self._fs.mkdir(self._path)
+        self._fs.mkdir(self._path)
+
+    def sync_path(self) -> None:
+        """Make durable that the directory exists, and those above it on the same disk: whoever made them may have died
+        before."""
+        if not (self._sync and self._local):
             return
         path = Path(self._path).absolute()
-        missing = []
-        while not path.exists():
-            missing.append(path)
-            path = path.parent
-        self._fs.mkdir(self._path)
-        if self._sync:
-            for made in reversed(missing):
-                _sync_directory(made.parent)
+        device = os.stat(path).st_dev
+        for parent in path.parents:
+            if os.stat(parent).st_dev != device:
+                break
+            with suppress(PermissionError):  # one that can be passed but not read
+                _sync_directory(parent)
 
     def names(self) -> list[str]:
         """The names of all that is in the directory; none if there is no directory."""

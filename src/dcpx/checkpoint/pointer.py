@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import NamedTuple
 
 from torch.distributed.checkpoint.metadata import Metadata
@@ -40,9 +41,10 @@ def read_pointer(directory: Directory, pointer: str, limit: int, *, without_mani
         try:
             manifest = _manifest(directory, metadata, limit)
         except DcpxError as error:
-            before, content = content, _read(directory, pointer, limit)
-            if content != before:
-                continue  # another save has replaced it, and has removed that manifest
+            with suppress(DcpxError):
+                before, content = content, _read(directory, pointer, limit)
+                if content != before:
+                    continue  # another save has replaced it, and has removed that manifest
             if without_manifest:
                 return Pointed(metadata, None, error)
             raise

@@ -73,7 +73,10 @@ class FileSource:
 
     def close(self) -> None:
         """Close the file; no thread may still be reading."""
-        self._stack.close()
+        try:
+            self._stack.close()
+        except OSError as error:
+            raise LoadError(f"{type(error).__name__}: {error}", Where(self.name)) from error
 
 
 _PART_BUFFER = 64 << 10
