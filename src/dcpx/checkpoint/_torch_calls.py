@@ -232,7 +232,7 @@ def _from_type(walk: Walk, arguments: tuple[Any, ...]) -> object:
 
 
 def _spend_state(walk: Walk, state: object) -> None:
-    for part in state if type(state) is tuple else (state,):
+    for part in state if isinstance(state, tuple) else (state,):
         walk.spend(64 * part.size if type(part) is Dict else 0)
 
 

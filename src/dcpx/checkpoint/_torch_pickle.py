@@ -34,7 +34,9 @@ _OBJECT_SIZE = 64
 """Bytes that an object takes, about."""
 
 _MAX_DEPTH = 200
-"""Of tuples within tuples: more could overflow the C stack where they are hashed."""
+_MAX_WEIGHT = 1 << 24
+"""Of tuples within tuples: levels, which could overflow the C stack where they are hashed, and parts, each counted as
+often as it occurs."""
 
 _MAX_ALIKE = 100
 """Keys with the same hash: a dictionary of many would take forever."""
@@ -98,6 +100,21 @@ def full_name(entry: Any) -> str:
     return f"{entry.__module__}.{entry.__qualname__}"
 
 
+class _Nested(tuple[Any, ...]):
+    """A tuple of tuples, and others."""
+
+    depth: int
+    weight: int
+
+
+def _depth(parts: tuple[Any, ...]) -> int:
+    return parts.depth if isinstance(parts, _Nested) else 1
+
+
+def _weight(parts: tuple[Any, ...]) -> int:
+    return parts.weight if isinstance(parts, _Nested) else len(parts)
+
+
 class _Walk:
     def __init__(self, pickled: bytes, archive: Archive) -> None:
         self.names: set[str] = set()
@@ -121,8 +138,8 @@ class _Walk:
             if type(key) is str:
                 continue  # nobody can choose these hashes
             self.spend(4 * _OBJECT_SIZE)
-            if type(key) is tuple:
-                self._measure(key)
+            if isinstance(key, tuple):
+                self.spend(_OBJECT_SIZE * _weight(key))
             if type(key) is Dict:
                 raise CorruptError("the pickle has a key that is a dictionary")
             found = hash(key)
@@ -196,12 +213,12 @@ class _Walk:
                     stack.append(self._storage(stack.pop()))
                 case 0x52:  # REDUCE
                     arguments, function = stack.pop(), stack.pop()
-                    if type(function) is not Name or type(arguments) is not tuple:
+                    if type(function) is not Name or not isinstance(arguments, tuple):
                         raise CorruptError("the pickle calls what isn't a function")
                     stack.append(self.call(function, arguments))
                 case 0x81:  # NEWOBJ
                     arguments, cls = stack.pop(), stack.pop()
-                    if type(cls) is not Name or cls.full not in self.names or type(arguments) is not tuple:
+                    if type(cls) is not Name or cls.full not in self.names or not isinstance(arguments, tuple):
                         raise CorruptError("the pickle makes an object of what isn't a class")
                     self.created.add(cls.full)
                     self.spend(sum(map(_size, arguments)))
@@ -270,24 +287,16 @@ class _Walk:
     def _tuple(self, parts: list[Any]) -> tuple[Any, ...]:
         made = tuple(parts)
         self.spend(8 * len(made))
-        if any(type(part) is tuple for part in made):
-            self._measure(made)
-        return made
-
-    def _measure(self, parts: tuple[Any, ...]) -> None:
-        """Charge for a tuple as often as it is gone through, and refuse one that nests too deep."""
-        open_tuples = [iter(parts)]
-        self.spend(_OBJECT_SIZE * len(parts))
-        while open_tuples:
-            for part in open_tuples[-1]:
-                if type(part) is tuple:
-                    self.spend(_OBJECT_SIZE * len(part))
-                    open_tuples.append(iter(part))
-                    break
-            else:
-                open_tuples.pop()
-            if len(open_tuples) > _MAX_DEPTH:
-                raise LimitError("the pickle has tuples that nest too deep")
+        inner = [part for part in made if isinstance(part, tuple)]
+        if not inner:
+            return made
+        self.spend(4 * _OBJECT_SIZE)
+        nested = _Nested(made)
+        nested.depth = 1 + max(_depth(part) for part in inner)
+        nested.weight = len(made) + sum(map(_weight, inner))
+        if nested.depth > _MAX_DEPTH or nested.weight > _MAX_WEIGHT:
+            raise LimitError("the pickle has tuples that nest too deep")
+        return nested
 
     def _insert(self, target: Any, keys: list[Any]) -> None:
         if type(target) is not Dict:
@@ -330,7 +339,7 @@ def _size(value: Any) -> int:
     """Bytes that a copy of a value may take."""
     if type(value) is str:
         return len(value)
-    if type(value) in (list, tuple):
+    if isinstance(value, (list, tuple)):
         return _OBJECT_SIZE + 8 * len(value)
     return _OBJECT_SIZE + getattr(value, "size", 0)
 
