@@ -17,6 +17,7 @@ from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
 
 import dcpx
 from dcpx import CorruptError, LimitError, Limits, LoadError, NotFoundError, SaveError, TrustError
+from dcpx.checkpoint.commit import Commit
 from dcpx.checkpoint.directory import Directory
 from dcpx.checkpoint.pointer import read_pointer
 from tests.unit.leaks import nothing_left
@@ -202,6 +203,29 @@ def test_replaced_while_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyP
     saves += range(10, 100)
     with pytest.raises(LoadError, match="replaced"):
         read_pointer(dcpx.Reader(tmp_path)._directory, ".metadata", 1 << 20)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_another_save_is_faster(overwrite: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """At the last moment: nobody's checkpoint is replaced unasked, and one is there, with all of its files."""
+    replaced = Commit._replaced
+
+    def meanwhile(self: Commit) -> dict[str, bytes]:
+        with monkeypatch.context() as patch:
+            patch.setattr(Commit, "_replaced", replaced)
+            before = replaced(self)
+            dcpx.save(state(2), tmp_path, overwrite=overwrite)
+        return before
+
+    monkeypatch.setattr(Commit, "_replaced", meanwhile)
+    if overwrite:
+        dcpx.save(state(1), tmp_path, overwrite=True)
+        assert loaded(tmp_path) == 1
+    else:
+        with pytest.raises(SaveError, match="exists already"):
+            dcpx.save(state(1), tmp_path)
+        assert_one_checkpoint(tmp_path)
+        assert loaded(tmp_path) == 2
 
 
 # --- what a reader may demand -----------------------------------------------------------------------------------------

@@ -52,9 +52,10 @@ def check_free(directory: Directory, pointer: str, overwrite: bool) -> None:
         found = None if overwrite else next(filter(is_pointer, sorted(directory.names())), None)
         remedy = _REFUSED
     if found is not None:
-        raise SaveError("a checkpoint exists already", Where(directory.place(found)), remedy)
+        raise SaveError(_EXISTS, Where(directory.place(found)), remedy)
 
 
+_EXISTS = "a checkpoint exists already"
 _REFUSED = "Choose another path, or pass overwrite=True"
 _KEPT = "What it replaces was kept. Save again"
 
@@ -154,13 +155,16 @@ class Commit:
         """The commit itself."""
         directory, pointer = self._directory, self._pointer
         try:
-            directory.publish(pointer, content, temporary_name(self._save_id, pointer))
+            temporary = temporary_name(self._save_id, pointer)
+            directory.publish(pointer, content, temporary, replace=self._overwrite)
             self.moved = True
         except BaseException as error:
             self.moved = self.moved or self._may_have_moved(content)
             if self.moved and isinstance(error, OSError):
                 cause = f"the new checkpoint may be in place, though its move failed: {error}"
                 raise SaveError(cause, remedy=_KEPT) from error
+            if isinstance(error, FileExistsError):  # another save was faster
+                raise SaveError(_EXISTS, Where(directory.place(pointer)), _REFUSED) from error
             raise
         try:
             directory.sync()

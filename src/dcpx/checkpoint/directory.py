@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import stat
@@ -105,17 +106,19 @@ class Directory:
             if self._sync:
                 sink.sync()
 
-    def publish(self, name: str, data: bytes, temporary: str) -> None:
+    def publish(self, name: str, data: bytes, temporary: str, *, replace: bool) -> None:
         """Write a file that others are waiting for: at every moment there is what was there before, or all of `data`.
 
         A local file is moved there from `temporary`; a store shows a file only once it is complete. It is durable after
-        the next `sync`.
+        the next `sync`. Without `replace`, FileExistsError if there is such a file, as far as the file system can tell
+        and move at once.
         """
-        if self._local:
-            self.write(temporary, data)
-            self._fs.rename(self._fs.concat_path(self._path, temporary), self._fs.concat_path(self._path, name))
-        else:
+        if not self._local:
             self.write(name, data)
+            return
+        self.write(temporary, data)
+        if replace or not _move_to_new(self.place(temporary), self.place(name)):
+            self._fs.rename(self._fs.concat_path(self._path, temporary), self._fs.concat_path(self._path, name))
 
     def remove(self, name: str) -> None:
         """Remove a file."""
@@ -125,6 +128,24 @@ class Directory:
         """Make durable which files there are, and under which names."""
         if self._sync and self._local:
             _sync_directory(Path(self._path))
+
+
+def _move_to_new(source: str, target: str) -> bool:
+    """Rename a file unless the target exists, which is FileExistsError; False if the system can't do that at once."""
+    if _renameat2 is None:
+        return False
+    if _renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS):
+        return False
+    raise OSError(number, os.strerror(number), target)
+
+
+_AT_FDCWD, _RENAME_NOREPLACE = -100, 1
+_renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+if _renameat2 is not None:
+    _renameat2.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint]
 
 
 def _sync_directory(path: Path) -> None:
