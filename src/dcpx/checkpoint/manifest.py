@@ -17,6 +17,7 @@ from .names import is_data_file, is_pointer
 
 __all__ = [
     "MAX_USER_SIZE",
+    "TAIL_SIZE",
     "FileRecord",
     "ItemRecord",
     "Manifest",
@@ -32,7 +33,8 @@ MAX_USER_SIZE = 1 << 20
 """Bytes of what the user adds, as JSON."""
 
 _TAIL = re.compile(rb',"checksum":"([0-9a-f]{32})"\}\n')
-_TAIL_SIZE = 48
+TAIL_SIZE = 48
+"""Bytes behind the body."""
 _HEADER_HASH = re.compile(r"[0-9a-f]{16}")
 _DIGEST = re.compile(r"[0-9a-f]{32}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -142,10 +144,10 @@ def parse_manifest(data: bytes) -> Manifest:
 
     Raises TruncatedError, CorruptError, LimitError, and UnsupportedError for one of a later version.
     """
-    tail = _TAIL.fullmatch(data[-_TAIL_SIZE:])
+    tail = _TAIL.fullmatch(data[-TAIL_SIZE:])
     if tail is None:
         raise TruncatedError("the manifest doesn't end with its checksum")
-    body = data[:-_TAIL_SIZE]
+    body = data[:-TAIL_SIZE]
     if content_digest(body).encode() != tail[1]:
         raise CorruptError("the manifest's checksum is wrong")
     try:
