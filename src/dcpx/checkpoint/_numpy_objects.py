@@ -2,7 +2,7 @@
 
 numpy itself is no match for a hostile pickle: a dtype believes the fields and flags that it is given, and then takes
 any bytes for pointers to objects. Here a dtype is a number, a time or a string, and an array has as many bytes as its
-shape says. A stand-in that ends up in an object is pickled as what it stands for.
+shape says. An object that is made here is pickled as what it stands for; what makes it can't be part of an object.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import pickle
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -72,11 +73,17 @@ class _Array:
         return self.value.__reduce__()
 
 
-class _ArrayClass:
-    """For numpy.ndarray, which `_reconstruct` gets."""
+class _StandIn:
+    """For a class or function, which may be called, or given to a call, and nothing else."""
+
+    def __init__(self, call: Callable[..., object]) -> None:
+        self._call = call
+
+    def __call__(self, *arguments: object) -> object:
+        return self._call(*arguments)
 
     def __reduce__(self) -> Any:
-        raise pickle.PicklingError("numpy.ndarray itself isn't loaded")
+        raise pickle.PicklingError("only numpy's numbers, times and strings are loaded")
 
 
 def _reconstruct(cls: object, shape: object, code: object) -> _Array:
@@ -96,17 +103,22 @@ def _empty(*arguments: object) -> bytes:
     return b""
 
 
+def _refuse(*arguments: object) -> object:
+    """For numpy.ndarray, which `_reconstruct` gets."""
+    raise pickle.UnpicklingError("arrays are made of a shape alone")
+
+
 NUMPY_NAMES: dict[str, object] = {
-    "numpy.dtype": _Dtype,
-    "numpy.ndarray": _ArrayClass(),
-    "builtins.bytes": _empty,
+    "numpy.dtype": _StandIn(_Dtype),
+    "numpy.ndarray": _StandIn(_refuse),
+    "builtins.bytes": _StandIn(_empty),
     **{
-        f"numpy.{core}.multiarray.{name}": function
+        f"numpy.{core}.multiarray.{name}": _StandIn(function)
         for core in ("core", "_core")  # of numpy 1 and 2
         for name, function in (("scalar", _scalar), ("_reconstruct", _reconstruct))
     },
 }
 """What stands for each full name in a pickle."""
 
-MADE_BY_NUMPY: dict[str, object] = {f"{__name__}._Array": _Array}
+MADE_BY_NUMPY: dict[str, object] = {f"{__name__}.{cls.__name__}": cls for cls in (_Array, _Dtype)}
 """What no file names, but what these make, and what must be allowed to be given a state."""
