@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 import subprocess
 import sys
 import textwrap
@@ -179,6 +180,14 @@ def rle_zeros(size: int) -> bytes:
     return b"\x28\xb5\x2f\xfd\0\x38" + ((block << 3 | 1 << 1).to_bytes(3, "little") + b"\0") * count + last
 
 
+def skippable(gibibytes: int) -> bytes:
+    """A Zstandard frame of so many skippable frames, which a decoder reads and makes nothing of."""
+    header = b"\x50\x2a\x4d\x18" + struct.pack("<I", GIB)
+    raw = (len(header) << 3).to_bytes(3, "little") + header
+    zeros = ((1 << 17) << 3 | 1 << 1).to_bytes(3, "little") + b"\0"
+    return b"\x28\xb5\x2f\xfd\0\x38" + (raw + zeros * (GIB >> 17)) * gibibytes + b"\1\0\0"
+
+
 def through(extension: Extension, data: bytes, times: int = 1) -> bytes:
     """What the extension stores of `data`, written so many times."""
     stored = Kept()
@@ -204,6 +213,7 @@ UNFOLDING: dict[str, tuple[list[Extension], Callable[[], bytes]]] = {
     "Pack in Zstandard": ([dcpx.Chain(PACK, ZSTD)], lambda: through(dcpx.Chain(PACK, ZSTD), ZEROS, 256)),
     "Zstandard in Pack": ([dcpx.Chain(ZSTD, PACK)], lambda: through(PACK, rle_zeros(4 * GIB))),
     "Zstandard in Zstandard": ([dcpx.Chain(ZSTD, ZSTD)], lambda: through(ZSTD, rle_zeros(1024 * GIB))),
+    "nothing, after a long time": ([dcpx.Chain(ZSTD, ZSTD, ZSTD)], lambda: through(ZSTD, skippable(256))),
     "two extensions": ([ZSTD, PACK], lambda: through(PACK, rle_zeros(4 * GIB))),
     "two extensions, the other way": ([PACK, ZSTD], lambda: through(ZSTD, through(PACK, ZEROS, 256))),
 }

@@ -8,17 +8,18 @@ from __future__ import annotations
 import io
 import os
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, cast
 
 import torch
 
 from ..errors import CorruptError, DcpxError, LimitError, LoadError, Where
-from ..extension import StreamTransformExtension
+from ..extension import Extension, StreamTransformExtension
+from ..extensions.chain import Chain
 from ..frame import frame_of
 from ..registry import ExtensionRegistry
-from ..streams import read_exactly
+from ..streams import TransformReader, read_exactly
 from ._archive import PICKLE, open_archive
 from ._torch_calls import TENSOR, Tensor
 from ._torch_pickle import by_name, check_names, foresee
@@ -98,20 +99,47 @@ def _read_up_to(content: IO[bytes], most: int) -> io.BytesIO:
 def open_item(stored: IO[bytes], item: StoredItem, registry: ExtensionRegistry, most: int) -> IO[bytes]:
     """The item's content: its transforms undone, the last one applied when writing first.
 
-    A frame that holds more than `most` bytes is refused at once, or in a tensor's item at least the frame that saw the
-    data as it is: what others see may be larger by a little.
+    A frame that holds more than `most` bytes is refused at once. What lies between two transforms may be twice as much:
+    a few bytes could otherwise stand for years of reading, though nothing comes of it.
     """
-    extensions = registry.from_descriptor_list(item.info.transform_descriptors or ())
-    # DCP's writer stores the descriptors of several extensions in the order in which they saw the data.
+    extensions = list(_flat(registry.from_descriptor_list(item.info.transform_descriptors or ())))
+    between = 2 * most + _STEP
     content = stored
-    for extension in reversed(extensions):
-        content = cast(StreamTransformExtension, extension).transform_from(content)
+    # DCP's writer stores the descriptors of several extensions in the order in which they saw the data.
+    for number, extension in reversed(list(enumerate(extensions))):
+        content = extension.transform_from(content)
         frame = frame_of(content)
         if frame is not None:
             item.check_identity(frame.header)
-            if extension is extensions[0] or item.shape is None:
-                frame.limit_total(most)
+            frame.limit_total(between if number else most)
+        elif number:
+            content = cast(IO[bytes], _Bounded(content, between))
     return content
+
+
+def _flat(extensions: Sequence[Extension]) -> Iterator[StreamTransformExtension]:
+    for extension in extensions:
+        if isinstance(extension, Chain):
+            yield from _flat(extension.extensions)
+        else:
+            yield cast(StreamTransformExtension, extension)  # the registry hands out no others
+
+
+class _Bounded(TransformReader):
+    """A stream that may have no more than `most` bytes."""
+
+    def __init__(self, input: IO[bytes], most: int) -> None:
+        super().__init__(input)
+        self.base_stream = input
+        self._most = self._left = most
+
+    def _fill(self, buffer: memoryview) -> int:
+        data = read_exactly(self._input, min(len(buffer), _STEP))
+        self._left -= len(data)
+        if self._left < 0:
+            raise LimitError(f"a transform of the item unfolds into more than {self._most} bytes")
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def _load(content: IO[bytes]) -> object:
