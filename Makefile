@@ -38,6 +38,7 @@ faults: $(VENV)/installed
 
 fuzz:
 	$(MAKE) -C fuzz run SECONDS=600
+	$(MAKE) -C fuzz python SECONDS=120
 
 aarch64:
 	$(MAKE) -C fuzz aarch64

@@ -358,8 +358,9 @@ def parse_footer(data: bytes, frame: Header, frame_size: int) -> int:
     """The final record's size, from the frame's last FOOTER_SIZE bytes; no more than the frame can hold."""
     size, magic, _ = _FOOTER.unpack(data)
     smallest = _FINAL.size + FOOTER_SIZE
-    room = frame_size - frame.size
-    if magic != FOOTER_MAGIC or not smallest <= size <= room or (size - smallest) % _ENTRY.size:
+    count, rest = divmod(size - smallest, _ENTRY.size)
+    room = frame_size - frame.size - max(count, 0) * (CHUNK_HEADER_SIZE + 1)  # beside so many chunks
+    if magic != FOOTER_MAGIC or not smallest <= size <= room or rest:
         raise TruncatedError(
             "no final record at the end of the item: it was cut short, or other bytes follow it",
             Where(offset=max(frame_size - FOOTER_SIZE, 0)),
