@@ -1,7 +1,7 @@
 """The commit: how a save becomes the checkpoint, at one moment, or leaves what was there untouched.
 
 1. The coordinator writes `<uuid>.saving`, which names it as the owner of what has this save's UUID in its name.
-2. Every rank writes its data files, fsyncs them and the directory.
+2. Every rank writes its data files and fsyncs them; the others than the coordinator fsync the directory, too.
 3. The coordinator compares what was stored with what was planned and with the files that are there.
 4. It writes the manifest, `<uuid>.manifest.json`, and fsyncs it and the directory.
 5. It writes `.metadata` under a temporary name, fsyncs it, moves it into place and fsyncs the directory. The move is
@@ -80,7 +80,7 @@ class Commit:
         with saving_to(self._directory.place("")):
             self._directory.sync_path()
         with saving_to(self._directory.place(name)):
-            self._directory.write(name, Owner.this().pack())
+            self._directory.write(name, Owner.this().pack(), durable=False)
 
     def publish(self, metadata: Metadata, results: Sequence[Sequence[WriteResult]]) -> None:
         """Make what all ranks stored the checkpoint, once it's certain that it is whole.

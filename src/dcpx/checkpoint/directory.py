@@ -97,13 +97,13 @@ class Directory:
                 parts.append(part)
         return b"".join(parts)
 
-    def write(self, name: str, data: bytes) -> None:
-        """Write a whole file, which nothing refers to yet."""
+    def write(self, name: str, data: bytes, *, durable: bool = True) -> None:
+        """Write a whole file, which nothing refers to yet. Without `durable` a crash of the machine may lose it."""
         with self.open(name, "wb") as stream:
             sink = FileSink(stream, writeback=False)
             sink.write(data)
             sink.flush()
-            if self._sync:
+            if self._sync and durable:
                 sink.sync()
 
     def publish(self, name: str, data: bytes, temporary: str, *, replace: bool) -> None:

@@ -119,8 +119,9 @@ class Writer(FileSystemWriter):
             else:
                 written = self._stream(plan.items, planner, names, item_checkpoint, crew, meter)
             _check_complete(plan.items, written)
-            with saving_to(str(self.path)):
-                self._directory.sync()
+            if self._commit is None:  # the coordinator does it before it commits
+                with saving_to(str(self.path)):
+                    self._directory.sync()
         future: Future[list[WriteResult]] = Future()
         future.set_result(written)
         return future
