@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import pickle
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import torch
 import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
+from torch.distributed.checkpoint.planner import WriteItem
 
 import dcpx
 from dcpx import CorruptError, LimitError, Limits, LoadError, NotFoundError, SaveError, TrustError
@@ -313,6 +316,44 @@ def test_limits(limits: Limits, fits: bool, tmp_path: Path):
     else:
         with pytest.raises(LimitError):
             loaded(tmp_path, limits=limits)
+
+
+def test_the_total_of_objects(tmp_path: Path):
+    """As they are once they are unfolded."""
+    objects = {str(number): bytes(1 << 20) for number in range(10)}
+    dcpx.save(objects, tmp_path)
+    dcpx.load(dict.fromkeys(objects), tmp_path, limits=Limits(total=11 << 20))
+    with pytest.raises(LimitError, match="in all"):
+        dcpx.load(dict.fromkeys(objects), tmp_path, limits=Limits(total=5 << 20))
+
+
+class Changing(DefaultSavePlanner):
+    """Gives another thing than it planned."""
+
+    def __init__(self, change: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self._change = change
+
+    def resolve_data(self, write_item: WriteItem) -> Any:
+        data = super().resolve_data(write_item)
+        return self._change(data) if write_item.index.fqn in ("x", "object") else data
+
+
+@pytest.mark.parametrize("pack", [dcpx.Pack(), None], ids=["pack", "plain"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data[:50] if isinstance(data, torch.Tensor) else data,
+        lambda data: data.double() if isinstance(data, torch.Tensor) else data,
+        lambda data: io.BytesIO(b"an object") if isinstance(data, torch.Tensor) else data,
+        lambda data: data if isinstance(data, torch.Tensor) else torch.ones(3),
+    ],
+)
+def test_what_was_not_planned_is_not_saved(change: Callable[[Any], Any], pack: Any, tmp_path: Path):
+    """It could never be loaded."""
+    with nothing_left(), pytest.raises(SaveError, match="the planner gives a"):
+        dcpx.save(state(1), tmp_path, planner=Changing(change), pack=pack)
+    assert names(tmp_path) == []
 
 
 def test_no_checkpoint_is_a_kind_of_its_own(tmp_path: Path):

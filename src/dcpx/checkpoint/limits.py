@@ -41,8 +41,9 @@ class Limits:
             return item.most_bytes
         return min(self.object_size, max(_FREE, self.object_ratio * item.info.length))
 
-    def check(self, items: Iterable[StoredItem]) -> None:
-        """LimitError if what is to be loaded lies in too many files, or is too much in all."""
+    def check(self, items: Iterable[StoredItem]) -> int:
+        """LimitError if what is to be loaded lies in too many files, or is too much in all; else how many bytes that
+        is, those of objects as they are stored."""
         files: set[str] = set()
         total = 0
         for item in items:
@@ -50,5 +51,10 @@ class Limits:
             total += item.nbytes
             if len(files) > self.files:
                 raise LimitError(f"the items lie in more than {self.files} files", Where(item=item.name))
-            if self.total is not None and total > self.total:
-                raise LimitError(f"the items have more than {self.total} bytes in all", Where(item=item.name))
+            self.check_total(total, item)
+        return total
+
+    def check_total(self, total: int, item: StoredItem) -> None:
+        """LimitError if what is loaded with this item is too much in all."""
+        if self.total is not None and total > self.total:
+            raise LimitError(f"the items have more than {self.total} bytes in all", Where(item=item.name))

@@ -135,7 +135,6 @@ class Reader(FileSystemReader):
     def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> Future[None]:
         with portable_errors(LoadError), located(str(self.path), None):
             items = stored_items(plan.items, self.metadata, self.manifest)
-            self.limits.check(items)
             if self.require == "encrypted":
                 check_encrypted(items, self.registry)
             total = sum(map(request_bytes, plan.items, repeat(self.metadata)))

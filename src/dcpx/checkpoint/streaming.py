@@ -106,9 +106,21 @@ def located(item: WriteItem, files: DataFiles | None = None) -> Iterator[None]:
 
 
 def resolved(planner: SavePlanner, item: WriteItem) -> torch.Tensor | io.BytesIO:
-    """The item's data; an error of the planner names the item."""
+    """The item's data; an error of the planner names the item, as does data that isn't what was planned and will be
+    looked for."""
     with located(item):
-        return planner.resolve_data(item)
+        data = planner.resolve_data(item)
+        planned = item.tensor_data
+        if isinstance(data, torch.Tensor) is (planned is None):
+            raise SaveError(f"the planner gives a {type(data).__name__} for what it planned as another kind of item")
+        if isinstance(data, torch.Tensor) and planned is not None:
+            found, expected = (data.dtype, data.shape), (planned.properties.dtype, planned.chunk.sizes)
+            if found != expected:
+                raise SaveError(
+                    f"the planner gives a tensor {found[0]} {tuple(found[1])}, it planned {expected[0]} "
+                    f"{tuple(expected[1])}"
+                )
+        return data
 
 
 def _transformed(file: _Uncloseable, pack: StreamTransformExtension | None, item: Item) -> IO[bytes]:

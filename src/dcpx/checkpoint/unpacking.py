@@ -140,6 +140,7 @@ class Unpacker:
         self._meter = meter
         self._check_object = check_object
         self._limits = limits
+        self._total = 0  # bytes of what is loaded
         self._partial = partial
         self.failures: dict[str, DcpxError] = {}
         self._buffers = Buffers()
@@ -150,6 +151,7 @@ class Unpacker:
 
     def read(self, items: Sequence[StoredItem]) -> dict[str, DcpxError]:
         """Read all `items`, which come in the order in which they are stored; returns `failures`."""
+        self._total = self._limits.check(items)
         try:
             with closing(self._crew.map(self._run, self._jobs(items), self._cost)) as done:
                 for result in done:
@@ -278,6 +280,8 @@ class Unpacker:
         self._close_if_done(file)
 
     def _load_object(self, item: StoredItem, content: bytes) -> int:
+        self._total += len(content) - item.nbytes
+        self._limits.check_total(self._total, item)
         checked = self._check_object(content)
         for request in item.requests:
             self._planner.load_bytes(request, BytesIO(checked))
