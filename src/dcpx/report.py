@@ -28,7 +28,7 @@ class Problem:
         if self.begin is not None and self.end is not None:
             parts.append(f"bytes {self.begin} to {self.end - 1}" if self.end > self.begin else f"byte {self.begin}")
         if self.item is not None:
-            parts.append(f"item {self.item!r}")
+            parts.append(f"item {self.item!r:.{_LONGEST}}")
         if self.chunk is not None:
             parts.append(f"chunk {self.chunk}")
         return f"{', '.join(parts)}: {self.error.cause}"
@@ -72,8 +72,11 @@ class Report:
         ):
             if names:
                 more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-                lines.append(f"{len(names)} {what}: {', '.join(names[:_SHOWN])}{more}")
+                shown = ", ".join(repr(name)[:_LONGEST] for name in names[:_SHOWN])
+                lines.append(f"{len(names)} {what}: {shown}{more}")
         return "\n".join(lines)
 
 
 _SHOWN = 10
+_LONGEST = 200
+"""Names, and characters of a name, that are shown."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import IO, Any
 
 import pytest
 import torch
+import torch.distributed.checkpoint as dcp
 from tests.unit.leaks import nothing_left
 from tests.unit.tensors import bits, blank, weights
 from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
@@ -220,3 +222,44 @@ def test_the_item_is_named(cause: str, tmp_path: Path):
     with pytest.raises(SaveError) as caught:
         dcpx.save(STATE, tmp_path / "c", sync=False, **CAUSES[cause])
     assert caught.value.where.item == "large"
+
+
+class Halving(dcpx.StreamTransformExtension):
+    """Its stream takes half of what it is given, and says so."""
+
+    @staticmethod
+    def registry_name() -> str:
+        return "halving@tests"
+
+    @staticmethod
+    def from_descriptor(version: str) -> Halving:
+        return Halving()
+
+    def get_descriptor(self) -> str:
+        return "halving@tests/1"
+
+    def transform_to(self, output: IO[bytes]) -> IO[bytes]:
+        class Stream(io.RawIOBase):
+            def writable(self) -> bool:
+                return True
+
+            def write(self, data: Any, /) -> int:
+                half = memoryview(data).cast("B")[: (len(memoryview(data).cast("B")) + 1) // 2]
+                output.write(half)
+                return len(half)
+
+        return Stream()  # type: ignore[return-value]
+
+    def transform_from(self, input: IO[bytes]) -> IO[bytes]:
+        return input
+
+
+def test_an_extension_that_takes_a_part_of_each_write(tmp_path: Path):
+    dcpx.save(STATE, tmp_path, pack=Halving(), sync=False)
+    registry = dcpx.ExtensionRegistry()
+    registry.register(Halving)
+    loaded: dict[str, Any] = {name: blank(one) for name, one in STATE.items() if isinstance(one, torch.Tensor)}
+    loaded |= {"object": None, "long object": None}
+    dcp.load(loaded, storage_reader=dcpx.Reader(tmp_path, registry=registry))
+    for name, value in STATE.items():
+        assert bits(loaded[name]) == bits(value) if isinstance(value, torch.Tensor) else loaded[name] == value

@@ -7,6 +7,7 @@ import logging
 import os
 import pickle
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,13 @@ import torch
 import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
-from torch.distributed.checkpoint.planner import WriteItem
+from torch.distributed.checkpoint.planner import LoadPlan, WriteItem
 
 import dcpx
 from dcpx import CorruptError, LimitError, Limits, LoadError, NotFoundError, SaveError, TrustError
 from dcpx.checkpoint.commit import Commit
 from dcpx.checkpoint.directory import Directory
+from dcpx.checkpoint.leftovers import find_leftovers
 from dcpx.checkpoint.pointer import read_pointer
 from tests.unit.leaks import nothing_left
 
@@ -163,6 +165,60 @@ def test_a_rank_by_itself(tmp_path: Path):
     assert loaded(tmp_path, rank_local=True) == 2
     with pytest.raises(LoadError):
         loaded(tmp_path)
+
+
+def test_what_is_wrong_with_a_ranks_own(tmp_path: Path):
+    dcpx.save(state(1), tmp_path, use_collectives=False)
+    with pytest.raises(LoadError) as caught:
+        dcpx.load({"x": torch.zeros(7)}, tmp_path, rank_local=True)
+    assert not isinstance(caught.value, NotFoundError)
+    (tmp_path / ".metadata").write_bytes(b"damaged")
+    with pytest.raises(CorruptError, match=r"\.metadata"):  # of a later save: the rank's own isn't taken for it
+        loaded(tmp_path, rank_local=True)
+    (tmp_path / ".metadata").unlink()
+    os.truncate(tmp_path / "__0.metadata", 50)
+    with pytest.raises(CorruptError, match=r"__0\.metadata"):
+        loaded(tmp_path, rank_local=True)
+
+
+def test_ranks_that_open_different_saves(tmp_path: Path):
+    plans = []
+    for seed in (1, 2):
+        dcpx.save(state(seed), tmp_path, overwrite=True)
+        reader = dcpx.Reader(tmp_path)
+        reader.set_up_storage_reader(reader.read_metadata(), seed == 1)
+        plans.append(reader.prepare_local_plan(LoadPlan([])))
+    assert reader.prepare_global_plan(plans[1:]) == plans[1:]
+    with pytest.raises(LoadError, match="replaced while it was being opened"):
+        reader.prepare_global_plan(plans)
+
+
+@pytest.mark.parametrize("name", [".metadata", "manifest", "data", "__9.metadata"])
+@pytest.mark.timeout(30)
+def test_pipes_in_the_place_of_files(name: str, tmp_path: Path):
+    """Nobody will ever write to them."""
+    dcpx.save(state(1), tmp_path)
+    patterns = {"manifest": "*.manifest.json", "data": "*.distcp"}
+    file = next(tmp_path.glob(patterns[name])) if name in patterns else tmp_path / name
+    file.unlink(missing_ok=True)
+    os.mkfifo(file)
+    if name != "__9.metadata":
+        with pytest.raises(LoadError, match="regular file"):
+            loaded(tmp_path)
+        assert not dcpx.verify(tmp_path).ok
+        with pytest.raises(LoadError) if name != "data" else nullcontext():
+            find_leftovers(tmp_path)
+    with pytest.warns(UserWarning, match="saved") if name.endswith(".metadata") else nullcontext():
+        dcpx.save(state(2), tmp_path, overwrite=True)
+    assert loaded(tmp_path) == 2
+
+
+def test_a_load_says_nothing_of_what_it_raises(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    with pytest.raises(NotFoundError):
+        loaded(tmp_path)
+    dcpx.save(state(1), tmp_path, use_collectives=False)
+    loaded(tmp_path, rank_local=True)
+    assert "metadata is not found" not in caplog.text
 
 
 def test_a_rank_behind_a_common_checkpoint(tmp_path: Path):

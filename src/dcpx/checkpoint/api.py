@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -123,7 +124,7 @@ def load(
             rank_local=rank_local,
         )
         try:
-            with _raising(LoadError):
+            with _raising(LoadError), _quiet():
                 dcp_load(state_dict, storage_reader=reader, planner=planner, process_group=process_group)
         except LoadError as error:
             raise reader.metadata_error or error from None
@@ -147,6 +148,24 @@ def _shown(progress: bool | OnProgress, label: str) -> Iterator[OnProgress | Non
             yield show
     else:
         yield progress
+
+
+_SAID_BY_DCP = ("Global metadata is not found", "Rank local metadata is not found")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """DCP logs each metadata file that it doesn't find or that is refused, with a traceback, by the root logger; the
+    error that comes of it is raised."""
+
+    def heard(record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith(_SAID_BY_DCP)
+
+    logging.root.addFilter(heard)
+    try:
+        yield
+    finally:
+        logging.root.removeFilter(heard)
 
 
 def _rank() -> int:

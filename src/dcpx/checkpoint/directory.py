@@ -40,7 +40,9 @@ class Directory:
         return str(self._fs.concat_path(self._path, name))
 
     def open(self, name: str, mode: str) -> AbstractContextManager[IO[bytes]]:
-        """A file as a stream, `rb` or `wb`."""
+        """A file as a stream, `rb` or `wb`. What is read must be a regular file: others may never end, or begin."""
+        if self._local and mode == "rb":
+            self.size(name)
         stream = self._fs.create_stream(self._fs.concat_path(self._path, name), mode)
         return cast(AbstractContextManager[IO[bytes]], stream)
 
@@ -76,7 +78,7 @@ class Directory:
         if self._local:
             found = os.stat(self.place(name))
             if not stat.S_ISREG(found.st_mode):
-                raise OSError(f"{self.place(name)} is no regular file")
+                raise OSError(errno.EINVAL, "it is no regular file", self.place(name))
             return found.st_size
         with self.open(name, "rb") as stream:
             return stream.seek(0, os.SEEK_END)

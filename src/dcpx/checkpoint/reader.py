@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import repeat
 from typing import Any, get_args
 
@@ -13,7 +14,7 @@ from torch.distributed.checkpoint.metadata import Metadata, StorageMeta
 from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner
 from torch.futures import Future
 
-from ..errors import DcpxError, LoadError, TrustError, Where, portable_errors
+from ..errors import DcpxError, LoadError, NotFoundError, TrustError, Where, portable_errors
 from ..parallel import DEFAULT_BUDGET, Crew, check_crew
 from ..progress import Meter, OnProgress
 from ..registry import ExtensionRegistry, default_registry
@@ -94,12 +95,20 @@ class Reader(FileSystemReader):
         self.failures: dict[str, DcpxError] = {}
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
+        rank = kwargs.get("rank")
+        if rank is None:
+            self.metadata_error = None
+        elif self.metadata_error is not None and not isinstance(self.metadata_error, NotFoundError):
+            raise self.metadata_error  # the common one is there, but damaged: a rank's own would be older
         try:
-            return self._read_metadata(kwargs.get("rank"))
+            metadata = self._read_metadata(rank)
         except DcpxError as error:
             # DCP goes on without it, to look for a rank's own, and then reports that there is none.
-            self.metadata_error = self.metadata_error or error
+            if rank is None or self.rank_local:
+                self.metadata_error = error
             raise
+        self.metadata_error = None
+        return metadata
 
     def _read_metadata(self, rank: int | None = None) -> Metadata:
         pointer = metadata_name(rank)
@@ -131,6 +140,16 @@ class Reader(FileSystemReader):
     def set_up_storage_reader(self, metadata: Metadata, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
         super().set_up_storage_reader(metadata, is_coordinator, *args, **kwargs)
         self.metadata = metadata
+
+    def prepare_local_plan(self, plan: LoadPlan) -> LoadPlan:
+        meta = self.metadata.storage_meta
+        return replace(plan, storage_data=None if meta is None else meta.save_id)
+
+    def prepare_global_plan(self, plans: list[LoadPlan]) -> list[LoadPlan]:
+        if len({plan.storage_data for plan in plans}) > 1:
+            cause = "the checkpoint was replaced while it was being opened: some ranks see another save than others"
+            raise LoadError(cause, Where(str(self.path)), "Load again")
+        return plans
 
     def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> Future[None]:
         with portable_errors(LoadError), located(str(self.path), None):

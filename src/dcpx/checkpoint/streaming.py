@@ -17,7 +17,7 @@ from ..extensions.pack import Pack
 from ..frame import FrameWriter
 from ..kernels import Xxh3_128
 from ..progress import Meter
-from ..streams import as_bytes
+from ..streams import TransformWriter, as_bytes, write_all
 from ._torch import StorageInfo, cpu_tensors, is_object, without_crc32
 from .files import DataFiles
 from .manifest import Seal
@@ -76,9 +76,10 @@ def stream_item(
         with _transformed(file, pack, describe(item, data, checkpoint)) as output:
             with _telling_cause(output):
                 if isinstance(data, torch.Tensor):
-                    torch.save(data, output)
+                    own = isinstance(output, (TransformWriter, _Uncloseable))
+                    torch.save(data, output if own else cast(IO[bytes], _Whole(output)))
                 else:
-                    output.write(data.getbuffer())
+                    write_all(output, data.getbuffer())
     checksum = output.checksum_in(file) if isinstance(output, FrameWriter) else None
     return Seal.of_stored(file.hasher) if checksum is None else Seal.of_frame(checksum)
 
@@ -129,6 +130,21 @@ def _transformed(file: _Uncloseable, pack: StreamTransformExtension | None, item
         return output
     transform_item_to = getattr(pack, "transform_item_to", None)
     return transform_item_to(output, item) if transform_item_to else pack.transform_to(output)
+
+
+class _Whole(io.RawIOBase):
+    """torch.save doesn't look at how much a write took: here all of it is, by a foreign stream."""
+
+    def __init__(self, output: IO[bytes]) -> None:
+        super().__init__()
+        self._output = output
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        write_all(self._output, data)
+        return len(as_bytes(data))
 
 
 class _Uncloseable(io.RawIOBase):

@@ -60,12 +60,16 @@ def verify(
     raised but listed in the report, with what can still be loaded. `threads`, `budget` and `limits` are those of
     `Reader`; `progress` counts stored bytes, and items.
 
-    Raises NotFoundError if there is no checkpoint, and ValueError for wrong arguments.
+    Raises NotFoundError if there is no checkpoint, LoadError if the directory can't be read, and ValueError for wrong
+    arguments.
     """
     refuse_url(path)
     check_crew(threads, budget)
     directory = Directory(FileSystem(), os.fspath(path))
-    names = [METADATA] if directory.exists(METADATA) else sorted(filter(is_pointer, directory.names()))
+    try:
+        names = [METADATA] if directory.exists(METADATA) else sorted(filter(is_pointer, directory.names()))
+    except OSError as error:
+        raise LoadError(f"{type(error).__name__}: {error}", Where(directory.place(""))) from error
     if not names:
         raise NotFoundError("there is no checkpoint here", Where(directory.place(METADATA)))
     verifier = _Verifier(directory, registry or default_registry(), limits)
