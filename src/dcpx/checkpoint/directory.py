@@ -83,10 +83,6 @@ class Directory:
         with self.open(name, "rb") as stream:
             return stream.seek(0, os.SEEK_END)
 
-    def modified(self, name: str) -> float | None:
-        """When a local file was last written to, in seconds since the epoch."""
-        return os.stat(self.place(name)).st_mtime if self._local else None
-
     def read(self, name: str, limit: int) -> bytes:
         """A whole file. LimitError if it has more than `limit` bytes."""
         parts: list[bytes] = []

@@ -17,6 +17,7 @@ from torch.distributed.checkpoint.planner import LoadItemType, LoadPlanner, Read
 
 from .. import kernels
 from ..errors import CorruptError, DcpxError, LoadError, Where
+from ..extensions.pack import Pack
 from ..frame import Header
 from ._torch import StorageInfo
 from .geometry import Box, boxes, intersect, span
@@ -30,6 +31,8 @@ _CONTAINER_ROOM = 1 << 20
 
 _PART = 1 << 20
 """Bytes that are hashed at once."""
+
+_PACKED = [Pack().get_descriptor()]
 
 
 @dataclass
@@ -62,6 +65,11 @@ class StoredItem:
     def most_bytes(self) -> int:
         """The most that the item may unfold into; -1, no limit, for an object."""
         return -1 if self.shape is None else self.nbytes + _CONTAINER_ROOM
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether it is a frame of Pack's, and nothing else, whatever that frame says."""
+        return list(self.info.transform_descriptors or ()) == _PACKED
 
     def check_identity(self, header: Header) -> None:
         """A frame that says which item of which checkpoint it is must be the one that was asked for."""

@@ -45,13 +45,16 @@ def read_pointer(directory: Directory, pointer: str, limit: int, *, without_mani
                 before, content = content, _read(directory, pointer, limit)
                 if content != before:
                     continue  # another save has replaced it, and has removed that manifest
+            damage = error.located(directory.place(pointer))
             if without_manifest:
-                return Pointed(metadata, None, error)
-            raise
+                return Pointed(metadata, None, damage)
+            raise damage from error.__cause__
         if manifest is not None:
             _check_agreement(directory, pointer, content, metadata, manifest)
         return Pointed(metadata, manifest, None)
-    raise LoadError(f"the checkpoint was replaced {_ATTEMPTS} times while it was being opened", Where(pointer))
+    raise LoadError(
+        f"the checkpoint was replaced {_ATTEMPTS} times while it was being opened", Where(directory.place(pointer))
+    )
 
 
 def _read(directory: Directory, name: str, limit: int) -> bytes:

@@ -16,7 +16,6 @@ import torch
 from torch.distributed.checkpoint.planner import LoadItemType, LoadPlanner
 
 from ..errors import CorruptError, DcpxError
-from ..extensions.pack import Pack
 from ..frame import TensorHint
 from ..frame.map import FrameMap
 from ..parallel import Crew
@@ -165,10 +164,8 @@ class Unpacker:
     def _jobs(self, items: Sequence[StoredItem]) -> Iterator[_Job]:
         near: list[StoredItem] = []
         unfolded = 0
-        descriptors = [Pack().get_descriptor()]
         for item in items:
-            packed = list(item.info.transform_descriptors or ()) == descriptors
-            small = packed and item.info.length <= _WHOLE and item.nbytes <= _MOST_DECODED
+            small = item.is_packed and item.info.length <= _WHOLE and item.nbytes <= _MOST_DECODED
             if near and not (small and _near(near, unfolded, item)):
                 yield from self._neighbours(near)
                 near, unfolded = [], 0
@@ -176,16 +173,16 @@ class Unpacker:
                 near.append(item)
                 unfolded += item.nbytes
             else:
-                yield from self._single(item, packed)
+                yield from self._single(item)
         if near:
             yield from self._neighbours(near)
 
-    def _single(self, item: StoredItem, packed: bool) -> list[_Job]:
+    def _single(self, item: StoredItem) -> list[_Job]:
         with self._isolated([item]):
             source = self._source(item)
             with located(source.name, item.name):
                 wanted = self._wanted(item)
-                planned = self._chunk_jobs(source, wanted) if packed and wanted.targets else None
+                planned = self._chunk_jobs(source, wanted) if item.is_packed and wanted.targets else None
             return self._counted([_Container(source, wanted)] if planned is None else planned)
         return []
 

@@ -14,7 +14,6 @@ from torch.distributed.checkpoint.filesystem import FileSystem
 
 from .. import kernels
 from ..errors import CorruptError, DcpxError, LoadError, NotFoundError, TruncatedError, Where
-from ..extensions.pack import Pack
 from ..frame import frame_of
 from ..frame.map import FrameMap
 from ..parallel import DEFAULT_BUDGET, Crew, check_crew
@@ -166,12 +165,11 @@ class _Verifier:
         self._files += [] if pointed.manifest is None else pointed.manifest.files
 
     def _jobs(self) -> Iterator[_Job]:
-        packed = [Pack().get_descriptor()]
         yield from self._files
         for file, items in groupby(self._items, key=lambda item: item.info.relative_path):
             batch: list[StoredItem] = []
             for item in items:
-                if item.info.length > _JOB_BYTES and list(item.info.transform_descriptors or ()) == packed:
+                if item.info.length > _JOB_BYTES and item.is_packed:
                     yield from self._runs(file, item)
                     continue
                 batch.append(item)
@@ -219,13 +217,12 @@ class _Verifier:
         )
 
     def _check_batch(self, source: FileSource, job: _Batch) -> _Found:
-        packed = [Pack().get_descriptor()]
         problems: list[Problem] = []
         unchecked = []
         for item in job.items:
             try:
                 with located(source.name, item.name):
-                    if list(item.info.transform_descriptors or ()) == packed:
+                    if item.is_packed:
                         frame = _frame(source, item)
                         problems += _check_chunks(source, item, frame, range(len(frame.index)))
                     elif not self._check_stream(source, item):
