@@ -3,6 +3,8 @@
     DcpxError
       CorruptError        the bytes are damaged: restore them from another copy (also a ValueError)
         TruncatedError    ... and they end too early: the write never finished (also an EOFError)
+        MissingFileError  ... and one of the checkpoint's files is gone (also a FileNotFoundError)
+        LostPointerError  ... and only `.metadata` is gone: rebuild it from the manifest
       UnsupportedError    from a newer dcpx, or with a part that is missing here: upgrade or install it (ValueError)
       LimitError          well-formed, but larger than the caller allows: raise the limit if it is trusted (ValueError)
       TrustError          readable, but less protected than the caller requires (ValueError)
@@ -10,6 +12,8 @@
       SaveError           a save failed and published nothing new: mend the cause and save again (RuntimeError)
       LoadError           a load failed for a reason outside the stored bytes, such as another shape (RuntimeError)
         NotFoundError     ... because there is no checkpoint: begin without one (also a FileNotFoundError)
+
+What is no error yet, but will be one if nothing is done, is a DcpxWarning.
 
 Every argument is positional and picklable, so that an error crosses process boundaries whole.
 """
@@ -25,9 +29,12 @@ from dataclasses import dataclass, replace
 __all__ = [
     "CorruptError",
     "DcpxError",
+    "DcpxWarning",
     "ExtensionError",
     "LimitError",
     "LoadError",
+    "LostPointerError",
+    "MissingFileError",
     "NotFoundError",
     "SaveError",
     "TruncatedError",
@@ -104,6 +111,18 @@ class TruncatedError(CorruptError, EOFError):
     """Stored bytes end before their end was reached."""
 
 
+class MissingFileError(CorruptError, FileNotFoundError):
+    """A file that the checkpoint consists of isn't there."""
+
+    errno = errno.ENOENT
+
+
+class LostPointerError(CorruptError):
+    """A whole checkpoint is there, but for its `.metadata`."""
+
+    default_remedy = "Rebuild it with dcpx.restore_pointer(path), or copy the checkpoint again with its hidden file"
+
+
 class UnsupportedError(DcpxError, ValueError):
     """Well-formed, but this version or installation can't read it."""
 
@@ -143,6 +162,10 @@ class NotFoundError(LoadError, FileNotFoundError):
 
     default_remedy = "Check the path; a save that failed leaves no metadata"
     errno = errno.ENOENT
+
+
+class DcpxWarning(UserWarning):
+    """Something that was done as asked, but that its user should know of: a value that may not come back as it is."""
 
 
 @contextmanager

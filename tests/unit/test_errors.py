@@ -15,6 +15,8 @@ from dcpx.errors import (
     ExtensionError,
     LimitError,
     LoadError,
+    LostPointerError,
+    MissingFileError,
     NotFoundError,
     SaveError,
     TruncatedError,
@@ -27,6 +29,8 @@ KINDS: dict[type[DcpxError], set[type[Exception]]] = {
     DcpxError: set(),
     CorruptError: {ValueError},
     TruncatedError: {ValueError, EOFError, CorruptError},
+    MissingFileError: {ValueError, OSError, CorruptError},
+    LostPointerError: {ValueError, CorruptError},
     UnsupportedError: {ValueError},
     LimitError: {ValueError},
     ExtensionError: {ValueError},
@@ -46,7 +50,8 @@ def raise_in_worker(kind: type[DcpxError]) -> None:
 
 def test_every_public_error_is_tried_here() -> None:
     public = {value for name in dcpx.__all__ if isinstance(value := getattr(dcpx, name), type)}
-    assert {value for value in public if issubclass(value, BaseException)} == KINDS.keys()
+    assert {value for value in public if issubclass(value, BaseException)} == {*KINDS, dcpx.DcpxWarning}
+    assert issubclass(dcpx.DcpxWarning, UserWarning)
 
 
 @every_kind
