@@ -133,7 +133,7 @@ def _check_rest(metadata: Metadata, room: int) -> None:
         modules = vars(meta).get("modules", [])
         if type(modules) is not list or any(type(name) is not str for name in modules):
             raise CorruptError("the names of the saved modules aren't strings")
-    if not (metadata.version is None or type(metadata.version) is str):
+    if type(vars(metadata).get("version")) not in (str, type(None)):
         raise CorruptError("its version isn't a string")
     others = {name: value for name, value in vars(metadata).items() if name not in METADATA_FIELDS}
     _check_plain([metadata.planner_data, others], room)

@@ -79,7 +79,7 @@ def stream_item(
                     own = isinstance(output, (TransformWriter, _Uncloseable))
                     torch.save(data, output if own else cast(IO[bytes], _Whole(output)))
                 else:
-                    write_all(output, data.getbuffer())
+                    write_all(output, data.getvalue())  # no copy
     checksum = output.checksum_in(file) if isinstance(output, FrameWriter) else None
     return Seal.of_stored(file.hasher) if checksum is None else Seal.of_frame(checksum)
 
