@@ -15,6 +15,8 @@ import torch
 from torch.distributed._shard.sharded_tensor.metadata import TensorProperties as OldTensorProperties
 from torch.distributed.checkpoint import filesystem
 from torch.distributed.checkpoint.filesystem import (
+    FileSystem,
+    FileSystemBase,
     FileSystemWriter,
     _item_size,
     _OverlappingCpuLoader,
@@ -40,6 +42,7 @@ __all__ = [
     "collectives",
     "cpu_tensors",
     "is_object",
+    "list_directory",
     "own_rank",
     "refuse_url",
     "set_version",
@@ -69,6 +72,13 @@ def collectives(use: bool) -> dict[str, bool]:
 def own_rank(writer: FileSystemWriter) -> int | None:
     """The number of a rank whose checkpoint is its own; None where all ranks have one together."""
     return None if getattr(writer, "use_collectives", True) else writer.rank
+
+
+def list_directory(fs: FileSystemBase, path: str | os.PathLike[str]) -> list[str]:
+    """The paths of all that is in a directory. Before torch 2.8 only a local file system can tell."""
+    if isinstance(fs, FileSystem) and not hasattr(fs, "ls"):
+        return os.listdir(path)
+    return fs.ls(path)  # type: ignore[attr-defined,no-any-return]
 
 
 def set_version(metadata: Metadata) -> None:
