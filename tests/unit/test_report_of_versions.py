@@ -25,8 +25,13 @@ def test_it_names_the_versions_and_the_machine() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["Pack()", "Pack(codec='zstd', level='small', chunk_size=4096)", "ZStandard(level=5, threads=2)", "Chain()"]
-    + ["Chain(Pack(codec='raw'), ZStandard(level=3, threads=0))"],
+    [
+        "Pack()",
+        "Pack(codec='zstd', level='small', chunk_size=4096)",
+        "ZStandard(level=5, threads=2)",
+        "Chain()",
+        "Chain(Pack(codec='raw'), ZStandard(level=3, threads=0))",
+    ],
 )
 def test_an_extension_is_shown_as_what_makes_it(text: str) -> None:
     assert repr(eval(text, {name: getattr(dcpx, name) for name in ("Pack", "ZStandard", "Chain")})) == text
