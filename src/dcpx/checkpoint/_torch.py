@@ -1,7 +1,11 @@
-"""Every private torch name that dcpx uses, in one place; written against torch 2.7 to 2.13."""
+"""Every private torch name that dcpx uses, and every difference between torch's versions, in one place.
+
+Written against torch 2.7 to 2.15.
+"""
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -9,8 +13,11 @@ from typing import Any, cast
 
 import torch
 from torch.distributed._shard.sharded_tensor.metadata import TensorProperties as OldTensorProperties
+from torch.distributed.checkpoint import filesystem
 from torch.distributed.checkpoint.filesystem import (
-    CURRENT_DCP_VERSION,
+    FileSystem,
+    FileSystemBase,
+    FileSystemWriter,
     _item_size,
     _OverlappingCpuLoader,
     _SerialCpuLoader,
@@ -19,26 +26,65 @@ from torch.distributed.checkpoint.filesystem import (
     _StoragePrefix,
     _TensorLoader,
 )
+from torch.distributed.checkpoint.metadata import Metadata, TensorProperties
 from torch.distributed.checkpoint.planner import WriteItem, WriteItemType
+from torch.distributed.checkpoint.state_dict_saver import save
 
+from ..errors import SaveError
 from .setting import HeldSetting
 
 __all__ = [
-    "DCP_VERSION",
+    "HAS_RANK_LOCAL",
+    "HAS_STRIDES",
     "OldTensorProperties",
     "StorageInfo",
     "StoragePrefix",
+    "collectives",
     "cpu_tensors",
     "is_object",
+    "list_directory",
+    "own_rank",
     "refuse_url",
+    "set_version",
     "split_by_size",
     "tensor_bytes",
     "without_crc32",
 ]
 
-DCP_VERSION = CURRENT_DCP_VERSION
+HAS_STRIDES = "strides" in TensorProperties.__dataclass_fields__
+"""Whether a tensor's properties have strides, as from torch 2.15 on."""
+
+HAS_RANK_LOCAL = "use_collectives" in inspect.signature(save).parameters
+"""Whether DCP saves and loads without collectives, as from torch 2.9 on."""
+
 StorageInfo = _StorageInfo
 StoragePrefix = _StoragePrefix
+
+
+def collectives(use: bool) -> dict[str, bool]:
+    """What `dcp.save` has to be told of whether to use collectives. SaveError where this torch can't do without."""
+    if not (use or HAS_RANK_LOCAL):
+        remedy = "Upgrade torch, or save with collectives"
+        raise SaveError(f"torch {torch.__version__} doesn't save without collectives", remedy=remedy)
+    return {"use_collectives": use} if HAS_RANK_LOCAL else {}
+
+
+def own_rank(writer: FileSystemWriter) -> int | None:
+    """The number of a rank whose checkpoint is its own; None where all ranks have one together."""
+    return None if getattr(writer, "use_collectives", True) else writer.rank
+
+
+def list_directory(fs: FileSystemBase, path: str | os.PathLike[str]) -> list[str]:
+    """The paths of all that is in a directory. Before torch 2.8 only a local file system can tell."""
+    if isinstance(fs, FileSystem) and not hasattr(fs, "ls"):
+        return os.listdir(path)
+    return fs.ls(path)  # type: ignore[attr-defined,no-any-return]
+
+
+def set_version(metadata: Metadata) -> None:
+    """Say which version of DCP's format it is, where this torch does."""
+    if "version" in Metadata.__dataclass_fields__:
+        metadata.version = filesystem.CURRENT_DCP_VERSION
 
 
 def cpu_tensors(

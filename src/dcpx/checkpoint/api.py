@@ -20,6 +20,7 @@ from ..extension import StreamTransformExtension
 from ..extensions.pack import Pack
 from ..parallel import DEFAULT_BUDGET
 from ..progress import OnProgress, progress_bar
+from ._torch import collectives
 from .collector import paused_collector
 from .limits import Limits
 from .objects import SafeGlobal
@@ -74,7 +75,7 @@ def save(
                     storage_writer=writer,
                     planner=planner,
                     process_group=process_group,
-                    use_collectives=use_collectives,
+                    **collectives(use_collectives),
                 )
             except BaseException as error:
                 writer.discard()

@@ -10,6 +10,7 @@ __all__ = [
     "METADATA",
     "data_file_names",
     "is_data_file",
+    "is_manifest",
     "is_pointer",
     "manifest_name",
     "metadata_name",
@@ -58,6 +59,12 @@ def data_file_names(save_id: str, rank_part: str) -> Iterator[str]:
 def is_data_file(name: str) -> bool:
     """Whether dcpx or stock DCP calls a data file so."""
     return _DATA_FILE.fullmatch(name) is not None
+
+
+def is_manifest(name: str) -> bool:
+    """Whether it is the name of a save's manifest."""
+    save = save_of(name)
+    return save is not None and name == manifest_name(save)
 
 
 def is_pointer(name: str) -> bool:

@@ -239,7 +239,7 @@ def _frame(choice: Choice, own: OwnContainer) -> FrameBuilder:
 
 
 def _object_pieces(record: _Record, data: io.BytesIO, choice: Choice) -> Iterator[_Piece]:
-    raw = data.getbuffer()
+    raw = memoryview(data.getvalue())  # no copy; a view of the BytesIO itself would outlive it in an error's traceback
     coding = choice.coding(None, raw) if len(raw) >= OWN_CHUNK else Coding(choice.rest)
     frame = record.frame = FrameBuilder(choice.header)
     chunks = list(frame.cut(raw, coding.encoder, coding.lanes))

@@ -9,16 +9,17 @@ from dataclasses import replace
 from itertools import repeat
 from typing import Any, get_args
 
+import torch
 from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import Metadata, StorageMeta
 from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner
 from torch.futures import Future
 
-from ..errors import DcpxError, LoadError, NotFoundError, TrustError, Where, portable_errors
+from ..errors import DcpxError, LoadError, NotFoundError, TrustError, UnsupportedError, Where, portable_errors
 from ..parallel import DEFAULT_BUDGET, Crew, check_crew
 from ..progress import Meter, OnProgress
 from ..registry import ExtensionRegistry, default_registry
-from ._torch import refuse_url
+from ._torch import HAS_RANK_LOCAL, refuse_url
 from .containers import located
 from .directory import Directory
 from .items import request_bytes, stored_items
@@ -77,6 +78,8 @@ class Reader(FileSystemReader):
     ) -> None:
         if require not in (None, *get_args(Require)):
             raise ValueError(f"require must be 'checksums', 'encrypted' or None, not {require!r}")
+        if rank_local and not HAS_RANK_LOCAL:
+            raise UnsupportedError(f"torch {torch.__version__} can't load with rank_local=True", remedy="Upgrade torch")
         refuse_url(path)
         check_crew(threads, budget)
         super().__init__(path)

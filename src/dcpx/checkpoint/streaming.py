@@ -23,7 +23,7 @@ from .files import DataFiles
 from .manifest import Seal
 from .results import StoredItemResult
 from .sink import FileSink
-from .staging import is_plain
+from .staging import compact, is_plain
 
 __all__ = ["describe", "located", "resolved", "stream_item", "stream_items"]
 
@@ -57,7 +57,7 @@ def stream_items(
             store(item, resolved(planner, item))
     resolve = functools.partial(resolved, planner)
     for tensor, item in cpu_tensors(resolve, [item for item in items if not is_object(item)], copy_ahead):
-        store(item, tensor)
+        store(item, compact(tensor))
     return results
 
 
@@ -79,7 +79,7 @@ def stream_item(
                     own = isinstance(output, (TransformWriter, _Uncloseable))
                     torch.save(data, output if own else cast(IO[bytes], _Whole(output)))
                 else:
-                    write_all(output, data.getbuffer())
+                    write_all(output, data.getvalue())  # no copy
     checksum = output.checksum_in(file) if isinstance(output, FrameWriter) else None
     return Seal.of_stored(file.hasher) if checksum is None else Seal.of_frame(checksum)
 

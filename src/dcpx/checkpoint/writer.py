@@ -21,7 +21,7 @@ from ..extensions.pack import Pack
 from ..parallel import DEFAULT_BUDGET, Crew, check_crew
 from ..progress import Meter, OnProgress
 from ..registry import is_stream_transform
-from ._torch import DCP_VERSION, StoragePrefix, is_object, refuse_url, split_by_size, tensor_bytes
+from ._torch import StoragePrefix, is_object, own_rank, refuse_url, set_version, split_by_size, tensor_bytes
 from .commit import Commit, check_free
 from .directory import Directory, saving_to
 from .files import DataFiles
@@ -163,7 +163,7 @@ class Writer(FileSystemWriter):
     @property
     def _own_rank(self) -> int | None:
         """This rank's number, if its checkpoint is its own; None where all ranks have one together."""
-        return None if self.use_collectives else self.rank
+        return own_rank(self)
 
     @property
     def _pointer(self) -> str:
@@ -182,7 +182,7 @@ class Writer(FileSystemWriter):
 
     def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
         assert self._commit is not None
-        metadata.version = DCP_VERSION
+        set_version(metadata)
         metadata.storage_data = {result.index: result.storage_data for rank in results for result in rank}
         metadata.storage_meta = self.storage_meta()
         with portable_errors(SaveError):
