@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 import torch
@@ -29,10 +29,13 @@ __all__ = [
     "StorageInfo",
     "StoragePrefix",
     "cpu_tensors",
+    "forget_storages",
+    "is_gone",
     "is_object",
     "refuse_url",
     "split_by_size",
     "tensor_bytes",
+    "weak_storage",
     "without_crc32",
 ]
 
@@ -83,3 +86,19 @@ def refuse_url(path: str | os.PathLike[str]) -> None:
 def is_object(item: WriteItem) -> bool:
     """Whether the item is stored as an object's bytes and not as a tensor."""
     return bool(item.type == WriteItemType.BYTE_IO)
+
+
+def weak_storage(tensor: torch.Tensor) -> int:
+    """A weak reference to the tensor's storage, for `is_gone`; to be forgotten by `forget_storages`."""
+    return cast(int, tensor.untyped_storage()._weak_ref())
+
+
+def is_gone(storage: int) -> bool:
+    """Whether a storage doesn't exist any more: its address may be another's by now."""
+    return bool(torch.UntypedStorage._expired(storage))
+
+
+def forget_storages(storages: Iterable[int]) -> None:
+    """Give weak references back."""
+    for storage in storages:
+        torch.UntypedStorage._free_weak_ref(storage)
