@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 import torch
@@ -41,6 +41,8 @@ __all__ = [
     "StoragePrefix",
     "collectives",
     "cpu_tensors",
+    "forget_storages",
+    "is_gone",
     "is_object",
     "list_directory",
     "own_rank",
@@ -48,6 +50,7 @@ __all__ = [
     "set_version",
     "split_by_size",
     "tensor_bytes",
+    "weak_storage",
     "without_crc32",
 ]
 
@@ -129,3 +132,19 @@ def refuse_url(path: str | os.PathLike[str]) -> None:
 def is_object(item: WriteItem) -> bool:
     """Whether the item is stored as an object's bytes and not as a tensor."""
     return bool(item.type == WriteItemType.BYTE_IO)
+
+
+def weak_storage(tensor: torch.Tensor) -> int:
+    """A weak reference to the tensor's storage, for `is_gone`; to be forgotten by `forget_storages`."""
+    return cast(int, tensor.untyped_storage()._weak_ref())
+
+
+def is_gone(storage: int) -> bool:
+    """Whether a storage doesn't exist any more: its address may be another's by now."""
+    return bool(torch.UntypedStorage._expired(storage))
+
+
+def forget_storages(storages: Iterable[int]) -> None:
+    """Give weak references back."""
+    for storage in storages:
+        torch.UntypedStorage._free_weak_ref(storage)

@@ -186,7 +186,7 @@ class _Verifier:
         except DcpxError as error:
             self._problems.append(_problem(item, error))
             return []
-        return [_Run(file, item, frame, run) for run in runs(list(range(len(frame.index))), frame, _JOB_BYTES)]
+        return [_Run(file, item, frame, run) for run in runs([range(frame.count)], frame, _JOB_BYTES)]
 
     def _source(self, file: str) -> closing[FileSource]:
         return closing(FileSource(self._directory, file))
@@ -213,7 +213,7 @@ class _Verifier:
             problems,
             [],
             sum(job.frame.record(number)[1] for number in job.numbers),
-            int(job.numbers.stop == len(job.frame.index)),
+            int(job.numbers.stop == job.frame.count),
         )
 
     def _check_batch(self, source: FileSource, job: _Batch) -> _Found:
@@ -224,7 +224,7 @@ class _Verifier:
                 with located(source.name, item.name):
                     if item.is_packed:
                         frame = _frame(source, item)
-                        problems += _check_chunks(source, item, frame, range(len(frame.index)))
+                        problems += _check_chunks(source, item, frame, range(frame.count))
                     elif not self._check_stream(source, item):
                         unchecked.append(item.name)
             except DcpxError as error:
@@ -309,7 +309,7 @@ def _check_chunks(source: FileSource, item: StoredItem, frame: FrameMap, numbers
         try:
             with located(source.name, item.name):
                 frame.decode(
-                    number, memoryview(source.read(begin, size)), memoryview(bytearray(frame.index[number][1]))
+                    number, memoryview(source.read(begin, size)), memoryview(bytearray(frame.raw_size(number)))
                 )
         except DcpxError as error:
             problems.append(Problem(item.info.relative_path, error, item.name, number, begin, begin + size))

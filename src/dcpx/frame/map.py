@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from itertools import accumulate
@@ -27,22 +28,28 @@ _TAIL = 16 << 10
 class FrameMap:
     """A frame's header and index, from which any of its chunks is found and verified.
 
-    `begins[k]` is where chunk k begins in the raw item, and `begins[-1]` where the last one ends, in bytes.
+    `begins[k]` is where chunk k begins in the raw item, and `begins[-1]` where the last one ends, in bytes; `count` is
+    how many there are. A chunk takes some 32 bytes here.
     """
 
     def __init__(self, header: Header, final: Final) -> None:
         self.header = header
         self.index = final.entries
+        self.count = len(final.entries)
         self.total = final.total
         self.digest = final.digest
-        self.begins = list(accumulate((raw for _, raw, _ in final.entries), initial=0))
-        self._offsets = list(
-            accumulate((stored + CHUNK_HEADER_SIZE for stored, _, _ in final.entries), initial=header.size)
+        self.begins = array("Q", accumulate((raw for _, raw, _ in final.entries), initial=0))
+        self._offsets = array(
+            "Q", accumulate((stored + CHUNK_HEADER_SIZE for stored, _, _ in final.entries), initial=header.size)
         )
 
     def record(self, number: int) -> tuple[int, int]:
         """Where a chunk's record begins in the frame, and its size, in bytes."""
         return self._offsets[number], self._offsets[number + 1] - self._offsets[number]
+
+    def raw_size(self, number: int) -> int:
+        """A chunk's raw bytes."""
+        return self.begins[number + 1] - self.begins[number]
 
     def covering(self, begin: int, end: int) -> range:
         """The chunks that hold the raw bytes `begin` to `end - 1`; none where that is no byte."""
