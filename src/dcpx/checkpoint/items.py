@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import chain
 from typing import IO
 from uuid import UUID
@@ -38,7 +37,8 @@ _PACKED = [Pack().get_descriptor()]
 @dataclass
 class StoredItem:
     """One stored item and all requests for parts of it. `shape`, of the stored shard, and `dtype` are the metadata's;
-    both are None for an object. `seal` is the manifest's."""
+    both are None for an object. `seal` is the manifest's. `nbytes` are those of a tensor's elements; of an object, as
+    it is stored."""
 
     info: StorageInfo
     index: MetadataIndex
@@ -47,19 +47,19 @@ class StoredItem:
     dtype: torch.dtype | None
     seal: Seal | None = None
     requests: list[ReadItem] = field(default_factory=list)
+    nbytes: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.shape is None or self.dtype is None:
+            self.nbytes = self.info.length
+        else:
+            self.nbytes = math.prod(self.shape) * self.dtype.itemsize
 
     @property
     def name(self) -> str:
         """The item's name for an error."""
         offset = self.index.offset
         return self.index.fqn + (f" at {tuple(offset)}" if offset is not None and any(offset) else "")
-
-    @cached_property
-    def nbytes(self) -> int:
-        """Bytes of a tensor's elements; of an object, as it is stored."""
-        if self.shape is None or self.dtype is None:
-            return self.info.length
-        return math.prod(self.shape) * self.dtype.itemsize
 
     @property
     def most_bytes(self) -> int:
@@ -179,6 +179,7 @@ class Target:
         self.box = Box(tuple(request.storage_offsets), tuple(request.lengths))
         self.tensor = _resolved(request, planner)
         self.pending = 0  # jobs that have something for it
+        self._bytes: memoryview | None = None
         if self.tensor.size() != request.lengths:
             raise LoadError(
                 f"the stored tensor gives {tuple(request.lengths)}, the target is {tuple(self.tensor.size())}"
@@ -198,9 +199,12 @@ class Target:
         same = self.tensor.dtype == dtype and self.tensor.is_contiguous()
         self._direct = same and not self.on_device and is_plain(self.tensor)
 
-    @cached_property
+    @property
     def _memory(self) -> memoryview:
-        return bytes_of(self.tensor)
+        # No cached_property, whose lock (until Python 3.12) a fork may leave held for ever in the child.
+        if self._bytes is None:
+            self._bytes = bytes_of(self.tensor)
+        return self._bytes
 
     def commit(self, planner: LoadPlanner) -> None:
         """Hand the filled tensor back to the planner. LoadError if it doesn't take it."""
