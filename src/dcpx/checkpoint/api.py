@@ -184,8 +184,8 @@ _quiet = HeldSetting(
     lambda on: logging.root.addFilter(_is_news) if on else logging.root.removeFilter(_is_news),
     True,
 )
-"""In a `with` block of this DCP doesn't log each metadata file that it doesn't find or that is refused, by the root logger
-and with a traceback; the error that comes of it is raised."""
+"""Keeps DCP from logging, in a `with` block of this, each metadata file that it doesn't find or that is refused: the
+error that comes of it is raised."""
 
 
 def _rank() -> int:

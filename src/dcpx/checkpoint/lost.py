@@ -54,6 +54,8 @@ def restore_pointer(path: str | os.PathLike[str], *, save: str | None = None) ->
         for manifest in found:
             with contextlib.suppress(OSError):  # of a save that was killed: it's a leftover now
                 directory.remove(owner_name(manifest.checkpoint))
+    except DcpxError:
+        raise
     except OSError as error:
         raise LoadError(f"the pointer can't be written: {error}", place) from error
     return sorted(manifest.metadata.name for manifest in found)
