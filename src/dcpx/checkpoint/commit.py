@@ -135,11 +135,10 @@ class Commit:
             self._move(content)
         needless, unknown = _files_of(replaced)
         needless -= {pointer, name, *(file.name for file in files)}
-        left = _remove(directory, [owner_name(self._save_id), *sorted(needless)])
+        left = _remove(directory, [owner_name(self._save_id)])
         with contextlib.suppress(OSError, DcpxError):  # who can't look leaves them to the next save
-            left += _remove(
-                directory, sorted(self._superseded(content, files), key=lambda one: (not is_pointer(one), one))
-            )
+            needless |= self._superseded(content, files, needless)
+        left += _remove(directory, sorted(needless, key=lambda one: (not is_pointer(one), one)))
         left += [f"what {one} referred to, which can't be read" for one in unknown]
         if left:
             warnings.warn(f"saved, but what is not needed any more is still there: {', '.join(left)}", stacklevel=2)
@@ -170,8 +169,9 @@ class Commit:
                     found[name] = b""
         return found
 
-    def _superseded(self, content: bytes, files: list[FileRecord]) -> list[str]:
-        """The files of finished saves that no pointer refers to any more; without `overwrite` only of this one.
+    def _superseded(self, content: bytes, files: list[FileRecord], known: set[str]) -> set[str]:
+        """The files of finished saves that no pointer refers to any more, beside `known`: all saves' with `overwrite`,
+        else this one's.
 
         Several saves at once each remove what they know to have replaced, and so may overlook one another. Of a save
         that is finished, its owner's file gone, the pointer was moved before; and it is before it looks itself. So the
@@ -188,9 +188,11 @@ class Commit:
         if now_there != content:
             used, unknown = _files_of({pointer: now_there})
             if unknown:
-                return []
-        found = {name for name in names if is_pointer(name)} if self._overwrite and pointer == METADATA else set()
-        for name in (finished if self._overwrite else finished & {own}) - used:
+                return set()
+        found = {self._pointer}
+        if self._overwrite and self._pointer == METADATA:
+            found.update(filter(is_pointer, names))
+        for name in (finished if self._overwrite else finished & {own}) - used - known:
             try:
                 manifest = parse_manifest(directory.read(name, MAX_METADATA_SIZE))
             except (FileNotFoundError, CorruptError):
@@ -198,7 +200,7 @@ class Commit:
             if manifest.metadata.name == self._pointer or self._pointer == METADATA:
                 found.update(other for other in names if save_of(other) == save_of(name))
                 found.update(file.name for file in manifest.files)
-        return sorted(found - used - {pointer}, key=lambda one: (not is_pointer(one), one))
+        return found - used - {pointer}
 
     def _move(self, content: bytes) -> None:
         """The commit itself."""
