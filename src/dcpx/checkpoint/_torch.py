@@ -124,8 +124,9 @@ def refuse_url(path: str | os.PathLike[str]) -> None:
     """Raise ValueError for the address of a store: as a path it would name a local folder that nobody looks into."""
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", os.fspath(path)):
         raise ValueError(
-            f"{os.fspath(path)!r} is no local path. For other stores use torch's FsspecWriter and FsspecReader with "
-            "dcpx's extensions"
+            f"{os.fspath(path)!r} is no local path. For other stores use DCP's own functions with torch's "
+            "FsspecWriter(url, _extensions=[dcpx.Pack()]), and with reader = FsspecReader(url) after "
+            "reader.transforms.extension_registry = dcpx.default_registry()"
         )
 
 

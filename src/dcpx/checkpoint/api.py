@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch.distributed.checkpoint.planner import LoadPlanner, SavePlanner
 from torch.distributed.checkpoint.state_dict_loader import load as dcp_load
 from torch.distributed.checkpoint.state_dict_saver import save as dcp_save
 
-from ..errors import DcpxError, LoadError, SaveError
+from ..errors import DcpxError, LoadError, ReplacedError, SaveError
 from ..extension import StreamTransformExtension
 from ..extensions.pack import Pack
 from ..parallel import DEFAULT_BUDGET
@@ -26,6 +26,7 @@ from .limits import Limits
 from .objects import SafeGlobal
 from .protection import Require
 from .reader import Reader
+from .setting import HeldSetting
 from .writer import Writer
 
 __all__ = ["load", "save"]
@@ -106,6 +107,7 @@ def load(
     Reads what dcpx or stock DCP wrote; `threads`, `budget` and `progress` are those of `save`. Nothing in the
     checkpoint is run: what objects may be made of is said at `Reader`, with `safe_globals`, `trust`, what `require` and
     `limits` refuse, and `rank_local`.
+    Where another save replaces the checkpoint meanwhile, all ranks begin again with the new one.
     Raises LoadError, CorruptError or another DcpxError; the state may be partly filled then.
 
     With `partial` everything that is whole is loaded, and this rank's items that aren't are returned by name, with
@@ -125,11 +127,31 @@ def load(
             rank_local=rank_local,
         )
         try:
-            with _raising(LoadError), _quiet():
-                dcp_load(state_dict, storage_reader=reader, planner=planner, process_group=process_group)
+            with _raising(LoadError), _quiet:
+                _load_what_stays(
+                    lambda: dcp_load(state_dict, storage_reader=reader, planner=planner, process_group=process_group)
+                )
         except LoadError as error:
             raise reader.metadata_error or error from None
     return reader.failures
+
+
+_ATTEMPTS = 10
+"""How often another save may replace the checkpoint while it is being loaded."""
+
+
+def _load_what_stays(load: Callable[[], None]) -> None:
+    """Load, again where another save has replaced the checkpoint meanwhile: all ranks, which see the same failures."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return load()
+        except CheckpointException as error:
+            if not any(isinstance(cause, ReplacedError) for cause, _ in error.failures.values()):
+                raise
+        except ReplacedError:  # without collectives the other ranks don't know of it
+            if dist.is_available() and dist.is_initialized():
+                raise
+    return load()
 
 
 def _join_barrier(process_group: dist.ProcessGroup | None) -> None:
@@ -154,19 +176,17 @@ def _shown(progress: bool | OnProgress, label: str) -> Iterator[OnProgress | Non
 _SAID_BY_DCP = ("Global metadata is not found", "Rank local metadata is not found")
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """DCP logs each metadata file that it doesn't find or that is refused, with a traceback, by the root logger; the
-    error that comes of it is raised."""
+def _is_news(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith(_SAID_BY_DCP)
 
-    def heard(record: logging.LogRecord) -> bool:
-        return not str(record.msg).startswith(_SAID_BY_DCP)
 
-    logging.root.addFilter(heard)
-    try:
-        yield
-    finally:
-        logging.root.removeFilter(heard)
+_quiet = HeldSetting(
+    lambda: _is_news in logging.root.filters,
+    lambda on: logging.root.addFilter(_is_news) if on else logging.root.removeFilter(_is_news),
+    True,
+)
+"""Keeps DCP from logging, in a `with` block of this, each metadata file that it doesn't find or that is refused: the
+error that comes of it is raised."""
 
 
 def _rank() -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import repeat
 from typing import Any, get_args
@@ -15,7 +16,16 @@ from torch.distributed.checkpoint.metadata import Metadata, StorageMeta
 from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner
 from torch.futures import Future
 
-from ..errors import DcpxError, LoadError, NotFoundError, TrustError, UnsupportedError, Where, portable_errors
+from ..errors import (
+    DcpxError,
+    LoadError,
+    NotFoundError,
+    ReplacedError,
+    TrustError,
+    UnsupportedError,
+    Where,
+    portable_errors,
+)
 from ..parallel import DEFAULT_BUDGET, Crew, check_crew
 from ..progress import Meter, OnProgress
 from ..registry import ExtensionRegistry, default_registry
@@ -27,7 +37,7 @@ from .limits import Limits
 from .manifest import Manifest
 from .names import metadata_name
 from .objects import SafeGlobal, checked_bytes
-from .pointer import read_pointer
+from .pointer import is_replaced, read_pointer
 from .protection import Require, check_encrypted
 from .source import Sources
 from .unpacking import Unpacker
@@ -96,6 +106,7 @@ class Reader(FileSystemReader):
         self.rank_local = rank_local
         self.manifest: Manifest | None = None
         self.failures: dict[str, DcpxError] = {}
+        self._opened: tuple[str, str] | None = None  # the pointer that was read, and its content's digest
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
         rank = kwargs.get("rank")
@@ -119,9 +130,10 @@ class Reader(FileSystemReader):
         if rank is not None and not self.rank_local:
             remedy = "Pass rank_local=True if each rank was saved by itself, without collectives"
             raise LoadError("a rank's own metadata was not asked for", place, remedy)
-        metadata, self.manifest, damage = read_pointer(
+        metadata, self.manifest, damage, digest = read_pointer(
             self._directory, pointer, self.limits.metadata_size, without_manifest=self.partial
         )
+        self._opened = pointer, digest
         self.failures = {} if damage is None else {os.path.basename(damage.where.file or pointer): damage}
         if self.manifest is None:
             if self.require == "checksums":
@@ -151,17 +163,18 @@ class Reader(FileSystemReader):
     def prepare_global_plan(self, plans: list[LoadPlan]) -> list[LoadPlan]:
         if len({plan.storage_data for plan in plans}) > 1:
             cause = "the checkpoint was replaced while it was being opened: some ranks see another save than others"
-            raise LoadError(cause, Where(str(self.path)), "Load again")
+            raise ReplacedError(cause, Where(str(self.path)))
         return plans
 
     def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> Future[None]:
-        with portable_errors(LoadError), located(str(self.path), None):
+        with portable_errors(LoadError), self._noticing_replacement(), located(str(self.path), None):
             items = stored_items(plan.items, self.metadata, self.manifest)
             if self.require == "encrypted":
                 check_encrypted(items, self.registry)
             total = sum(map(request_bytes, plan.items, repeat(self.metadata)))
             meter = Meter(self.progress, total, len(plan.items))
             with Sources(self._directory, self._sizes()) as sources, Crew(self.threads, self.budget) as crew:
+                sources.hold(item.info.relative_path for item in items)
                 unpacker = Unpacker(
                     planner, self.registry, sources, crew, meter, self._checked, self.limits, self.partial
                 )
@@ -169,6 +182,22 @@ class Reader(FileSystemReader):
         future: Future[None] = Future()
         future.set_result(None)
         return future
+
+    @contextmanager
+    def _noticing_replacement(self) -> Iterator[None]:
+        """Failures of the block are nobody's damage if another save has replaced the checkpoint, and removed it."""
+        try:
+            yield
+        except DcpxError as error:
+            self._check_replaced(error)
+            raise
+        if self.failures:
+            self._check_replaced(next(iter(self.failures.values())))
+
+    def _check_replaced(self, error: DcpxError) -> None:
+        if self._opened is not None and is_replaced(self._directory, *self._opened):
+            cause = f"the checkpoint was replaced while it was being loaded: {error.cause}"
+            raise ReplacedError(cause, error.where) from error
 
     def _sizes(self) -> dict[str, int]:
         """How long the data files must be; what follows an item is nobody's damage where damage is gone past."""
