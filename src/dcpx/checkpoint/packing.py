@@ -202,7 +202,7 @@ def _blocks(items: Iterable[WriteItem], planner: SavePlanner) -> Iterator[_Block
 def _blocks_of(tensor: torch.Tensor) -> Iterator[Block]:
     if 0 < tensor.nbytes < _OWN_ELEMENTS and not on_device(tensor) and tensor.is_contiguous():
         # A copy of so little takes less than a view.
-        yield Block(memoryview(ctypes.string_at(tensor.data_ptr(), tensor.nbytes)))
+        yield Block(memoryview(ctypes.string_at(tensor.data_ptr(), tensor.nbytes)), copied=True)
     else:
         yield from blocks(tensor)
 
@@ -242,7 +242,7 @@ def _object_pieces(record: _Record, data: io.BytesIO, choice: Choice) -> Iterato
     raw = data.getbuffer()
     coding = choice.coding(None, raw) if len(raw) >= OWN_CHUNK else Coding(choice.rest)
     frame = record.frame = FrameBuilder(choice.header)
-    chunks = list(frame.cut(raw, coding.encoder, coding.lanes))
+    chunks = list(frame.cut(raw, coding.encoder, coding.lanes, still=False))
     for number, chunk in enumerate(chunks, 1):
         ready = frame.head if number == 1 else b""
         yield _Piece(record, ready, chunk, number == 1, number == len(chunks), copied=True)
@@ -263,7 +263,7 @@ def _tensor_pieces(
         ready = frame.head + frame.known(own.before)
     hint = frame.header.hint
     coding = choice.coding(None if hint is None else hint.dtype, block.data)
-    chunks = list(frame.cut(block.data, coding.encoder, coding.lanes))
+    chunks = list(frame.cut(block.data, coding.encoder, coding.lanes, still=block.copied))
     for number, raw in enumerate(chunks, 1):
         first, last = one.first and number == 1, one.last and number == len(chunks)
         yield _Piece(one.record, ready if number == 1 else b"", raw, first, last, block.copied)
