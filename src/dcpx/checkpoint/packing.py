@@ -25,6 +25,7 @@ from ..frame.chunks import RawChunk, StoredChunk, encode_chunk
 from ..parallel import Crew
 from ..progress import Meter
 from ._torch import StorageInfo
+from .changes import Changes
 from .files import DataFiles
 from .frames import OwnContainer, own_container
 from .manifest import Seal
@@ -56,6 +57,7 @@ class _Record:
     container: OwnContainer | None = None
     offset: int = 0  # in its file, once it is begun
     stream_seal: Seal | None = None  # of a stream, once it is written
+    version: int | None = None  # of the data, when it was taken up
 
     @property
     def seal(self) -> Seal:
@@ -106,6 +108,7 @@ def pack_items(
     files: DataFiles,
     crew: Crew,
     meter: Meter,
+    changes: Changes,
 ) -> list[StoredItemResult]:
     """Write all items through `pack`, in order, and return where they are.
 
@@ -114,7 +117,7 @@ def pack_items(
     """
     descriptors = [pack.get_descriptor()]
     results: list[StoredItemResult] = []
-    pieces = _pieces(_blocks(items, planner), pack, checkpoint)
+    pieces = _pieces(_blocks(items, planner, changes), pack, checkpoint)
     with closing(crew.map(_encode, _batches(pieces), _cost)) as encoded:
         for batch, stored in encoded:
             for piece, chunk in zip(batch, stored, strict=True):
@@ -122,6 +125,7 @@ def pack_items(
                 with located(record.item, files):
                     _write(piece, chunk, pack, checkpoint, files)
                     if piece.last:
+                        changes.end(record.item, record.data, record.version)
                         length = files.sink.position - record.offset
                         info = StorageInfo(files.name, record.offset, length, descriptors)
                         results.append(StoredItemResult(record.item.index, length, info, record.seal))
@@ -178,7 +182,7 @@ def _cost(batch: list[_Piece]) -> int:
     return sum(piece.size * (2 if piece.copied else 1) for piece in batch)
 
 
-def _blocks(items: Iterable[WriteItem], planner: SavePlanner) -> Iterator[_Block]:
+def _blocks(items: Iterable[WriteItem], planner: SavePlanner, changes: Changes) -> Iterator[_Block]:
     """Every item's data, tensors block by block; making one starts its copy from a device."""
     for item in items:
         data = resolved(planner, item)
@@ -186,10 +190,11 @@ def _blocks(items: Iterable[WriteItem], planner: SavePlanner) -> Iterator[_Block
             yield _Block(_Record(item, data), None, True, True)
             continue
         tensor = data.detach()
+        record = _Record(item, tensor, version=changes.begin(tensor))
         if not is_plain(tensor):
-            yield _Block(_Record(item, tensor), None, True, True)
+            yield _Block(record, None, True, True)
             continue
-        record = _Record(item, tensor, container=own_container(DTYPES[tensor.dtype], tuple(tensor.shape)))
+        record.container = own_container(DTYPES[tensor.dtype], tuple(tensor.shape))
         first, waiting = True, None
         for block in _blocks_of(tensor):
             if waiting is not None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import IO, Any, cast
 
 import torch
+from torch.distributed.checkpoint.metadata import MetadataIndex
 from torch.distributed.checkpoint.planner import SavePlanner, WriteItem
 
 from ..errors import DcpxError, SaveError, Where
@@ -20,6 +20,7 @@ from ..kernels import Xxh3_128
 from ..progress import Meter
 from ..streams import as_bytes, write_all
 from ._torch import StorageInfo, cpu_tensors, is_object, without_crc32
+from .changes import Changes
 from .files import DataFiles
 from .manifest import Seal
 from .results import StoredItemResult
@@ -40,6 +41,7 @@ def stream_items(
     files: DataFiles,
     copy_ahead: int,
     meter: Meter,
+    changes: Changes,
 ) -> list[StoredItemResult]:
     """Write all items, objects first, and return where they are. Tensors from a device are copied ahead by at most
     `copy_ahead` bytes, whole tensors at a time."""
@@ -59,9 +61,16 @@ def stream_items(
     for item in items:
         if is_object(item):
             store(item, resolved(planner, item))
-    resolve = functools.partial(resolved, planner)
+    taken: dict[MetadataIndex, tuple[object, int | None]] = {}
+
+    def resolve(item: WriteItem) -> torch.Tensor | io.BytesIO:
+        data = resolved(planner, item)
+        taken[item.index] = data, changes.begin(data)
+        return data
+
     for tensor, item in cpu_tensors(resolve, [item for item in items if not is_object(item)], copy_ahead):
         store(item, tensor)
+        changes.end(item, *taken.pop(item.index))
     return results
 
 

@@ -53,9 +53,7 @@ def _use_named_instructions(name: str) -> None:
     except ValueError:
         raise ValueError(f"DCPX_FLOAT_PATH must be portable, avx2, avx512 or best, not {name!r}") from None
     if not known:
-        raise ValueError(
-            f"DCPX_FLOAT_PATH is {name!r}, but this CPU lacks these instructions: unset it"
-        )
+        raise ValueError(f"DCPX_FLOAT_PATH is {name!r}, but this CPU lacks these instructions: unset it")
 
 
 if _named := os.environ.get("DCPX_FLOAT_PATH"):
