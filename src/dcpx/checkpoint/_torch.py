@@ -50,6 +50,7 @@ __all__ = [
     "set_version",
     "split_by_size",
     "tensor_bytes",
+    "version_of",
     "weak_storage",
     "without_crc32",
 ]
@@ -109,6 +110,14 @@ def cpu_tensors(
 def tensor_bytes(item: WriteItem) -> int:
     """Bytes of a tensor's elements; 0 for an object, whose size nobody knows before it is made."""
     return 0 if is_object(item) else _item_size(item)
+
+
+def version_of(tensor: torch.Tensor) -> int | None:
+    """How often the tensor was changed in place; None where nobody counts."""
+    try:
+        return tensor._version
+    except Exception:  # noqa: BLE001 (an inference tensor has none, and a subclass may do anything)
+        return None
 
 
 without_crc32 = HeldSetting(torch.serialization.get_crc32_options, torch.serialization.set_crc32_options, False)

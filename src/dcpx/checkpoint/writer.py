@@ -22,6 +22,7 @@ from ..parallel import DEFAULT_BUDGET, Crew, check_crew
 from ..progress import Meter, OnProgress
 from ..registry import is_stream_transform
 from ._torch import StoragePrefix, is_object, own_rank, refuse_url, set_version, split_by_size, tensor_bytes
+from .changes import Changes
 from .commit import Commit, check_free
 from .directory import Directory, saving_to
 from .files import DataFiles
@@ -109,19 +110,23 @@ class Writer(FileSystemWriter):
             _spent_ids.add(place.save_id)
         names = data_file_names(checkpoint or str(uuid.uuid4()), place.prefix)
         item_checkpoint = None if checkpoint is None else uuid.UUID(checkpoint).bytes
+        changes = Changes()
         meter = Meter(self.progress, sum(map(tensor_bytes, plan.items)), len(plan.items))
         with portable_errors(SaveError), Crew(self.threads, self.budget) as crew:
             if type(self.pack) is Pack:
                 objects_first = sorted(plan.items, key=is_object, reverse=True)
                 with self._files(names) as files:
-                    results = pack_items(objects_first, planner, self.pack, item_checkpoint, files, crew, meter)
+                    results = pack_items(
+                        objects_first, planner, self.pack, item_checkpoint, files, crew, meter, changes
+                    )
                 written = Written(results, files.records)
             else:
-                written = self._stream(plan.items, planner, names, item_checkpoint, crew, meter)
+                written = self._stream(plan.items, planner, names, item_checkpoint, crew, meter, changes)
             _check_complete(plan.items, written)
             if self._commit is None:  # the coordinator does it before it commits
                 with saving_to(str(self.path)):
                     self._directory.sync()
+        changes.warn()
         future: Future[list[WriteResult]] = Future()
         future.set_result(written)
         return future
@@ -134,6 +139,7 @@ class Writer(FileSystemWriter):
         checkpoint: bytes | None,
         crew: Crew,
         meter: Meter,
+        changes: Changes,
     ) -> Written:
         """Through an extension's streams, which work on one item at a time: a file for each thread."""
 
@@ -142,7 +148,8 @@ class Writer(FileSystemWriter):
 
         def write(part: tuple[DataFiles, list[WriteItem]]) -> list[StoredItemResult]:
             with part[0] as files:
-                return stream_items(part[1], planner, self.pack, checkpoint, files, self.per_thread_copy_ahead, meter)
+                ahead = self.per_thread_copy_ahead
+                return stream_items(part[1], planner, self.pack, checkpoint, files, ahead, meter, changes)
 
         try:
             written = list(crew.map(write, zip(every, shares, strict=True), lambda part: 0))
