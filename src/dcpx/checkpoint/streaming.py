@@ -18,7 +18,7 @@ from ..frame import FrameWriter
 from ..kernels import Xxh3_128
 from ..progress import Meter
 from ..streams import TransformWriter, as_bytes, write_all
-from ._torch import StorageInfo, cpu_tensors, is_object, without_crc32
+from ._torch import StorageInfo, cpu_tensors, is_object, tensor_bytes, without_crc32
 from .files import DataFiles
 from .manifest import Seal
 from .results import StoredItemResult
@@ -50,7 +50,7 @@ def stream_items(
             info = StorageInfo(files.name, begin, length, transform_descriptors=descriptors)
             results.append(StoredItemResult(item.index, length, info, seal))
             files.end_item()
-        meter.add(data.nbytes if isinstance(data, torch.Tensor) else 0, 1)
+        meter.add(tensor_bytes(item), 1)
 
     for item in items:
         if is_object(item):
