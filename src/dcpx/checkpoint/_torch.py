@@ -28,9 +28,9 @@ __all__ = [
     "OldTensorProperties",
     "StorageInfo",
     "StoragePrefix",
+    "check_path",
     "cpu_tensors",
     "is_object",
-    "refuse_url",
     "split_by_size",
     "tensor_bytes",
     "without_crc32",
@@ -71,12 +71,17 @@ def split_by_size(parts: int, items: list[WriteItem]) -> list[list[WriteItem]]:
     return _split_by_size_and_type(parts, items)
 
 
-def refuse_url(path: str | os.PathLike[str]) -> None:
-    """Raise ValueError for the address of a store: as a path it would name a local folder that nobody looks into."""
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", os.fspath(path)):
+def check_path(path: str | os.PathLike[str]) -> None:
+    """Raise ValueError for what is no path: the address of a store, which would name a local folder that nobody looks
+    into, and an empty string, which would name the working directory."""
+    name = os.fspath(path)
+    if not name:
+        raise ValueError("the checkpoint's path is empty. Pass '.' if it is to lie in the working directory itself")
+    # A pathlib.Path has made one slash of two.
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/" + ("/" if isinstance(path, str) else ""), name):
         raise ValueError(
-            f"{os.fspath(path)!r} is no local path. For other stores use torch's FsspecWriter and FsspecReader with "
-            "dcpx's extensions"
+            f"{name!r} is no local path. For other stores use torch's FsspecWriter and FsspecReader with dcpx's "
+            "extensions"
         )
 
 

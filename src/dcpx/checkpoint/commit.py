@@ -18,13 +18,13 @@ import contextlib
 import pickle
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import version
 from typing import Any, cast
 
 import torch
 from torch.distributed.checkpoint.metadata import Metadata, MetadataIndex, TensorStorageMetadata
 from torch.distributed.checkpoint.storage import WriteResult
 
+from .. import __version__
 from ..errors import DcpxError, LimitError, SaveError, Where
 from ..parallel import Crew
 from .directory import Directory, saving_to
@@ -109,7 +109,7 @@ class Commit:
             content = pickle.dumps(metadata)
             check_metadata(metadata, len(content))
         described = FileRecord(pointer, len(content), content_digest(content))
-        versions = (version("dcpx"), torch.__version__)
+        versions = (__version__, torch.__version__)
         manifest = Manifest(self._save_id, now(), *versions, len(results), described, files, items, user=self._user)
         with saving_to(directory.place(name)):
             directory.write(name, manifest.pack())

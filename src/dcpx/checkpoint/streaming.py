@@ -23,7 +23,7 @@ from .files import DataFiles
 from .manifest import Seal
 from .results import StoredItemResult
 from .sink import FileSink
-from .staging import is_plain
+from .staging import check_memory, is_plain
 
 __all__ = ["describe", "located", "resolved", "stream_item", "stream_items"]
 
@@ -121,6 +121,8 @@ def resolved(planner: SavePlanner, item: WriteItem) -> torch.Tensor | io.BytesIO
                     f"the planner gives a tensor {found[0]} {tuple(found[1])}, it planned {expected[0]} "
                     f"{tuple(expected[1])}"
                 )
+        if isinstance(data, torch.Tensor):
+            check_memory(data)
         return data
 
 
