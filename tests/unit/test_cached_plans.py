@@ -41,7 +41,7 @@ def save(by: str, saved: dict[str, Any], path: Path) -> None:
         dcpx.save(saved, path, planner=planner, pack=dcpx.Pack() if by == "pack" else None)
 
 
-@pytest.mark.parametrize("order", product(("stock", "pack", "nothing"), repeat=3), ids="-".join)
+@pytest.mark.parametrize("order", [*product(("stock", "pack", "nothing"), repeat=3)], ids="-".join)
 def test_saves_one_after_another(order: tuple[str, ...], tmp_path: Path):
     for changes in product((False, True), repeat=len(order)):
         for number, (by, changed) in enumerate(zip(order, changes, strict=True)):

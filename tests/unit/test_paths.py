@@ -31,9 +31,10 @@ CALLS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize(
-    "path", ["", "s3://bucket/run", "gs://bucket", "file:///tmp/x", Path("s3://bucket/run")], ids=str
-)
+NO_PATHS = ["", "s3://bucket/run", "gs://bucket", "file:///tmp/x", Path("s3://bucket/run")]
+
+
+@pytest.mark.parametrize("path", NO_PATHS, ids=str)
 @pytest.mark.parametrize("call", CALLS)
 def test_no_path(call: str, path: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)

@@ -2,7 +2,8 @@
 
 1. The coordinator writes `<uuid>.saving`, which names it as the owner of what has this save's UUID in its name.
 2. Every rank writes its data files and fsyncs them; the others than the coordinator fsync the directory, too.
-3. The coordinator compares what was stored with what was planned and with the files that are there.
+3. The coordinator compares what was stored with what was planned and with the files that are there, and what several
+   ranks hold under one name; see `replicas`.
 4. It writes the manifest, `<uuid>.manifest.json`, and fsyncs it and the directory.
 5. It writes `.metadata` under a temporary name, fsyncs it, moves it into place and fsyncs the directory. The move is
    the commit; an object store shows a whole file at once and needs no temporary name.

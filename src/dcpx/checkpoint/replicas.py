@@ -14,7 +14,7 @@ from __future__ import annotations
 import ctypes
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from sys import intern
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -109,9 +109,13 @@ def _check_kinds(ranks: Sequence[Replicas]) -> None:
 
 def _kind(item: WriteItem) -> str:
     data = item.tensor_data
-    if data is None:
-        return "an object"
-    return intern(f"a tensor {str(data.properties.dtype).removeprefix('torch.')} {tuple(data.size)}")
+    return "an object" if data is None else _tensor_kind(data.properties.dtype, data.size)
+
+
+@lru_cache(maxsize=1024)
+def _tensor_kind(dtype: torch.dtype, size: torch.Size) -> str:
+    """The same string for many tensors, which travels but once."""
+    return f"a tensor {str(dtype).removeprefix('torch.')} {tuple(size)}"
 
 
 # --- digests --------------------------------------------------------------------------------------------------------

@@ -77,8 +77,10 @@ def check_memory(tensor: torch.Tensor) -> None:
             if part.layout is torch.strided:
                 check_memory(part)
     storage = tensor.untyped_storage().nbytes()
-    last = tensor.storage_offset() + sum(map(_reach, tensor.shape, tensor.stride()))
-    needed = (last + 1) * tensor.itemsize if tensor.numel() else 0
+    elements = tensor.numel()
+    if elements and not tensor.is_contiguous():
+        elements = sum(map(_reach, tensor.shape, tensor.stride())) + 1
+    needed = (tensor.storage_offset() + elements) * tensor.itemsize if elements else 0
     if storage < needed:
         cause = f"the tensor's memory was freed or shrunk by its owner: {storage} bytes are left of {needed}"
         raise SaveError(cause, remedy=_GATHER)
