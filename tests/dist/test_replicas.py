@@ -72,6 +72,15 @@ def work(rank: int, world: int, path: Path) -> None:
         dcp.save(differing, storage_writer=dcpx.Writer(path / "writer"))
     assert any(issubclass(one.category, DcpxWarning) for one in caught) is (rank == 0)
 
+    # Where warnings are errors, the save fails on every rank, and none waits for another.
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DcpxWarning)
+        for state, text in ((differing, "different values under one name"), ({"x": {1: "one"}}, "'x.1'")):
+            with pytest.raises(SaveError, match=text):
+                dcpx.save(state, path / "errors")
+            dist.barrier()
+            assert not list((path / "errors").iterdir())
+
     # What no rank could load is no checkpoint.
     for number, (name, value) in enumerate(
         {

@@ -25,7 +25,7 @@ from ..parallel import DEFAULT_BUDGET
 from ..progress import OnProgress, progress_bar
 from ..registry import ExtensionRegistry
 from .collector import paused_collector
-from .keys import warn_of_keys
+from .keys import odd_keys
 from .limits import Limits
 from .objects import SafeGlobal
 from .planners import OwnLoadPlanner, OwnSavePlanner
@@ -85,9 +85,8 @@ def save(
                 state = {
                     name: one.state_dict() if isinstance(one, Stateful) else one for name, one in state_dict.items()
                 }
-                flattened = getattr(planner, "flatten_state_dict", planner is None)
-                if flattened and (alone or dist.get_rank(process_group) == 0):
-                    warn_of_keys(state)
+                if getattr(planner, "flatten_state_dict", planner is None):
+                    writer.odd_keys = odd_keys(state)
                 metadata: Metadata = dcp_save(
                     state,
                     storage_writer=writer,

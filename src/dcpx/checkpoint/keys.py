@@ -8,32 +8,37 @@ finds the key in the state that it is given; whoever loads with DCP, or without 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from ..errors import DcpxWarning
 
-__all__ = ["warn_of_keys"]
+__all__ = ["odd_keys", "warn_of_keys"]
 
 _MOST_NAMED = 3
 """Objects that the warning names."""
 
 
-def warn_of_keys(state_dict: Mapping[str, Any]) -> None:
-    """One DcpxWarning for all objects that lie under a key that is no string, in a state that DCP will flatten."""
+def odd_keys(state_dict: Mapping[str, Any]) -> list[str]:
+    """The names of all objects that lie under a key that is no string, in a state that DCP will flatten."""
     found: list[str] = []
     _look(state_dict, (), False, found)
-    if found:
-        shown = ", ".join(map(repr, found[:_MOST_NAMED]))
-        more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+    return found
+
+
+def warn_of_keys(names: Sequence[str]) -> None:
+    """One DcpxWarning for all that `odd_keys` has found."""
+    if names:
+        shown = ", ".join(map(repr, names[:_MOST_NAMED]))
+        more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
         warnings.warn(
             f"{shown}{more}: a key on the way there is no string, and is one for DCP itself and where the checkpoint "
             "is loaded without a state. Save the dictionary within a tuple, which is stored as it is, or give it keys "
             "that are strings",
             DcpxWarning,
-            stacklevel=3,
+            stacklevel=2,
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -25,6 +25,7 @@ from ._torch import DCP_VERSION, StoragePrefix, check_path, is_object, split_by_
 from .commit import Commit, check_free
 from .directory import Directory, saving_to
 from .files import DataFiles
+from .keys import warn_of_keys
 from .manifest import check_user
 from .names import data_file_names, metadata_name
 from .packing import pack_items
@@ -48,6 +49,10 @@ class Writer(FileSystemWriter):
     An error on any rank or thread, an extension's own included, fails the save. Until the moment when it succeeds, the
     checkpoint that it replaces stays whole, and is what readers find; see `commit`. Without collectives
     (`use_collectives=False`) that holds for each rank's checkpoint by itself.
+
+    Refused is a tensor that has no elements in memory, and what ranks hold under one name and could never be loaded;
+    what they hold in different values is a DcpxWarning of the coordinator. With DCP's plan caching an unchanged plan
+    isn't compared again.
     """
 
     def __init__(
@@ -84,6 +89,8 @@ class Writer(FileSystemWriter):
         self.progress = progress
         self._commit: Commit | None = None
         self._planned: list[WriteItem] = []
+        self.odd_keys: Sequence[str] = ()
+        """What the coordinator has to warn of, where DCP's planner flattens the state; see `keys`."""
 
     # --- on every rank ------------------------------------------------------------------------------------------------
 
@@ -96,6 +103,8 @@ class Writer(FileSystemWriter):
         super().set_up_storage_writer(is_coordinator, *args, **kwargs)
         self._commit = None
         self._planned = []
+        if is_coordinator:  # here an error, which a warning may be made to be, is every rank's
+            warn_of_keys(self.odd_keys)
         if self.save_id in _spent_ids:  # the last save's, where nobody called reset
             self.save_id = str(uuid.uuid4())
 
