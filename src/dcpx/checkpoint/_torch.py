@@ -39,6 +39,7 @@ __all__ = [
     "OldTensorProperties",
     "StorageInfo",
     "StoragePrefix",
+    "check_path",
     "collectives",
     "cpu_tensors",
     "forget_storages",
@@ -46,7 +47,6 @@ __all__ = [
     "is_object",
     "list_directory",
     "own_rank",
-    "refuse_url",
     "set_version",
     "split_by_size",
     "tensor_bytes",
@@ -129,11 +129,16 @@ def split_by_size(parts: int, items: list[WriteItem]) -> list[list[WriteItem]]:
     return _split_by_size_and_type(parts, items)
 
 
-def refuse_url(path: str | os.PathLike[str]) -> None:
-    """Raise ValueError for the address of a store: as a path it would name a local folder that nobody looks into."""
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", os.fspath(path)):
+def check_path(path: str | os.PathLike[str]) -> None:
+    """Raise ValueError for what is no path: the address of a store, which would name a local folder that nobody looks
+    into, and an empty string, which would name the working directory."""
+    name = os.fspath(path)
+    if not name:
+        raise ValueError("the checkpoint's path is empty. Pass '.' if it is to lie in the working directory itself")
+    # A pathlib.Path has made one slash of two.
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/" + ("/" if isinstance(path, str) else ""), name):
         raise ValueError(
-            f"{os.fspath(path)!r} is no local path. For other stores use DCP's own functions with torch's "
+            f"{name!r} is no local path. For other stores use DCP's own functions with torch's "
             "FsspecWriter(url, _extensions=[dcpx.Pack()]), and with reader = FsspecReader(url) after "
             "reader.transforms.extension_registry = dcpx.default_registry()"
         )

@@ -2,8 +2,9 @@
 
 1. The coordinator writes `<uuid>.saving`, which names it as the owner of what has this save's UUID in its name.
 2. Every rank writes its data files and fsyncs them; the others than the coordinator fsync the directory, too.
-3. The coordinator compares what was stored with what was planned and with the files that are there, and reads the
-   metadata and the manifest that it is about to write, as a load would.
+3. The coordinator compares what was stored with what was planned and with the files that are there, and what several
+   ranks hold under one name (see `replicas`), and reads the metadata and the manifest that it is about to write, as a
+   load would.
 4. It writes the manifest, `<uuid>.manifest.json`, and fsyncs it and the directory.
 5. It writes `.metadata` under a temporary name, fsyncs it, moves it into place and fsyncs the directory. The move is
    the commit; an object store shows a whole file at once and needs no temporary name.
@@ -20,13 +21,13 @@ import contextlib
 import pickle
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import version
 from typing import Any, cast
 
 import torch
 from torch.distributed.checkpoint.metadata import Metadata, MetadataIndex, TensorStorageMetadata
 from torch.distributed.checkpoint.storage import WriteResult
 
+from .. import __version__
 from ..errors import CorruptError, DcpxError, LimitError, SaveError, Where
 from ..parallel import Crew
 from .directory import Directory, saving_to
@@ -116,7 +117,7 @@ class Commit:
         with saving_to(directory.place(pointer)):
             content = pickle.dumps(metadata)
         described = FileRecord(pointer, len(content), content_digest(content))
-        versions = (version("dcpx"), torch.__version__)
+        versions = (__version__, torch.__version__)
         manifest = Manifest(
             self._save_id,
             now(),

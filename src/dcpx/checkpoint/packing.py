@@ -24,7 +24,7 @@ from ..frame.builder import FrameBuilder
 from ..frame.chunks import RawChunk, StoredChunk, encode_chunk
 from ..parallel import Crew
 from ..progress import Meter
-from ._torch import StorageInfo
+from ._torch import StorageInfo, tensor_bytes
 from .changes import Changes
 from .files import DataFiles
 from .frames import OwnContainer, own_container
@@ -92,7 +92,7 @@ class _Piece(NamedTuple):
         """Bytes of a tensor's elements in it."""
         if not isinstance(self.record.data, torch.Tensor):
             return 0
-        return self.record.data.nbytes if self.chunk is None else len(self.chunk.raw)
+        return tensor_bytes(self.record.item) if self.chunk is None else len(self.chunk.raw)
 
     @property
     def size(self) -> int:

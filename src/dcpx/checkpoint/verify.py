@@ -21,7 +21,7 @@ from ..progress import Meter, OnProgress
 from ..registry import ExtensionRegistry, default_registry
 from ..report import Problem, Report
 from ._archive import open_archive
-from ._torch import refuse_url
+from ._torch import check_path
 from .containers import check_container, located, open_item
 from .directory import Directory
 from .frames import HEAD, checked_hint, frame_map, runs
@@ -67,7 +67,7 @@ def verify(
     ReplacedError if others are saving there all the time, LoadError if the directory can't be read, and ValueError for
     wrong arguments.
     """
-    refuse_url(path)
+    check_path(path)
     check_crew(threads, budget)
     directory = Directory(FileSystem(), os.fspath(path))
     try:
