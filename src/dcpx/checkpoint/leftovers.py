@@ -54,9 +54,11 @@ class Leftover:
 def find_leftovers(path: str | os.PathLike[str]) -> list[Leftover]:
     """What saves have left in the directory of a checkpoint, or where there was to be one; the oldest first.
 
-    Saves that are still going on are among them. Once a save has succeeded, at most its owner's file is.
+    Saves that are still going on are among them. Once a save has succeeded, at most its owner's file is; a whole
+    checkpoint that has only lost its pointer is none either.
 
-    Raises LoadError if a pointer can't be read, because nobody knows then what belongs to it.
+    Raises LoadError if a pointer or, where there is none, a manifest can't be read, because nobody knows then what
+    belongs to a checkpoint.
     """
     check_path(path)
     directory = Directory(FileSystem(), os.fspath(path))
