@@ -139,12 +139,18 @@ def test_checkpoints_of_several_ranks(tmp_path: Path):
     assert names(tmp_path) == before
     assert loaded(tmp_path, rank_local=True) == 5
 
-    # Those of one rank are left once its pointer is lost.
+    # Those of one rank are its checkpoint, even if that has lost its pointer; until another is in its place.
     (tmp_path / "__2.metadata").unlink()
     age(tmp_path, 2 * DAY)
-    (found,) = remove_leftovers(tmp_path)
+    assert remove_leftovers(tmp_path, older_than=0) == []
+    assert len(names(tmp_path)) == 8
+    save_rank(tmp_path / "again", 2, 6)
+    for file in (tmp_path / "again").iterdir():
+        file.rename(tmp_path / file.name)
+    (tmp_path / "again").rmdir()
+    (found,) = remove_leftovers(tmp_path, older_than=0)
     assert set(found.names) == {name for name in before if save_of(name) == found.save}
-    assert len(names(tmp_path)) == 6
+    assert len(names(tmp_path)) == 9
 
 
 def test_a_checkpoint_whose_files_name_several_saves(tmp_path: Path):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 import torch
@@ -39,15 +39,19 @@ __all__ = [
     "OldTensorProperties",
     "StorageInfo",
     "StoragePrefix",
+    "check_path",
     "collectives",
     "cpu_tensors",
+    "forget_storages",
+    "is_gone",
     "is_object",
     "list_directory",
     "own_rank",
-    "refuse_url",
     "set_version",
     "split_by_size",
     "tensor_bytes",
+    "version_of",
+    "weak_storage",
     "without_crc32",
 ]
 
@@ -108,6 +112,14 @@ def tensor_bytes(item: WriteItem) -> int:
     return 0 if is_object(item) else _item_size(item)
 
 
+def version_of(tensor: torch.Tensor) -> int | None:
+    """How often the tensor was changed in place; None where nobody counts."""
+    try:
+        return tensor._version
+    except Exception:  # noqa: BLE001 (an inference tensor has none, and a subclass may do anything)
+        return None
+
+
 without_crc32 = HeldSetting(torch.serialization.get_crc32_options, torch.serialization.set_crc32_options, False)
 """torch.save computes no CRC32 in a `with` block of this."""
 
@@ -117,15 +129,37 @@ def split_by_size(parts: int, items: list[WriteItem]) -> list[list[WriteItem]]:
     return _split_by_size_and_type(parts, items)
 
 
-def refuse_url(path: str | os.PathLike[str]) -> None:
-    """Raise ValueError for the address of a store: as a path it would name a local folder that nobody looks into."""
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", os.fspath(path)):
+def check_path(path: str | os.PathLike[str]) -> None:
+    """Raise ValueError for what is no path: the address of a store, which would name a local folder that nobody looks
+    into, and an empty string, which would name the working directory."""
+    name = os.fspath(path)
+    if not name:
+        raise ValueError("the checkpoint's path is empty. Pass '.' if it is to lie in the working directory itself")
+    # A pathlib.Path has made one slash of two.
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/" + ("/" if isinstance(path, str) else ""), name):
         raise ValueError(
-            f"{os.fspath(path)!r} is no local path. For other stores use torch's FsspecWriter and FsspecReader with "
-            "dcpx's extensions"
+            f"{name!r} is no local path. For other stores use DCP's own functions with torch's "
+            "FsspecWriter(url, _extensions=[dcpx.Pack()]), and with reader = FsspecReader(url) after "
+            "reader.transforms.extension_registry = dcpx.default_registry()"
         )
 
 
 def is_object(item: WriteItem) -> bool:
     """Whether the item is stored as an object's bytes and not as a tensor."""
     return bool(item.type == WriteItemType.BYTE_IO)
+
+
+def weak_storage(tensor: torch.Tensor) -> int:
+    """A weak reference to the tensor's storage, for `is_gone`; to be forgotten by `forget_storages`."""
+    return cast(int, tensor.untyped_storage()._weak_ref())
+
+
+def is_gone(storage: int) -> bool:
+    """Whether a storage doesn't exist any more: its address may be another's by now."""
+    return bool(torch.UntypedStorage._expired(storage))
+
+
+def forget_storages(storages: Iterable[int]) -> None:
+    """Give weak references back."""
+    for storage in storages:
+        torch.UntypedStorage._free_weak_ref(storage)

@@ -23,7 +23,8 @@ from ..streams import TransformReader, read_exactly
 from ._archive import PICKLE, Archive, open_archive
 from ._torch_calls import TENSOR, Tensor
 from ._torch_pickle import by_name, check_names, foresee
-from .items import StoredItem, Target
+from .items import StoredItem
+from .targets import Target
 
 __all__ = ["check_container", "fill_from_container", "located", "open_item", "read_object"]
 

@@ -25,6 +25,7 @@ from ._shapes import Shapes
 from ._torch import StorageInfo
 from ._unpickle import LeftOutError, Unpickler
 from .collector import paused_collector
+from .shards import overlap
 
 __all__ = ["MAX_METADATA_SIZE", "load_metadata"]
 
@@ -41,8 +42,9 @@ _MAX_DEPTH = 32
 def load_metadata(data: bytes, *, max_size: int = MAX_METADATA_SIZE) -> Metadata:
     """The metadata in `data`, the whole content of a `.metadata` or `__<rank>.metadata` file; nothing in it is run.
 
-    What it returns is consistent: sizes and offsets are not negative and fit 64 bits, chunks lie within their tensors,
-    every stored item is one that is described, and files are plain names within the checkpoint's directory.
+    What it returns is consistent: sizes and offsets are not negative and fit 64 bits, chunks lie within their tensors
+    and don't overlap, every stored item is one that is described, and files are plain names within the checkpoint's
+    directory.
 
     Raises LimitError if there are more than `max_size` bytes, TruncatedError and CorruptError for damage, and
     UnsupportedError for a file that names other classes or functions than DCP's own; all say at which byte or item.
@@ -90,6 +92,8 @@ def _check_metadata(metadata: Metadata, size: int) -> None:
             for chunk in item.chunks:
                 if type(chunk) is not ChunkStorageMetadata or not _lies_within(chunk, item.size):
                     raise CorruptError("a tensor's chunk isn't one, or reaches beyond the tensor", _at(name))
+            if len(item.chunks) > 1 and _overlap(item.chunks, name):
+                raise CorruptError("a tensor's shards overlap", _at(name))
         elif type(item) is not BytesStorageMetadata:
             raise CorruptError("an item is neither a tensor nor an object", _at(name))
     for index, info in stored.items():
@@ -107,6 +111,13 @@ def _check_metadata(metadata: Metadata, size: int) -> None:
 
 def _at(name: str) -> Where:
     return Where(item=name[:200])
+
+
+def _overlap(chunks: list[ChunkStorageMetadata], name: str) -> bool:
+    try:
+        return overlap(chunks)
+    except LimitError as error:
+        raise error.located(item=name[:200]) from None
 
 
 def _lies_within(chunk: ChunkStorageMetadata, size: torch.Size) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import io
+import os
 import pickle
 import threading
 from collections.abc import Mapping, Sequence
@@ -86,6 +87,10 @@ def checked_bytes(content: bytes, safe_globals: Sequence[SafeGlobal] = ()) -> by
 
 _lock = threading.RLock()
 """Held while an object is looked through and loaded: torch keeps one list of what is safe for the whole process."""
+
+if hasattr(os, "register_at_fork"):
+    # A fork waits for the object that another thread is loading: in the child nobody would free the lock.
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
 def _foreseen(container: io.BytesIO, allowed: Mapping[str, object]) -> Foreseen:
