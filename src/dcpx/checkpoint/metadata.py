@@ -43,7 +43,8 @@ def load_metadata(data: bytes, *, max_size: int = MAX_METADATA_SIZE) -> Metadata
     """The metadata in `data`, the whole content of a `.metadata` or `__<rank>.metadata` file; nothing in it is run.
 
     What it returns is consistent: sizes and offsets are not negative and fit 64 bits, chunks lie within their tensors
-    and don't overlap, every stored item is one that is described, and files are plain names within the checkpoint's directory.
+    and don't overlap, every stored item is one that is described, and files are plain names within the checkpoint's
+    directory.
 
     Raises LimitError if there are more than `max_size` bytes, TruncatedError and CorruptError for damage, and
     UnsupportedError for a file that names other classes or functions than DCP's own; all say at which byte or item.
