@@ -341,7 +341,7 @@ def test_finished_saves_are_cleaned_up_by_the_next(tmp_path: Path, monkeypatch: 
     dcpx.save(state(1), tmp_path)
     running = leave(tmp_path, Owner.this())
     monkeypatch.setattr(Commit, "_replaced", lambda self: {})
-    monkeypatch.setattr(Commit, "_superseded", lambda *arguments: [])
+    monkeypatch.setattr(Commit, "_superseded", lambda *arguments: set())
     dcpx.save(state(2), tmp_path, overwrite=True)
     monkeypatch.undo()
     assert len([one for one in find_leftovers(tmp_path) if one.save != running]) == 1
