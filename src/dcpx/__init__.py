@@ -72,6 +72,9 @@ __all__ = [
     "verify",
 ]
 
+__version__ = "0.1.0.dev0"
+"""The one place that says it: the build reads it from here, and no installation is needed to know it."""
+
 _HOMES = {
     "Chain": "extensions.chain",
     "Extension": "extension",

@@ -6,8 +6,9 @@ import io
 import logging
 import os
 import pickle
-from collections.abc import Callable
-from contextlib import nullcontext
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -18,20 +19,22 @@ import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
+from torch.distributed.checkpoint.metadata import TensorProperties
 from torch.distributed.checkpoint.planner import LoadPlan, WriteItem
 
 import dcpx
 from dcpx import (
     CorruptError,
-    DcpxError,
     LimitError,
     Limits,
     LoadError,
     NotFoundError,
-    ReplacedError,
     SaveError,
     TrustError,
+    UnsupportedError,
 )
+from dcpx.checkpoint import commit
+from dcpx.checkpoint._torch import HAS_RANK_LOCAL
 from dcpx.checkpoint.commit import Commit
 from dcpx.checkpoint.directory import Directory
 from dcpx.checkpoint.leftovers import find_leftovers
@@ -41,6 +44,7 @@ from dcpx.checkpoint.unpacking import Unpacker
 from dcpx.checkpoint.verify import _Verifier
 from tests.unit.leaks import nothing_left
 from tests.unit.leftovers import leave
+from tests.versions import rank_local, without_rank_local
 
 
 def state(seed: int) -> dict[str, Any]:
@@ -166,9 +170,53 @@ def test_one_writer_for_several_saves(tmp_path: Path):
     assert (loaded(tmp_path / "1"), loaded(tmp_path / "2")) == (2, 3)
 
 
+# --- what a load must be able to read ---------------------------------------------------------------------------------
+
+
+@contextmanager
+def newer_torch() -> Iterator[None]:
+    """In a block: a torch whose tensors have properties that nobody knows yet."""
+    known = TensorProperties.__getstate__
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TensorProperties, "__getstate__", lambda self: (*known(self), "new", "newer"))
+        yield
+
+
+def test_what_could_not_be_loaded_is_not_committed(tmp_path: Path):
+    dcpx.save(state(1), tmp_path)
+    before = names(tmp_path)
+    with newer_torch(), pytest.raises(SaveError, match=r"could not be loaded.*properties have \d fields") as caught:
+        dcpx.save(state(2), tmp_path, overwrite=True)
+    assert "upgrade dcpx" in caught.value.remedy
+    assert names(tmp_path) == before
+    assert loaded(tmp_path) == 1
+
+
+def test_who_wrote_what_can_not_be_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """It isn't damaged: the manifest knows its content."""
+    with newer_torch():
+        monkeypatch.setattr(commit, "check_readable", lambda *arguments: None)
+        dcpx.save(state(1), tmp_path)
+    with pytest.raises(UnsupportedError, match=rf"written by torch {re.escape(torch.__version__)} and dcpx "):
+        loaded(tmp_path)
+    (tmp_path / next(name for name in names(tmp_path) if name.endswith(".json"))).unlink()
+    with pytest.raises(UnsupportedError, match=r"properties have \d fields \("):
+        loaded(tmp_path)
+
+
 # --- without collectives ----------------------------------------------------------------------------------------------
 
 
+@without_rank_local
+def test_no_rank_by_itself(tmp_path: Path):
+    with pytest.raises(SaveError, match="without collectives"):
+        dcpx.save(state(1), tmp_path, use_collectives=False)
+    assert names(tmp_path) == []
+    with pytest.raises(UnsupportedError, match="rank_local"):
+        dcpx.load(state(1), tmp_path, rank_local=True)
+
+
+@rank_local
 def test_a_rank_by_itself(tmp_path: Path):
     dcpx.save(state(1), tmp_path, use_collectives=False)
     assert "__0.metadata" in names(tmp_path)
@@ -182,6 +230,7 @@ def test_a_rank_by_itself(tmp_path: Path):
         loaded(tmp_path)
 
 
+@rank_local
 def test_what_is_wrong_with_a_ranks_own(tmp_path: Path):
     dcpx.save(state(1), tmp_path, use_collectives=False)
     with pytest.raises(LoadError) as caught:
@@ -231,11 +280,13 @@ def test_pipes_in_the_place_of_files(name: str, tmp_path: Path):
 def test_a_load_says_nothing_of_what_it_raises(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     with pytest.raises(NotFoundError):
         loaded(tmp_path)
-    dcpx.save(state(1), tmp_path, use_collectives=False)
-    loaded(tmp_path, rank_local=True)
+    if HAS_RANK_LOCAL:
+        dcpx.save(state(1), tmp_path, use_collectives=False)
+        loaded(tmp_path, rank_local=True)
     assert "metadata is not found" not in caplog.text
 
 
+@rank_local
 def test_a_rank_behind_a_common_checkpoint(tmp_path: Path):
     """Readers would never see it."""
     dcpx.save(state(1), tmp_path)
@@ -246,6 +297,7 @@ def test_a_rank_behind_a_common_checkpoint(tmp_path: Path):
     assert loaded(tmp_path) == 1
 
 
+@rank_local
 def test_a_common_checkpoint_before_the_ranks_own(tmp_path: Path):
     dcpx.save(state(1), tmp_path, use_collectives=False)
     with pytest.raises(SaveError, match="exists already"):

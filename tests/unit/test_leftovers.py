@@ -23,6 +23,7 @@ from dcpx.checkpoint.leftovers import find_leftovers, remove_leftovers
 from dcpx.checkpoint.names import manifest_name, owner_name, save_of, temporary_name
 from dcpx.checkpoint.owner import OWNER_SIZE, Owner
 from tests.unit.leftovers import DAY, age, dead, elsewhere, leave, loaded, names, save_id, state
+from tests.versions import rank_local
 
 # --- whose they are ---------------------------------------------------------------------------------------------------
 
@@ -122,6 +123,7 @@ def save_rank(path: Path, rank: int, number: int) -> None:
     dcp.save(state(number), storage_writer=writer, use_collectives=False)
 
 
+@rank_local
 def test_checkpoints_of_several_ranks(tmp_path: Path):
     for rank in range(3):
         save_rank(tmp_path, rank, 5)

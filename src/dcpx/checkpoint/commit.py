@@ -2,7 +2,9 @@
 
 1. The coordinator writes `<uuid>.saving`, which names it as the owner of what has this save's UUID in its name.
 2. Every rank writes its data files and fsyncs them; the others than the coordinator fsync the directory, too.
-3. The coordinator compares what was stored with what was planned and with the files that are there.
+3. The coordinator compares what was stored with what was planned and with the files that are there, and what several
+   ranks hold under one name (see `replicas`), and reads the metadata and the manifest that it is about to write, as a
+   load would.
 4. It writes the manifest, `<uuid>.manifest.json`, and fsyncs it and the directory.
 5. It writes `.metadata` under a temporary name, fsyncs it, moves it into place and fsyncs the directory. The move is
    the commit; an object store shows a whole file at once and needs no temporary name.
@@ -19,21 +21,22 @@ import contextlib
 import pickle
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import version
 from typing import Any, cast
 
 import torch
 from torch.distributed.checkpoint.metadata import Metadata, MetadataIndex, TensorStorageMetadata
 from torch.distributed.checkpoint.storage import WriteResult
 
+from .. import __version__
 from ..errors import CorruptError, DcpxError, LimitError, SaveError, Where
 from ..parallel import Crew
 from .directory import Directory, saving_to
 from .lost import lost_checkpoints
 from .manifest import FileRecord, ItemRecord, Manifest, content_digest, pack_pointer, parse_manifest
-from .metadata import MAX_METADATA_SIZE, check_metadata, load_metadata
+from .metadata import MAX_METADATA_SIZE, load_metadata
 from .names import METADATA, is_data_file, is_manifest, is_pointer, manifest_name, owner_name, save_of, temporary_name
 from .owner import Owner, now
+from .pointer import check_readable
 from .results import StoredItemResult, Written
 
 __all__ = ["Commit", "check_free"]
@@ -62,6 +65,7 @@ def check_free(directory: Directory, pointer: str, overwrite: bool, own: str | N
 
 _EXISTS = "a checkpoint exists already"
 _REFUSED = "Choose another path, or pass overwrite=True"
+_UNREADABLE = "Save without what it names. If torch is newer than this version of dcpx, upgrade dcpx"
 _KEPT = "What it replaces was kept. Save again"
 
 
@@ -112,9 +116,8 @@ class Commit:
         self._check_files(files)
         with saving_to(directory.place(pointer)):
             content = pickle.dumps(metadata)
-            check_metadata(metadata, len(content))
         described = FileRecord(pointer, len(content), content_digest(content))
-        versions = (version("dcpx"), torch.__version__)
+        versions = (__version__, torch.__version__)
         manifest = Manifest(
             self._save_id,
             now(),
@@ -126,8 +129,10 @@ class Commit:
             user=self._user,
             pointer=pack_pointer(content),
         )
+        sealed = manifest.pack()
+        self._check_readable(content, sealed)
         with saving_to(directory.place(name)):
-            directory.write(name, manifest.pack())
+            directory.write(name, sealed)
             directory.sync()
         with saving_to(directory.place(pointer)):
             check_free(directory, pointer, self._overwrite, self._save_id)
@@ -142,6 +147,13 @@ class Commit:
         left += [f"what {one} referred to, which can't be read" for one in unknown]
         if left:
             warnings.warn(f"saved, but what is not needed any more is still there: {', '.join(left)}", stacklevel=2)
+
+    def _check_readable(self, content: bytes, sealed: bytes) -> None:
+        """The reader must have read what is about to be published: what it refuses would be a save that never loads."""
+        try:
+            check_readable(self._directory, self._pointer, content, sealed)
+        except DcpxError as error:
+            raise SaveError(f"what was saved could not be loaded: {error.cause}", error.where, _UNREADABLE) from error
 
     def _check_files(self, files: list[FileRecord]) -> None:
         """Every file must be there, as seen from here: a rank may write to a disk of its own under the same path."""

@@ -14,6 +14,7 @@ from typing import IO, Any, cast
 from torch.distributed.checkpoint.filesystem import FileSystem, FileSystemBase
 
 from ..errors import DcpxError, LimitError, SaveError, Where
+from ._torch import list_directory
 from .sink import FileSink
 
 __all__ = ["Directory", "saving_to"]
@@ -66,7 +67,7 @@ class Directory:
         """The names of all that is in the directory; none if there is no directory."""
         if not self._fs.exists(self._path):
             return []
-        return [os.path.basename(os.fspath(path).rstrip("/")) for path in self._fs.ls(self._path)]  # type: ignore[attr-defined]
+        return [os.path.basename(os.fspath(path).rstrip("/")) for path in list_directory(self._fs, self._path)]
 
     def exists(self, name: str) -> bool:
         """Whether there is such a file."""

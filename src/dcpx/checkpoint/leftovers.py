@@ -18,7 +18,7 @@ from typing import Literal
 from torch.distributed.checkpoint.filesystem import FileSystem
 
 from ..errors import DcpxError, LoadError, NotFoundError, Where
-from ._torch import refuse_url
+from ._torch import check_path
 from .directory import Directory
 from .lost import lost_checkpoints
 from .manifest import Manifest
@@ -60,7 +60,7 @@ def find_leftovers(path: str | os.PathLike[str]) -> list[Leftover]:
     Raises LoadError if a pointer or, where there is none, a manifest can't be read, because nobody knows then what
     belongs to a checkpoint.
     """
-    refuse_url(path)
+    check_path(path)
     directory = Directory(FileSystem(), os.fspath(path))
     files, pointers = _list(directory)
     # After the files were listed, or they could be of a save that succeeds now.

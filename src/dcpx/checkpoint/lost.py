@@ -14,7 +14,7 @@ from collections.abc import Collection
 from torch.distributed.checkpoint.filesystem import FileSystem
 
 from ..errors import CorruptError, DcpxError, LoadError, LostPointerError, NotFoundError, Where
-from ._torch import refuse_url
+from ._torch import check_path
 from .directory import Directory
 from .manifest import Manifest, parse_manifest
 from .metadata import MAX_METADATA_SIZE
@@ -35,7 +35,7 @@ def restore_pointer(path: str | os.PathLike[str], *, save: str | None = None) ->
     what the pointer said; CorruptError; LoadError for all else, such as a checkpoint that has its pointer, or several
     to choose from.
     """
-    refuse_url(path)
+    check_path(path)
     directory = Directory(FileSystem(), os.fspath(path))
     place = Where(directory.place(""))
     try:

@@ -7,14 +7,15 @@ from typing import NamedTuple
 
 from torch.distributed.checkpoint.metadata import Metadata
 
-from ..errors import CorruptError, DcpxError, LoadError, ReplacedError, Where
+from ..errors import CorruptError, DcpxError, LoadError, ReplacedError, UnsupportedError, Where
+from ._unpickle import shown
 from .directory import Directory
 from .lost import missing_pointer
 from .manifest import FileRecord, Manifest, content_digest, parse_manifest
 from .metadata import MAX_METADATA_SIZE, load_metadata
-from .names import is_data_file, manifest_name, save_of
+from .names import is_data_file, is_manifest, manifest_name, save_of
 
-__all__ = ["Pointed", "is_replaced", "read_pointer"]
+__all__ = ["Pointed", "check_readable", "is_replaced", "read_pointer"]
 
 _ATTEMPTS = 3
 """How often a checkpoint may be replaced while it is being opened."""
@@ -40,7 +41,7 @@ def read_pointer(directory: Directory, pointer: str, limit: int, *, without_mani
     """
     content = _read(directory, pointer, limit)
     for _ in range(_ATTEMPTS):
-        metadata = _located(directory.place(pointer), content)
+        metadata = _metadata(directory, pointer, content, limit)
         try:
             manifest = _manifest(directory, metadata, limit)
         except DcpxError as error:
@@ -76,11 +77,26 @@ def _read(directory: Directory, name: str, limit: int) -> bytes:
         raise LoadError(f"the metadata can't be read: {error}", place) from error
 
 
-def _located(place: str, content: bytes) -> Metadata:
+def _metadata(directory: Directory, pointer: str, content: bytes, limit: int) -> Metadata:
     try:
         return load_metadata(content)
+    except UnsupportedError as error:
+        cause = f"{error.cause}{_written_by(directory, pointer, content, limit)}"
+        raise UnsupportedError(cause, error.where, error.remedy).located(directory.place(pointer)) from error.__cause__
     except DcpxError as error:
-        raise error.located(place) from error.__cause__
+        raise error.located(directory.place(pointer)) from error.__cause__
+
+
+def _written_by(directory: Directory, pointer: str, content: bytes, limit: int) -> str:
+    """What wrote a pointer that can't be read, for an error: the manifest that seals it knows, if there is one."""
+    sealed = FileRecord(pointer, len(content), content_digest(content))
+    with suppress(OSError):
+        for name in filter(is_manifest, directory.names()):
+            with suppress(DcpxError, OSError):
+                manifest = parse_manifest(directory.read(name, limit))
+                if manifest.metadata == sealed:
+                    return f" (written by torch {shown(manifest.torch)} and dcpx {shown(manifest.dcpx)})"
+    return ""
 
 
 def _manifest(directory: Directory, metadata: Metadata, limit: int) -> Manifest | None:
@@ -109,6 +125,15 @@ def _manifest(directory: Directory, metadata: Metadata, limit: int) -> Manifest 
     if manifest.checkpoint != save:
         raise CorruptError(f"the manifest is that of another checkpoint, {manifest.checkpoint}", Where(place))
     return manifest
+
+
+def check_readable(directory: Directory, pointer: str, content: bytes, sealed: bytes) -> None:
+    """Read a pointer's `content`, and `sealed`, that of its manifest, before they are published.
+
+    Raises what `read_pointer` would raise of them.
+    """
+    metadata = load_metadata(content, max_size=len(content))
+    _check_agreement(directory, pointer, content, metadata, parse_manifest(sealed))
 
 
 def _check_agreement(

@@ -21,7 +21,7 @@ from ..progress import Meter, OnProgress
 from ..registry import ExtensionRegistry, default_registry
 from ..report import Problem, Report
 from ._archive import open_archive
-from ._torch import refuse_url
+from ._torch import check_path
 from .containers import check_container, located, open_item
 from .directory import Directory
 from .frames import HEAD, checked_hint, frame_map, runs
@@ -67,7 +67,7 @@ def verify(
     ReplacedError if others are saving there all the time, LoadError if the directory can't be read, and ValueError for
     wrong arguments.
     """
-    refuse_url(path)
+    check_path(path)
     check_crew(threads, budget)
     directory = Directory(FileSystem(), os.fspath(path))
     try:
@@ -202,7 +202,7 @@ class _Verifier:
         except DcpxError as error:
             self._problems.append(_problem(item, error))
             return []
-        return [_Run(file, item, frame, run) for run in runs(list(range(len(frame.index))), frame, _JOB_BYTES)]
+        return [_Run(file, item, frame, run) for run in runs([range(frame.count)], frame, _JOB_BYTES)]
 
     def _source(self, file: str) -> closing[FileSource]:
         return closing(FileSource(self._directory, file))
@@ -229,7 +229,7 @@ class _Verifier:
             problems,
             [],
             sum(job.frame.record(number)[1] for number in job.numbers),
-            int(job.numbers.stop == len(job.frame.index)),
+            int(job.numbers.stop == job.frame.count),
         )
 
     def _check_batch(self, source: FileSource, job: _Batch) -> _Found:
@@ -240,7 +240,7 @@ class _Verifier:
                 with located(source.name, item.name):
                     if item.is_packed:
                         frame = _frame(source, item)
-                        problems += _check_chunks(source, item, frame, range(len(frame.index)))
+                        problems += _check_chunks(source, item, frame, range(frame.count))
                     elif not self._check_stream(source, item):
                         unchecked.append(item.name)
             except DcpxError as error:
@@ -325,7 +325,7 @@ def _check_chunks(source: FileSource, item: StoredItem, frame: FrameMap, numbers
         try:
             with located(source.name, item.name):
                 frame.decode(
-                    number, memoryview(source.read(begin, size)), memoryview(bytearray(frame.index[number][1]))
+                    number, memoryview(source.read(begin, size)), memoryview(bytearray(frame.raw_size(number)))
                 )
         except DcpxError as error:
             problems.append(Problem(item.info.relative_path, error, item.name, number, begin, begin + size))
