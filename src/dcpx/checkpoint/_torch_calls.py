@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol, TypeAlias
 
 import torch
@@ -17,7 +17,6 @@ from ..errors import CorruptError
 
 __all__ = [
     "CALLS",
-    "OBJECT",
     "OTHER_CALLS",
     "PLAIN",
     "STORAGES",
@@ -26,14 +25,14 @@ __all__ = [
     "Call",
     "Dict",
     "Name",
+    "Object",
+    "Stateful",
     "Storage",
     "Tensor",
+    "Text",
     "Walk",
     "is_constant",
 ]
-
-OBJECT = object()
-"""Stands for an object of a class that torch doesn't know by itself."""
 
 TENSOR = object()
 """Stands for a tensor that is more than a view of a storage: of a class of its own, or with attributes."""
@@ -77,22 +76,52 @@ class Tensor:
 
 
 @dataclass(frozen=True)
-class Bytes:
-    """Bytes, of this size."""
+class Text:
+    """A text too long to be made before it is needed, of so many characters."""
 
     size: int
 
 
+@dataclass(frozen=True)
+class Bytes:
+    """Bytes, of this size; few of them are known."""
+
+    size: int
+    data: bytes | None = None
+
+
 @dataclass(eq=False)
 class Dict:
-    """A dictionary of any kind with at most `size` keys; one of torch's own can't be given attributes."""
+    """A dictionary of any kind with at most `size` keys; one of torch's own can't be given attributes.
+
+    `parts` are the keys, each followed by its value.
+    """
 
     size: int = 0
     attributes: bool = True
+    parts: list[Any] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class Object:
+    """An object of a class that the caller allowed. Hashing it may hash its parts, and theirs."""
+
+    depth: int = 1
+    weight: int = 1
+
+
+class Stateful(Protocol):
+    """An object that isn't complete before it is given its state."""
+
+    def build(self, walk: Walk, state: Any) -> None:
+        """Take the state, once. UnsupportedError for one that isn't known to be harmless."""
 
 
 class Walk(Protocol):
     """What a call may ask of the pickle that it stands in."""
+
+    names: set[str]
+    """What is named that the caller must have allowed."""
 
     sparse: bool
     """Set where a sparse tensor is made."""
@@ -102,6 +131,9 @@ class Walk(Protocol):
 
     def hash(self, keys: list[Any]) -> None:
         """Check what becomes the keys of a dictionary, or the members of a set."""
+
+    def attribute(self, name: Name, attribute: str) -> Name:
+        """What is named as an attribute of a class."""
 
     def call(self, name: Name, arguments: tuple[Any, ...]) -> object:
         """What a call makes."""
@@ -128,6 +160,9 @@ STORAGES: dict[str, torch.dtype | None] = {
     "torch.ShortStorage": torch.int16,
 }
 """The classes of storages, and what their elements are."""
+
+_FEW = 64
+"""Bytes whose content is kept."""
 
 _MAX_DIMENSIONS = 254
 _END = 1 << 62
@@ -350,7 +385,10 @@ def _encode(walk: Walk, arguments: tuple[Any, ...]) -> object:
     match arguments:
         case (str(text), "latin1" | "latin-1"):
             walk.spend(len(text))
-            return Bytes(len(text))
+            return Bytes(len(text), text.encode("latin1") if len(text) <= _FEW else None)
+        case (Text(size), "latin1" | "latin-1"):
+            walk.spend(size)
+            return Bytes(size)
     _wrong("bytes")
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 from typing import IO, Any, cast
 
 import torch
-from torch.distributed.checkpoint.planner import SavePlanner, WriteItem
+from torch.distributed.checkpoint.planner import WriteItem
 
 from ..errors import DcpxError, SaveError, Where
 from ..extension import Item, StreamTransformExtension
@@ -21,6 +21,7 @@ from ..streams import TransformWriter, as_bytes, write_all
 from ._torch import StorageInfo, cpu_tensors, is_object, without_crc32
 from .files import DataFiles
 from .manifest import Seal
+from .objects import Resolver
 from .results import StoredItemResult
 from .sink import FileSink
 from .staging import is_plain
@@ -30,7 +31,7 @@ __all__ = ["describe", "located", "resolved", "stream_item", "stream_items"]
 
 def stream_items(
     items: list[WriteItem],
-    planner: SavePlanner,
+    planner: Resolver,
     pack: StreamTransformExtension | None,
     checkpoint: bytes | None,
     files: DataFiles,
@@ -106,7 +107,7 @@ def located(item: WriteItem, files: DataFiles | None = None) -> Iterator[None]:
         raise SaveError(f"{type(error).__name__}: {error}", where) from error
 
 
-def resolved(planner: SavePlanner, item: WriteItem) -> torch.Tensor | io.BytesIO:
+def resolved(planner: Resolver, item: WriteItem) -> torch.Tensor | io.BytesIO:
     """The item's data; an error of the planner names the item, as does data that isn't what was planned and will be
     looked for."""
     with located(item):
