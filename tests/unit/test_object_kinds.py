@@ -185,8 +185,7 @@ PLAIN: dict[str, Any] = {
     "long texts": ["a" * 100_000, "ä" * 100_000, "\N{SNOWMAN}" * 100_000, bytes(range(256)) * 1000],
     "classes": [int, str, type(None), type(...), type(NotImplemented), np.float32, ValueError, np.ndarray],
     "ranges": [range(5), range(10, 0, -3), range(10**30), slice(1, 2), slice(None)],
-    "decimals": [decimal.Decimal(text) for text in ("1.1", "-0", "1E+999999", "NaN123", "-Infinity", "1" * 500)][:3]
-    + [decimal.Decimal("-Infinity"), decimal.Decimal("1" * 500)],
+    "decimals": [decimal.Decimal(text) for text in ("1.1", "-0", "1E+999999", "-Infinity", "1" * 500)],
     "fractions": [fractions.Fraction(1, 3), fractions.Fraction(-(2**500), 3)],
     "UUIDs": {uuid.UUID(int=5): uuid.uuid4(), "one": uuid.uuid1()},
     "deques": [collections.deque([1, 2]), collections.deque([1], maxlen=3), collections.deque(range(3000), 2000)],
@@ -306,8 +305,7 @@ def same(found: Any, expected: Any) -> bool:
         case np.ma.MaskedArray():
             return same(found.data, expected.data) and same(found.mask, expected.mask) and found.fill_value == 7
         case np.ndarray() | np.void():
-            values = same(found.tolist(), expected.tolist())
-            return (values and found.dtype == expected.dtype.newbyteorder("=")) or found.dtype == expected.dtype
+            return found.dtype == expected.dtype and same(found.tolist(), expected.tolist())
         case np.random.Generator():
             return same(found.bit_generator.state, expected.bit_generator.state)
         case np.random.RandomState():
@@ -505,19 +503,16 @@ def test_what_is_no_data_stays_refused(name: str):
     assert "trust=True" in caught.value.remedy
 
 
-def test_keys_of_one_hash():
-    """Whatever they are: of many, each would be compared with all."""
-    step = (1 << 61) - 1
-    for kind in (uuid.UUID, np.int64, decimal.Decimal, fractions.Fraction):
-        made = [kind(int=1 + step * n) if kind is uuid.UUID else kind(1 + step * n) for n in range(4)]
-        numbers = [made[n % 4] for n in range(500)] if kind is np.int64 else None
-        keys = [uuid.UUID(int=1 + step * n) for n in range(500)] if kind is uuid.UUID else None
-        if numbers is None and keys is None:
-            keys = [kind(1 + step * n) for n in range(500)]
-        stream = io.BytesIO()
-        torch.save(dict.fromkeys(keys or numbers or ()), stream)
-        if kind is np.int64:
-            checked_bytes(stream.getvalue())
-            continue
-        with pytest.raises(dcpx.LimitError, match="same hash"):
-            checked_bytes(stream.getvalue())
+@pytest.mark.parametrize("kind", [int, decimal.Decimal, fractions.Fraction, lambda number: uuid.UUID(int=number)])
+def test_keys_of_one_hash(kind: Any):
+    """Of many, each would be compared with all others."""
+    stream = io.BytesIO()
+    torch.save({kind(1 + ((1 << 61) - 1) * number): None for number in range(500)}, stream)
+    with pytest.raises(dcpx.LimitError, match="same hash"):
+        checked_bytes(stream.getvalue())
+
+
+def test_the_same_keys_again_and_again():
+    stream = io.BytesIO()
+    torch.save([{uuid.UUID(int=5): 1, np.int64(3): 2, decimal.Decimal("1.5"): 3} for _ in range(500)], stream)
+    assert torch.load(io.BytesIO(checked_bytes(stream.getvalue())), weights_only=False)[499][np.int64(3)] == 2

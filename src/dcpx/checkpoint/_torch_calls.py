@@ -7,8 +7,8 @@ storage's end, and a sparse tensor's indices are looked at by nobody. Here every
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol, TypeAlias
 
 import torch
@@ -90,16 +90,21 @@ class Bytes:
     data: bytes | None = None
 
 
-@dataclass(eq=False)
 class Dict:
-    """A dictionary of any kind with at most `size` keys; one of torch's own can't be given attributes.
+    """A dictionary of any kind, whose `parts` are the keys, each followed by its value. One of torch's own can't be
+    given attributes."""
 
-    `parts` are the keys, each followed by its value.
-    """
+    __match_args__ = ("size",)
+    __slots__ = ("attributes", "parts")
 
-    size: int = 0
-    attributes: bool = True
-    parts: list[Any] = field(default_factory=list)
+    def __init__(self, parts: Iterable[Any] = (), *, attributes: bool = True) -> None:
+        self.parts: list[Any] = [*parts]
+        self.attributes = attributes
+
+    @property
+    def size(self) -> int:
+        """How many keys it has at most."""
+        return len(self.parts) // 2
 
 
 @dataclass(eq=False)
@@ -365,7 +370,7 @@ def _counter(walk: Walk, arguments: tuple[Any, ...]) -> object:
             return Dict(attributes=False)
         case (Dict(size),):
             walk.spend(128 * size)
-            return Dict(size, attributes=False)
+            return Dict((None, None) * size, attributes=False)
     _wrong("a counter")
 
 

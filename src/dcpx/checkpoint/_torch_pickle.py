@@ -253,17 +253,22 @@ class _Walk:
         while True:
             opcode = data[position]
             position += 1
-            self.spend(_PLACE)
             match opcode:
                 case 0x71:  # BINPUT
                     memo[data[position]] = stack[-1]
                     position += 1
+                case 0x72:  # LONG_BINPUT
+                    index = _UINT32(data, position)[0]
+                    if index > len(data):  # whoever unpickles it has a place for each up to this one
+                        raise CorruptError("the pickle remembers more than it makes")
+                    memo[index] = stack[-1]
+                    position += 4
                 case 0x68:  # BINGET
                     stack.append(memo[data[position]])
                     position += 1
-                case 0x4B:  # BININT1
-                    stack.append(data[position])
-                    position += 1
+                case 0x6A:  # LONG_BINGET
+                    stack.append(memo[_UINT32(data, position)[0]])
+                    position += 4
                 case 0x58:  # BINUNICODE
                     start = position + 4
                     position = start + _UINT32(data, position)[0]
@@ -275,18 +280,57 @@ class _Walk:
                     text = str(data[start:position], "utf-8", "surrogatepass")
                     self.spend(text.__sizeof__())
                     stack.append(text)
+                case 0x4B:  # BININT1
+                    stack.append(data[position])
+                    position += 1
+                case 0x4A:  # BININT
+                    self.spend(_NUMBER_SIZE)
+                    stack.append(_INT32(data, position)[0])
+                    position += 4
+                case 0x7D:  # EMPTY_DICT
+                    self.spend(2 * _OBJECT_SIZE)
+                    stack.append(Dict(attributes=False))
+                case 0x73:  # SETITEM
+                    last, middle = stack.pop(), stack.pop()
+                    self._insert(stack[-1], [middle, last])
+                case 0x5D:  # EMPTY_LIST
+                    self.spend(_OBJECT_SIZE)
+                    stack.append([])
+                case 0x61:  # APPEND
+                    last = stack.pop()
+                    self._extend(stack[-1], [last])
                 case 0x28:  # MARK
                     self.spend(_OBJECT_SIZE)
                     below.append(stack)
                     stack, position = self._numbers(position)
+                case 0x75:  # SETITEMS
+                    parts, stack = stack, below.pop()
+                    if len(parts) % 2:
+                        raise CorruptError("the pickle has a key without a value")
+                    self._insert(stack[-1], parts)
+                case 0x65:  # APPENDS
+                    parts, stack = stack, below.pop()
+                    self._extend(stack[-1], parts)
+                case 0x8A:  # LONG1
+                    start = position + 1
+                    position = start + data[position]
+                    self.spend(_NUMBER_SIZE + position - start)
+                    stack.append(int.from_bytes(data[start:position], "little", signed=True))
+                case 0x4D:  # BININT2
+                    stack.append(_UINT16(data, position)[0])
+                    position += 2
+                case 0x47:  # BINFLOAT
+                    self.spend(_NUMBER_SIZE)
+                    stack.append(_FLOAT64(data, position)[0])
+                    position += 8
                 case 0x74:  # TUPLE
                     parts, stack = stack, below.pop()
                     stack.append(self._tuple(parts))
-                case 0x85:  # TUPLE1
-                    stack.append(self._tuple([stack.pop()]))
                 case 0x86:  # TUPLE2
                     last = stack.pop()
                     stack.append(self._tuple([stack.pop(), last]))
+                case 0x85:  # TUPLE1
+                    stack.append(self._tuple([stack.pop()]))
                 case 0x87:  # TUPLE3
                     last, middle = stack.pop(), stack.pop()
                     stack.append(self._tuple([stack.pop(), middle, last]))
@@ -316,22 +360,6 @@ class _Walk:
                 case 0x62:  # BUILD
                     state = stack.pop()
                     self._build(stack[-1], state)
-                case 0x4A:  # BININT
-                    self.spend(_NUMBER_SIZE)
-                    stack.append(_INT32(data, position)[0])
-                    position += 4
-                case 0x4D:  # BININT2
-                    stack.append(_UINT16(data, position)[0])
-                    position += 2
-                case 0x47:  # BINFLOAT
-                    self.spend(_NUMBER_SIZE)
-                    stack.append(_FLOAT64(data, position)[0])
-                    position += 8
-                case 0x8A:  # LONG1
-                    start = position + 1
-                    position = start + data[position]
-                    self.spend(_NUMBER_SIZE + position - start)
-                    stack.append(int.from_bytes(data[start:position], "little", signed=True))
                 case 0x8B:  # LONG4
                     start = position + 4
                     position = start + _INT32(data, position)[0]
@@ -345,38 +373,9 @@ class _Walk:
                     stack.append(True)
                 case 0x89:  # NEWFALSE
                     stack.append(False)
-                case 0x5D:  # EMPTY_LIST
-                    self.spend(_OBJECT_SIZE)
-                    stack.append([])
-                case 0x61:  # APPEND
-                    last = stack.pop()
-                    self._extend(stack[-1], [last])
-                case 0x65:  # APPENDS
-                    parts, stack = stack, below.pop()
-                    self._extend(stack[-1], parts)
-                case 0x7D:  # EMPTY_DICT
-                    self.spend(2 * _OBJECT_SIZE)
-                    stack.append(Dict(attributes=False))
-                case 0x73:  # SETITEM
-                    last, middle = stack.pop(), stack.pop()
-                    self._insert(stack[-1], [middle, last])
-                case 0x75:  # SETITEMS
-                    parts, stack = stack, below.pop()
-                    if len(parts) % 2:
-                        raise CorruptError("the pickle has a key without a value")
-                    self._insert(stack[-1], parts)
                 case 0x8F:  # EMPTY_SET
                     self.spend(2 * _OBJECT_SIZE)
                     stack.append(PLAIN)
-                case 0x72:  # LONG_BINPUT
-                    index = _UINT32(data, position)[0]
-                    if index > len(data):  # whoever unpickles it has a place for each up to this one
-                        raise CorruptError("the pickle remembers more than it makes")
-                    memo[index] = stack[-1]
-                    position += 4
-                case 0x6A:  # LONG_BINGET
-                    stack.append(memo[_UINT32(data, position)[0]])
-                    position += 4
                 case 0x80 if position == 1:  # PROTO
                     position += 1
                 case 0x2E:  # STOP
@@ -414,7 +413,7 @@ class _Walk:
                 return [], position
             end = found.end()
         numbers: list[Any] = pickle.loads(b"\x80\x02](%be." % data[position:end])
-        self.spend((_PLACE + _NUMBER_SIZE) * len(numbers))
+        self.spend(_NUMBER_SIZE * len(numbers))
         return numbers, end
 
     def _long_text(self, start: int, end: int) -> Text:
@@ -430,10 +429,9 @@ class _Walk:
     def _extend(self, target: Any, parts: list[Any]) -> None:
         if type(target) is list or type(target) is Deque:
             target.extend(parts)
-        elif type(target) is Object:
-            self.spend(_PLACE * len(parts))
-        else:
+        elif type(target) is not Object:
             raise CorruptError("the pickle appends to what isn't a list")
+        self.spend(_PLACE * len(parts))
 
     def _insert(self, target: Any, parts: list[Any]) -> None:
         if type(target) is not Dict and type(target) is not Object:
@@ -442,7 +440,6 @@ class _Walk:
         self.hash(keys)
         self.spend(_OBJECT_SIZE * len(keys))
         if type(target) is Dict:
-            target.size += len(keys)
             target.parts += parts
 
     def _build(self, built: Any, state: Any) -> None:

@@ -13,7 +13,7 @@ from ..errors import LimitError, Where
 from .items import StoredItem
 from .metadata import MAX_METADATA_SIZE
 
-__all__ = ["Limits", "available_memory"]
+__all__ = ["Limits", "available_memory", "limits_remedy"]
 
 _FREE = 64 << 20
 """Bytes that an object may unfold into however little is stored of it."""
@@ -71,14 +71,24 @@ class Limits:
             files.add(item.info.relative_path)
             total += item.nbytes
             if len(files) > self.files:
-                raise LimitError(f"the items lie in more than {self.files} files", Where(item=item.name))
+                raise LimitError(
+                    f"the items lie in more than {self.files} files", Where(item=item.name), limits_remedy("files")
+                )
             self.check_total(total, item)
         return total
 
     def check_total(self, total: int, item: StoredItem) -> None:
         """LimitError if what is loaded with this item is too much in all."""
         if self.total is not None and total > self.total:
-            raise LimitError(f"the items have more than {self.total} bytes in all", Where(item=item.name))
+            raise LimitError(
+                f"the items have more than {self.total} bytes in all", Where(item=item.name), limits_remedy("total")
+            )
+
+
+def limits_remedy(*names: str) -> str:
+    """What to do about limits that were met."""
+    raised = ", ".join(f"{name}=..." for name in names)
+    return f"If you trust where the checkpoint comes from, raise the limit with limits=dcpx.Limits({raised})"
 
 
 _READ_AGAIN = 1.0

@@ -28,9 +28,9 @@ from ._archive import PICKLE, open_archive
 from ._restricted import KNOWN, load_restricted
 from ._torch_pickle import Foreseen, SafeGlobal, by_name, check_names, foresee
 from ._unpickle import shown
-from .limits import Limits
+from .limits import Limits, limits_remedy
 
-__all__ = ["ObjectCheck", "Resolver", "SafeGlobal", "checked_bytes", "size_remedy"]
+__all__ = ["ObjectCheck", "Resolver", "SafeGlobal", "checked_bytes"]
 
 _TRUST = "If you trust where the checkpoint comes from, pass trust=True"
 
@@ -64,11 +64,6 @@ def checked_bytes(content: bytes, safe_globals: Sequence[SafeGlobal] = ()) -> by
             made = load_restricted(content, allowed)
         torch.save(made, output)
     return output.getvalue()
-
-
-def size_remedy(size: int) -> str:
-    """What to do about an object that is larger than it may be."""
-    return f"If you trust where the checkpoint comes from, pass limits=dcpx.Limits(object_size={size}) or more"
 
 
 # --- the check --------------------------------------------------------------------------------------------------------
@@ -180,7 +175,7 @@ class ObjectCheck:
             if not _is_trivial(data):
                 most = self._limits.most_object_bytes(size, sealed=True)
                 if size > most:
-                    raise LimitError(f"the object has more than {most} bytes", remedy=size_remedy(size))
+                    raise LimitError(f"the object has more than {most} bytes", remedy=limits_remedy("object_size"))
                 _checked(data, size, ())
         finally:
             data.seek(size)
