@@ -490,6 +490,14 @@ FORGED: dict[str, Any] = {
         state=(1, (1,), np.dtype("f8"), False, b"\1" * 8, b"\1" * 9, None),
     ),
     "a pattern": re.compile("a"),
+    "a UUID by its text": Calls(uuid.UUID, str(uuid.UUID(int=5))),
+    "a parameter's reduction": Calls(
+        torch._utils._rebuild_parameter_with_state,
+        torch.ones(1),
+        True,
+        {},
+        {"__reduce_ex__": str, "__module__": "this"},
+    ),
 }
 
 
@@ -510,6 +518,32 @@ def test_keys_of_one_hash(kind: Any):
     torch.save({kind(1 + ((1 << 61) - 1) * number): None for number in range(500)}, stream)
     with pytest.raises(dcpx.LimitError, match="same hash"):
         checked_bytes(stream.getvalue())
+
+
+def test_no_module_is_imported_by_an_attribute():
+    """Whoever pickles an object asks it how."""
+    stream = io.BytesIO()
+    torch.save(Calls(Outer.Inner, state={"__reduce_ex__": str, "__module__": "this"}), stream)
+    with pytest.raises(UnsupportedError, match="sets its __reduce_ex__"):
+        checked_bytes(stream.getvalue(), [Outer.Inner])
+
+
+@pytest.mark.parametrize("kind", [frozenset, lambda numbers: time.struct_time((*numbers, 1, 1, 1, 1, 1, 1, 1))])
+def test_keys_whose_hashes_arent_known(kind: Any):
+    def saved(count: int) -> bytes:
+        stream = io.BytesIO()
+        torch.save({kind((number, 1)): None for number in range(count)}, stream)
+        return stream.getvalue()
+
+    checked_bytes(saved(2000))
+    with pytest.raises(dcpx.LimitError):
+        checked_bytes(saved(40_000))
+
+
+def test_many_paths_as_keys():
+    stream = io.BytesIO()
+    torch.save({pathlib.Path(f"/data/{number}"): number for number in range(40_000)}, stream)
+    checked_bytes(stream.getvalue())
 
 
 def test_the_same_keys_again_and_again():

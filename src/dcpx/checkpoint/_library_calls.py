@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 from ..errors import UnsupportedError
 from ._records import PATHS
-from ._torch_calls import PLAIN, Bytes, Call, Dict, Name, Object, Text, Walk
+from ._torch_calls import HASHED, PLAIN, Bytes, Call, Dict, Name, Object, Text, Walk
 
 __all__ = ["LIBRARY_CALLS", "REPLACED", "Deque", "attributes", "refuse"]
 
@@ -124,11 +124,11 @@ def _time(cls: Callable[..., Any]) -> Call:
 
     def make(walk: Walk, arguments: tuple[Any, ...]) -> object:
         for part in arguments:
-            if not (part is PLAIN or type(part) in (Bytes, bool, int, float, str, datetime.timedelta)):
+            if not (part is HASHED or type(part) in (Bytes, bool, int, float, str, datetime.timedelta)):
                 refuse(f"a {cls.__name__}")
         if cls is datetime.timedelta:
             return _made(cls, *arguments)
-        return PLAIN
+        return HASHED
 
     return make
 
@@ -136,7 +136,7 @@ def _time(cls: Callable[..., Any]) -> Call:
 def _zone(walk: Walk, arguments: tuple[Any, ...]) -> object:
     match arguments:
         case (str(key), int()) if _ZONE.fullmatch(key):
-            return PLAIN
+            return HASHED
     refuse("a ZoneInfo")
 
 
@@ -144,7 +144,7 @@ def _path(walk: Walk, arguments: tuple[Any, ...]) -> object:
     if not all(type(part) is str for part in arguments):
         refuse("a path")
     walk.spend(sum(map(len, arguments)))
-    return PLAIN
+    return HASHED
 
 
 def _named_tuple(walk: Walk, arguments: tuple[Any, ...]) -> object:
@@ -256,10 +256,12 @@ class _Stream(_Attributes):
         super().build(walk, Dict() if more is None else more)
 
 
-def _of(cls: type[_Attributes]) -> Call:
+def _of(cls: type[_Attributes], text: bool = False) -> Call:
     def make(walk: Walk, arguments: tuple[Any, ...]) -> object:
         match arguments:
-            case () | (str(),):
+            case ():
+                return cls()
+            case (str(),) if text:
                 return cls()
         refuse("an object with arguments")
 
@@ -308,7 +310,7 @@ LIBRARY_CALLS: dict[str, Call | None] = {
     "collections.ChainMap": _of(_Attributes),
     "collections.UserDict": _of(_Attributes),
     "collections.UserList": _of(_Attributes),
-    "collections.UserString": _of(_Attributes),
+    "collections.UserString": _of(_Attributes, text=True),
     "collections.defaultdict": _defaultdict,
     "collections.deque": _deque,
     **{f"datetime.{cls.__name__}": _time(cls) for cls in _TIMES},

@@ -13,10 +13,11 @@ from typing import Any, NoReturn, Protocol, TypeAlias
 
 import torch
 
-from ..errors import CorruptError
+from ..errors import CorruptError, UnsupportedError
 
 __all__ = [
     "CALLS",
+    "HASHED",
     "OTHER_CALLS",
     "PLAIN",
     "STORAGES",
@@ -31,6 +32,7 @@ __all__ = [
     "Tensor",
     "Text",
     "Walk",
+    "check_attributes",
     "is_constant",
 ]
 
@@ -39,6 +41,9 @@ TENSOR = object()
 
 PLAIN = object()
 """Stands for anything else that nothing more needs to be known of."""
+
+HASHED = object()
+"""Stands for the same, where nobody can choose its hash."""
 
 
 @dataclass(frozen=True)
@@ -272,8 +277,33 @@ def _from_type(walk: Walk, arguments: tuple[Any, ...]) -> object:
 
 
 def _spend_state(walk: Walk, state: object) -> None:
+    check_attributes(state)
     for part in state if isinstance(state, tuple) else (state,):
         walk.spend(64 * part.size if type(part) is Dict else 0)
+
+
+_LOOKED_FOR = {
+    "__class__",
+    "__getnewargs__",
+    "__getnewargs_ex__",
+    "__getstate__",
+    "__module__",
+    "__qualname__",
+    "__reduce__",
+    "__reduce_ex__",
+}
+"""Attributes that whoever pickles or copies an object looks for: they could name and import anything."""
+
+
+def check_attributes(state: object) -> None:
+    """UnsupportedError for a state that would change how its object is pickled."""
+    for part in state if isinstance(state, tuple) else (state,):
+        if type(part) is Dict:
+            for name, value in zip(part.parts[::2], part.parts[1::2], strict=True):
+                if type(name) is str and name.startswith("__"):
+                    if name in _LOOKED_FOR:
+                        raise UnsupportedError(f"an object's state sets its {name}")
+                    check_attributes(value)
 
 
 def _quantized(walk: Walk, arguments: tuple[Any, ...]) -> object:

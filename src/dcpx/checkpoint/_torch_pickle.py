@@ -33,6 +33,7 @@ from ._torch_calls import (
     Object,
     Storage,
     Text,
+    check_attributes,
     is_constant,
 )
 from ._unpickle import shown
@@ -203,12 +204,12 @@ class _Walk:
                 self.spend(key.bit_length() >> 3)
             if type(key) is Dict:
                 raise CorruptError("the pickle has a key that is a dictionary")
-            if type(key) is Object:
+            if key is PLAIN or type(key) is Object:
                 # It may have the hash of all others, and be compared with each of them.
                 self._unknown += 1
                 self.spend(8 * self._unknown)
-                if key.depth > _MAX_DEPTH:
-                    raise LimitError("the pickle has a key that nests too deep")
+            if type(key) is Object and key.depth > _MAX_DEPTH:
+                raise LimitError("the pickle has a key that nests too deep")
             found = hash(key)
             if key not in self._keys:
                 self._keys.add(key)
@@ -445,6 +446,7 @@ class _Walk:
     def _build(self, built: Any, state: Any) -> None:
         self.spend(_size(state))
         if type(built) is Object:
+            check_attributes(state)
             for parts in state if isinstance(state, tuple) else (state,):
                 self._add_parts(built, parts.parts[1::2] if type(parts) is Dict else (parts,))
         elif type(built) is Dict and built.attributes and type(state) is Dict:
