@@ -13,6 +13,7 @@ A save asks the same of every object that it stores, so that what a load will re
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import threading
 import warnings
@@ -112,6 +113,12 @@ def _making() -> Iterator[None]:
 
 
 _sparse_lock = threading.Lock()
+
+if hasattr(os, "register_at_fork"):
+    # A fork waits for the object that another thread is making: in the child nobody would free the lock.
+    os.register_at_fork(
+        before=_sparse_lock.acquire, after_in_parent=_sparse_lock.release, after_in_child=_sparse_lock.release
+    )
 
 
 @contextmanager
