@@ -24,7 +24,7 @@ from ..frame.builder import FrameBuilder
 from ..frame.chunks import RawChunk, StoredChunk, encode_chunk
 from ..parallel import Crew
 from ..progress import Meter
-from ._torch import StorageInfo
+from ._torch import StorageInfo, tensor_bytes
 from .changes import Changes
 from .files import DataFiles
 from .frames import OwnContainer, own_container
@@ -92,7 +92,7 @@ class _Piece(NamedTuple):
         """Bytes of a tensor's elements in it."""
         if not isinstance(self.record.data, torch.Tensor):
             return 0
-        return self.record.data.nbytes if self.chunk is None else len(self.chunk.raw)
+        return tensor_bytes(self.record.item) if self.chunk is None else len(self.chunk.raw)
 
     @property
     def size(self) -> int:
@@ -244,10 +244,10 @@ def _frame(choice: Choice, own: OwnContainer) -> FrameBuilder:
 
 
 def _object_pieces(record: _Record, data: io.BytesIO, choice: Choice) -> Iterator[_Piece]:
-    raw = data.getbuffer()
+    raw = memoryview(data.getvalue())  # no copy; a view of the BytesIO itself would outlive it in an error's traceback
     coding = choice.coding(None, raw) if len(raw) >= OWN_CHUNK else Coding(choice.rest)
     frame = record.frame = FrameBuilder(choice.header)
-    chunks = list(frame.cut(raw, coding.encoder, coding.lanes, still=False))
+    chunks = list(frame.cut(raw, coding.encoder, coding.lanes, still=True))
     for number, chunk in enumerate(chunks, 1):
         ready = frame.head if number == 1 else b""
         yield _Piece(record, ready, chunk, number == 1, number == len(chunks), copied=True)

@@ -19,13 +19,13 @@ from ..frame import FrameWriter
 from ..kernels import Xxh3_128
 from ..progress import Meter
 from ..streams import as_bytes, write_all
-from ._torch import StorageInfo, cpu_tensors, is_object, without_crc32
+from ._torch import StorageInfo, cpu_tensors, is_object, tensor_bytes, without_crc32
 from .changes import Changes
 from .files import DataFiles
 from .manifest import Seal
 from .results import StoredItemResult
 from .sink import FileSink
-from .staging import is_plain
+from .staging import check_memory, compact, is_plain
 
 __all__ = ["describe", "located", "resolved", "stream_item", "stream_items"]
 
@@ -56,7 +56,7 @@ def stream_items(
             info = StorageInfo(files.name, begin, length, transform_descriptors=descriptors)
             results.append(StoredItemResult(item.index, length, info, seal))
             files.end_item()
-        meter.add(data.nbytes if isinstance(data, torch.Tensor) else 0, 1)
+        meter.add(tensor_bytes(item), 1)
 
     for item in items:
         if is_object(item):
@@ -69,7 +69,7 @@ def stream_items(
         return data
 
     for tensor, item in cpu_tensors(resolve, [item for item in items if not is_object(item)], copy_ahead):
-        store(item, tensor)
+        store(item, compact(tensor))
         changes.end(item, *taken.pop(item.index))
     return results
 
@@ -92,7 +92,7 @@ def stream_item(
                 if isinstance(data, torch.Tensor):
                     torch.save(data, top)
                 else:
-                    write_all(top, data.getbuffer())
+                    write_all(top, data.getvalue())  # no copy
     checksum = output.checksum_in(file) if isinstance(output, FrameWriter) else None
     return Seal.of_stored(file.hasher) if checksum is None else Seal.of_frame(checksum)
 
@@ -134,6 +134,8 @@ def resolved(planner: SavePlanner, item: WriteItem) -> torch.Tensor | io.BytesIO
                     f"the planner gives a tensor {found[0]} {tuple(found[1])}, it planned {expected[0]} "
                     f"{tuple(expected[1])}"
                 )
+        if isinstance(data, torch.Tensor):
+            check_memory(data)
         return data
 
 
