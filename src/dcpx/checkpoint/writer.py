@@ -97,6 +97,9 @@ class Writer(FileSystemWriter):
         self.odd_keys: Sequence[str] = ()
         """What the coordinator has to warn of, where DCP's planner flattens the state; see `keys`."""
 
+    def __repr__(self) -> str:
+        return f"Writer({str(self.path)!r}, pack={self.pack!r})"
+
     # --- on every rank ------------------------------------------------------------------------------------------------
 
     def reset(self, checkpoint_id: str | os.PathLike[str] | None = None) -> None:
