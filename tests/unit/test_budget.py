@@ -105,7 +105,7 @@ def cut_in_bytes(self: FrameBuilder, raw: memoryview, encoder: Encoder, lanes: L
         yield RawChunk(self.header, number, raw[start : start + 1], encoder, lanes)
 
 
-@pytest.mark.parametrize("sizes", [[60_000], [5_000] * 12], ids=["one item", "small items"])
+@pytest.mark.parametrize("sizes", [[40_000], [4_000] * 10], ids=["one item", "small items"])
 def test_chunks_of_one_byte(sizes: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """What a chunk costs beside its bytes is bounded, too."""
     saved = {str(number): torch.randint(0, 256, (size,), dtype=torch.uint8) for number, size in enumerate(sizes)}
@@ -120,4 +120,5 @@ def test_chunks_of_one_byte(sizes: list[int], tmp_path: Path, monkeypatch: pytes
     finally:
         tracemalloc.stop()
     assert all(torch.equal(loaded[name], tensor) for name, tensor in saved.items())
-    assert most < 12 * MIB, "some 70 MiB if all chunks are held at once"
+    print(f"{most / MIB:.1f} MiB")
+    assert most < 10 * MIB, "some 45 MiB if all chunks are held at once"
