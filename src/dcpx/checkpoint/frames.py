@@ -99,6 +99,7 @@ def holds_own_container(frame: FrameMap, hint: TensorHint, record: Callable[[int
     last = frame.count - 1
     return (
         last >= 1
+        and Container.id in frame.header.codecs
         and hint.payload_offset == own.before.raw_size == frame.begins[1]
         and frame.begins[last] == hint.payload_offset + hint.nbytes
         and record(0) == own.before.record(0, frame.header)
@@ -109,6 +110,8 @@ def holds_own_container(frame: FrameMap, hint: TensorHint, record: Callable[[int
 def whole_elements(frame: FrameMap, hint: TensorHint, record: Callable[[int], memoryview]) -> memoryview | None:
     """The elements of a tensor that shares its only chunk with dcpx's own container, verified; None if it doesn't."""
     own = own_container(hint.dtype, hint.shape)
+    if Container.id not in frame.header.codecs:
+        return None
     if frame.count != 1 or frame.total != own.template.size or hint.payload_offset != own.before.raw_size:
         return None
     stored = record(0)

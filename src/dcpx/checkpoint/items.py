@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import chain
 from typing import IO
 from uuid import UUID
@@ -35,7 +34,8 @@ _PACKED = [Pack().get_descriptor()]
 @dataclass
 class StoredItem:
     """One stored item and all requests for parts of it. `shape`, of the stored shard, and `dtype` are the metadata's;
-    both are None for an object. `seal` is the manifest's; `numbers` are the requests' places in the plan."""
+    both are None for an object. `seal` is the manifest's; `numbers` are the requests' places in the plan. `nbytes` are
+    those of a tensor's elements; of an object, as it is stored."""
 
     info: StorageInfo
     index: MetadataIndex
@@ -45,19 +45,19 @@ class StoredItem:
     seal: Seal | None = None
     requests: list[ReadItem] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
+    nbytes: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.shape is None or self.dtype is None:
+            self.nbytes = self.info.length
+        else:
+            self.nbytes = math.prod(self.shape) * self.dtype.itemsize
 
     @property
     def name(self) -> str:
         """The item's name for an error."""
         offset = self.index.offset
         return self.index.fqn + (f" at {tuple(offset)}" if offset is not None and any(offset) else "")
-
-    @cached_property
-    def nbytes(self) -> int:
-        """Bytes of a tensor's elements; of an object, as it is stored."""
-        if self.shape is None or self.dtype is None:
-            return self.info.length
-        return math.prod(self.shape) * self.dtype.itemsize
 
     @property
     def most_bytes(self) -> int:

@@ -27,7 +27,7 @@ from ._unpickle import LeftOutError, Unpickler
 from .collector import paused_collector
 from .shards import overlap
 
-__all__ = ["MAX_METADATA_SIZE", "check_metadata", "load_metadata"]
+__all__ = ["MAX_METADATA_SIZE", "load_metadata"]
 
 MAX_METADATA_SIZE = 1 << 30
 """Bytes of a `.metadata` file that are read by default: some four million items."""
@@ -56,7 +56,7 @@ def load_metadata(data: bytes, *, max_size: int = MAX_METADATA_SIZE) -> Metadata
             metadata = _unpickle(data)
             if type(metadata) is not Metadata:
                 raise CorruptError(f"the file holds a {type(metadata).__name__} in place of metadata")
-            check_metadata(metadata, len(data))
+            _check_metadata(metadata, len(data))
             return metadata
     except DcpxError as error:
         raise type(error)(f"the metadata can't be read: {error.cause}", error.where, error.remedy) from error.__cause__
@@ -72,7 +72,7 @@ def _unpickle(data: bytes) -> object:
     return Unpickler(data, Records().names()).load()
 
 
-def check_metadata(metadata: Metadata, size: int) -> None:
+def _check_metadata(metadata: Metadata, size: int) -> None:
     """Check all that concerns several objects, or could still be changed after it was built.
 
     What is looked at more than once, because the file of `size` bytes refers to it more than once, is limited by that.
@@ -144,7 +144,7 @@ def _check_rest(metadata: Metadata, room: int) -> None:
         modules = vars(meta).get("modules", [])
         if type(modules) is not list or any(type(name) is not str for name in modules):
             raise CorruptError("the names of the saved modules aren't strings")
-    if not (metadata.version is None or type(metadata.version) is str):
+    if type(vars(metadata).get("version")) not in (str, type(None)):
         raise CorruptError("its version isn't a string")
     others = {name: value for name, value in vars(metadata).items() if name not in METADATA_FIELDS}
     _check_plain([metadata.planner_data, others], room)

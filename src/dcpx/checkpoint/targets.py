@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from contextlib import nullcontext
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -36,6 +35,7 @@ class Target:
         self.box = Box(tuple(request.storage_offsets), tuple(request.lengths))
         self.tensor = tensor = _resolved(request, planner)
         self.pending = 0  # jobs that have something for it
+        self._bytes: memoryview | None = None
         if tensor.size() != request.lengths:
             raise LoadError(f"the stored tensor gives {tuple(request.lengths)}, the target is {tuple(tensor.size())}")
         self._shape = shape
@@ -75,10 +75,13 @@ class Target:
             self._filled = torch.empty(self.box.sizes, dtype=self._dtype, device="cpu")
             self._direct = is_plain(self._filled)
 
-    @cached_property
+    @property
     def _memory(self) -> memoryview:
-        assert self._filled is not None
-        return bytes_of(self._filled)
+        # No cached_property, whose lock (until Python 3.12) a fork may leave held for ever in the child.
+        if self._bytes is None:
+            assert self._filled is not None
+            self._bytes = bytes_of(self._filled)
+        return self._bytes
 
     def commit(self, planner: LoadPlanner) -> None:
         """Hand the filled tensor back to the planner. LoadError if it, or the tensor, doesn't take what was loaded."""

@@ -34,9 +34,9 @@ __all__ = ["Choice", "Pack"]
 
 _ENCODERS: dict[str, dict[str, Encoder]] = {
     "auto": {"fast": Auto(), "small": Auto(small=True)},
-    "planes": {"fast": Planes(), "small": Smallest(Planes(), Planes(level=9))},
-    "zstd": {"fast": Zstd(), "small": Smallest(Zstd(), Zstd(level=9))},
-    "raw": {"fast": Raw(), "small": Raw()},
+    "planes": {"fast": Smallest(Planes()), "small": Smallest(Planes(), Planes(level=9))},
+    "zstd": {"fast": Smallest(Zstd()), "small": Smallest(Zstd(), Zstd(level=9))},
+    "raw": {"fast": Smallest(), "small": Smallest()},
 }
 _LEVELS = ("fast", "small")
 _LONGEST_NAME = 8192
@@ -97,6 +97,11 @@ class Pack(StreamTransformExtension):
         self.policy = policy
         self.chunk_size = chunk_size
         self.limits = limits
+
+    def __repr__(self) -> str:
+        defaults = {"codec": "auto", "level": "fast", "policy": None, "chunk_size": DEFAULT_CHUNK_SIZE, "limits": None}
+        given = (f"{name}={vars(self)[name]!r}" for name, usual in defaults.items() if vars(self)[name] != usual)
+        return f"Pack({', '.join(given)})"
 
     @staticmethod
     def registry_name() -> str:

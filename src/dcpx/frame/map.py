@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from itertools import accumulate
 from operator import itemgetter
 
@@ -45,6 +46,7 @@ class FrameMap:
         self.begins = self._edges(accumulate(map(_raw_size, final.entries), initial=0))
         stored = (size + CHUNK_HEADER_SIZE for size in map(_stored_size, final.entries))
         self._offsets = self._edges(accumulate(stored, initial=header.size))
+        self._codecs = _codec_bits(header.codecs)
 
     def _edges(self, edges: Iterable[int]) -> Sequence[int]:
         return array("Q", edges) if self.count >= MANY_CHUNKS else list(edges)
@@ -63,9 +65,10 @@ class FrameMap:
             return range(0)
         return range(bisect_right(self.begins, begin) - 1, bisect_left(self.begins, end))
 
-    def seal(self, number: int) -> tuple[int, int]:
-        """What a chunk's tag is made of beside its own header: the frame's header hash, the content's hash."""
-        return self.header.checksum, self.index[number][2]
+    def seal(self, number: int) -> tuple[int, int, int]:
+        """What the kernels hold a chunk against: the frame's header hash, the content's hash, and a bit for each codec
+        that the header names."""
+        return self.header.checksum, self.index[number][2], self._codecs
 
     def decode(self, number: int, record: memoryview, out: memoryview) -> None:
         """Decode a chunk from its record into `out`, which has its raw size; CorruptError unless it verifies."""
@@ -76,6 +79,11 @@ class FrameMap:
         content = decode_chunk(header, record[CHUNK_HEADER_SIZE:], out, self.header, offset)
         if content != entry[2]:
             raise CorruptError("the chunk isn't the one the index names", Where(offset=offset, chunk=number))
+
+
+@lru_cache(64)
+def _codec_bits(codecs: tuple[int, ...]) -> int:
+    return sum(1 << codec for codec in codecs if codec < 32)  # the kernels know none beyond
 
 
 def read_final(read_at: Callable[[int, int], bytes], header: Header, size: int) -> Final:
