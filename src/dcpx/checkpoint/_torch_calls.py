@@ -13,7 +13,8 @@ from typing import Any, NoReturn, Protocol, TypeAlias
 
 import torch
 
-from ..errors import CorruptError
+from ..errors import CorruptError, UnsupportedError
+from ._unpickle import FOREIGN
 
 __all__ = [
     "CALLS",
@@ -85,10 +86,12 @@ class Bytes:
 
 @dataclass(eq=False)
 class Dict:
-    """A dictionary of any kind with at most `size` keys; one of torch's own can't be given attributes."""
+    """A dictionary of any kind with at most `size` keys, `special` where one of them is a name such as `__class__`; one
+    of torch's own can't be given attributes."""
 
     size: int = 0
     attributes: bool = True
+    special: bool = False
 
 
 class Walk(Protocol):
@@ -233,7 +236,10 @@ def _from_type(walk: Walk, arguments: tuple[Any, ...]) -> object:
 
 def _spend_state(walk: Walk, state: object) -> None:
     for part in state if isinstance(state, tuple) else (state,):
-        walk.spend(64 * part.size if type(part) is Dict else 0)
+        if type(part) is Dict:
+            walk.spend(64 * part.size)
+            if part.special:  # each becomes an attribute, and some would make it another thing
+                raise UnsupportedError("the pickle changes what a tensor is", remedy=FOREIGN)
 
 
 def _quantized(walk: Walk, arguments: tuple[Any, ...]) -> object:

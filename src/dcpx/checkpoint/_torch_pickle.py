@@ -304,6 +304,7 @@ class _Walk:
         self.hash(keys)
         self.spend(_OBJECT_SIZE * len(keys))
         target.size += len(keys)
+        target.special = target.special or any(type(key) is str and key.startswith("__") for key in keys)
 
     def _name(self, module: str, name: str) -> Name:
         # As Python 2 named it, which protocol 2 keeps to.

@@ -16,7 +16,7 @@ from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, Metadata
 from torch.distributed.checkpoint.planner import LoadItemType, LoadPlanner, ReadItem
 
 from .. import kernels
-from ..errors import CorruptError, DcpxError, LoadError, Where
+from ..errors import CorruptError, DcpxError, LoadError, UnsupportedError, Where
 from ..extensions.pack import Pack
 from ..frame import Header
 from ._torch import StorageInfo
@@ -195,8 +195,8 @@ class Target:
         self._alone = True
         if 0 not in self.box.sizes:
             self.begin, self.end, self._alone = span(shape, self.box)
-        same = self.tensor.dtype == dtype and self.tensor.is_contiguous()
-        self._direct = same and not self.on_device and is_plain(self.tensor)
+        same = self.tensor.dtype == dtype and is_plain(self.tensor) and self.tensor.is_contiguous()
+        self._direct = same and not self.on_device
 
     @cached_property
     def _memory(self) -> memoryview:
@@ -227,9 +227,9 @@ class Target:
 
     def fill_from(self, stored: torch.Tensor) -> int:
         """Copy what the target wants of the whole stored tensor; returns how many bytes that were."""
-        part = stored[self.box.slices()]
-        _copy(part, self.tensor)
-        return part.nbytes
+        whole = self.box.sizes == tuple(self._shape)  # of which some classes can't make a view
+        _copy(stored if whole else _part(stored, self.box), self.tensor)
+        return math.prod(self.box.sizes) * self._dtype.itemsize
 
     def fill(self, raw: memoryview, begin: int) -> int:
         """Copy what the target wants of `raw`, the bytes of the stored item's elements from `begin` on.
@@ -270,10 +270,18 @@ def _resolved(request: ReadItem, planner: LoadPlanner) -> torch.Tensor:
         raise LoadError(f"the planner gives no tensor to fill: {type(error).__name__}: {error}") from error
 
 
+def _part(stored: torch.Tensor, box: Box) -> torch.Tensor:
+    try:
+        return stored[box.slices()]
+    except Exception as error:
+        cause = f"a {type(stored).__name__} can only be loaded whole: {type(error).__name__}: {error}"
+        raise UnsupportedError(cause, remedy="Load it into a target of its whole shape") from error
+
+
 def _copy(part: torch.Tensor, target: torch.Tensor) -> None:
     try:
         target.copy_(part)
-    except RuntimeError as error:
+    except Exception as error:  # a class of tensors may raise anything
         raise LoadError(f"the target can't be filled: {error}") from error
 
 

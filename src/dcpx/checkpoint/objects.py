@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime
 import io
 import pickle
-import threading
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -21,6 +20,7 @@ from ..errors import CorruptError, LimitError, LoadError, UnsupportedError
 from ._archive import PICKLE, open_archive
 from ._numpy_objects import MADE_BY_NUMPY, NUMPY_NAMES
 from ._records import PATHS
+from ._safe_list import list_lock
 from ._torch_pickle import Foreseen, SafeGlobal, by_name, check_names, foresee, full_name
 from ._unpickle import shown
 
@@ -59,7 +59,7 @@ def checked_bytes(content: bytes, safe_globals: Sequence[SafeGlobal] = ()) -> by
     """
     known = _SAFE | by_name(safe_globals)
     output = io.BytesIO()
-    with _lock:
+    with list_lock:  # torch keeps one list of what is safe for the whole process
         of_process = by_name(torch.serialization.get_safe_globals())
         found = _foreseen(content, {**of_process, **known})
         # What the process allows is torch's business, and isn't taken off its list.
@@ -81,10 +81,6 @@ def checked_bytes(content: bytes, safe_globals: Sequence[SafeGlobal] = ()) -> by
                 raise LoadError(f"the object can't be loaded here: {error}") from error
             raise CorruptError(f"the object can't be loaded: {error!r}") from error
     return output.getvalue()
-
-
-_lock = threading.RLock()
-"""Held while an object is looked through and loaded: torch keeps one list of what is safe for the whole process."""
 
 
 def _foreseen(content: bytes, allowed: Mapping[str, object]) -> Foreseen:

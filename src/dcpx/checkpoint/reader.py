@@ -27,7 +27,7 @@ from .manifest import Manifest
 from .names import metadata_name
 from .objects import SafeGlobal, checked_bytes
 from .pointer import read_pointer
-from .protection import Require, check_encrypted
+from .protection import Require, Trust, check_encrypted
 from .source import Sources
 from .unpacking import Unpacker
 
@@ -158,9 +158,10 @@ class Reader(FileSystemReader):
                 check_encrypted(items, self.registry)
             total = sum(map(request_bytes, plan.items, repeat(self.metadata)))
             meter = Meter(self.progress, total, len(plan.items))
+            trust = Trust(self.safe_globals, self.trust)
             with Sources(self._directory, self._sizes()) as sources, Crew(self.threads, self.budget) as crew:
                 unpacker = Unpacker(
-                    planner, self.registry, sources, crew, meter, self._checked, self.limits, self.partial
+                    planner, self.registry, sources, crew, meter, self._checked, self.limits, self.partial, trust
                 )
                 self.failures |= unpacker.read(items)
         future: Future[None] = Future()

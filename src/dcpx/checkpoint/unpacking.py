@@ -35,6 +35,7 @@ from .frames import (
 )
 from .items import StoredItem, Target
 from .limits import Limits
+from .protection import Trust
 from .source import FileSource, Sources
 
 __all__ = ["Unpacker"]
@@ -131,6 +132,7 @@ class Unpacker:
         check_object: Callable[[bytes], bytes],
         limits: Limits,
         partial: bool = False,
+        trust: Trust = Trust(),  # noqa: B008 (immutable)
     ) -> None:
         self._planner = planner
         self._registry = registry
@@ -141,6 +143,7 @@ class Unpacker:
         self._limits = limits
         self._total = 0  # bytes of what is loaded
         self._partial = partial
+        self._trust = trust
         self.failures: dict[str, DcpxError] = {}
         self._buffers = Buffers()
         self._file: str | None = None  # whose jobs are being made
@@ -311,7 +314,7 @@ class Unpacker:
         if not targets:
             content = read_object(stored, item, self._registry, self._limits.most_bytes(item))
             return _Done(job, 0, [(item, content)])
-        return _Done(job, fill_from_container(stored, item, self._registry, targets), [])
+        return _Done(job, fill_from_container(stored, item, self._registry, targets, self._trust), [])
 
     def _read_neighbours(self, job: _Neighbours) -> _Done:
         stored = self._buffers.stored(job.size)

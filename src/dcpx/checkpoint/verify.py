@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import groupby
@@ -13,7 +12,7 @@ from typing import IO, NamedTuple, cast
 from torch.distributed.checkpoint.filesystem import FileSystem
 
 from .. import kernels
-from ..errors import CorruptError, DcpxError, LoadError, NotFoundError, TruncatedError, Where
+from ..errors import CorruptError, DcpxError, LoadError, NotFoundError, Where
 from ..frame import frame_of
 from ..frame.map import FrameMap
 from ..parallel import DEFAULT_BUDGET, Crew, check_crew
@@ -254,7 +253,7 @@ class _Verifier:
         archive = cast(IO[bytes], io.BufferedReader(_Rewindable(content, size)))
         if item.shape is not None:
             check_container(archive)
-        return _check_archive(archive)
+        return open_archive(archive).check_crc32()
 
 
 def _leftovers(path: str) -> list[str]:
@@ -314,25 +313,6 @@ def _check_chunks(source: FileSource, item: StoredItem, frame: FrameMap, numbers
         except DcpxError as error:
             problems.append(Problem(item.info.relative_path, error, item.name, number, begin, begin + size))
     return problems
-
-
-def _check_archive(content: IO[bytes]) -> bool:
-    """Compare the CRC32s of an archive of torch.save, which torch doesn't do when it loads; False if it has none."""
-    archive = open_archive(content)
-    if not any(archive.crc32.values()):
-        return False  # torch was told to leave them out
-    for name, (offset, size) in sorted(archive.records.items(), key=lambda record: record[1]):
-        content.seek(offset)
-        found = 0
-        while size > 0:
-            part = content.read(min(_PART, size))
-            if not part:
-                raise TruncatedError("the container ends too early")
-            found = zlib.crc32(part, found)
-            size -= len(part)
-        if found != archive.crc32[name]:
-            raise CorruptError(f"the CRC32 of the container's record {name!r} is wrong")
-    return True
 
 
 class _Rewindable(io.RawIOBase):
