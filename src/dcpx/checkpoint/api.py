@@ -25,6 +25,7 @@ from .limits import Limits
 from .objects import SafeGlobal
 from .protection import Require
 from .reader import Reader
+from .storable import name_unstorable
 from .writer import Writer
 
 __all__ = ["load", "save"]
@@ -78,6 +79,8 @@ def save(
                 )
             except BaseException as error:
                 writer.discard()
+                if isinstance(error, CheckpointException) and not _told(error):
+                    name_unstorable(state_dict)
                 if isinstance(error, Exception) and not (use_collectives or writer.committed):
                     _join_barrier(process_group)
                 raise
@@ -129,6 +132,11 @@ def load(
         except LoadError as error:
             raise reader.metadata_error or error from None
     return reader.failures
+
+
+def _told(error: CheckpointException) -> bool:
+    """Whether a rank's error is one of dcpx's, which says what it is about."""
+    return any(isinstance(cause, DcpxError) for cause, _ in error.failures.values())
 
 
 def _join_barrier(process_group: dist.ProcessGroup | None) -> None:

@@ -24,6 +24,7 @@ from .manifest import Seal
 from .results import StoredItemResult
 from .sink import FileSink
 from .staging import is_plain
+from .storable import check_storable
 
 __all__ = ["describe", "located", "resolved", "stream_item", "stream_items"]
 
@@ -108,7 +109,7 @@ def located(item: WriteItem, files: DataFiles | None = None) -> Iterator[None]:
 
 def resolved(planner: SavePlanner, item: WriteItem) -> torch.Tensor | io.BytesIO:
     """The item's data; an error of the planner names the item, as does data that isn't what was planned and will be
-    looked for."""
+    looked for, or that no load would take."""
     with located(item):
         data = planner.resolve_data(item)
         planned = item.tensor_data
@@ -121,6 +122,7 @@ def resolved(planner: SavePlanner, item: WriteItem) -> torch.Tensor | io.BytesIO
                     f"the planner gives a tensor {found[0]} {tuple(found[1])}, it planned {expected[0]} "
                     f"{tuple(expected[1])}"
                 )
+            check_storable(data)
         return data
 
 
