@@ -217,14 +217,16 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("save", ["stock", "plain", "zstd"])
 def test_a_file_that_changes_after_it_was_checked(save: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """What torch reads is what was checked."""
+    """What torch reads is what was checked: all that a checksum seals, else what says how to read the elements."""
     SAVES[save]({"x": LARGE}, tmp_path)
     (file,) = tmp_path.glob("*.distcp")
-    size = file.stat().st_size
+    content = file.read_bytes()
+    begin, size = (content.index(b"\x80\x02c"), 200) if save == "stock" else (0, len(content))
     load = torch.load
 
     def load_later(*args: Any, **kwargs: Any) -> Any:
         with file.open("r+b") as stream:
+            stream.seek(begin)
             stream.write(bytes(size))
         return load(*args, **kwargs)
 
@@ -232,7 +234,7 @@ def test_a_file_that_changes_after_it_was_checked(save: str, tmp_path: Path, mon
     target = torch.zeros_like(LARGE)
     dcpx.load({"x": target}, tmp_path)
     assert torch.equal(target.view(torch.int32), LARGE.view(torch.int32))
-    assert not file.read_bytes().strip(b"\0")
+    assert not file.read_bytes()[begin : begin + size].strip(b"\0")
 
 
 def test_a_container_that_torch_fails_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

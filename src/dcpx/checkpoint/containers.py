@@ -6,6 +6,7 @@ For whatever the direct path doesn't know: stock checkpoints, other extensions, 
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import IO, cast
@@ -23,6 +24,7 @@ from ._safe_list import also_allowed
 from ._torch_calls import TENSOR, Tensor
 from ._torch_pickle import SafeGlobal, by_name, check_names, foresee
 from .items import StoredItem, Target
+from .kept import Held, Kept
 from .protection import Trust
 
 __all__ = [
@@ -65,10 +67,12 @@ def fill_from_container(
     """Load the whole tensor and copy to every target what it wants; returns how many bytes that were."""
     limit = item.most_bytes
     with damage_told():
-        content = _read_up_to(open_item(stored, item, registry, limit), limit)
-    if content.tell() > limit:
+        content, size = _steady(open_item(stored, item, registry, limit), limit)
+    if size > limit:
         raise CorruptError(f"the item unfolds into more than {limit} bytes, which its shape doesn't need")
-    loaded = _load(content, trust, {cls for target in targets for cls in classes_of(target.tensor)})
+    classes = {cls for target in targets for cls in classes_of(target.tensor)}
+    with damage_told():
+        loaded = _load(content, trust, classes)
     if not isinstance(loaded, torch.Tensor):
         raise CorruptError(f"a tensor was expected, a {type(loaded).__name__} is stored")
     if loaded.shape != item.shape:
@@ -134,17 +138,35 @@ def check_pickle(
     return given
 
 
-def _load(content: io.BytesIO, trust: Trust, classes: Iterable[type]) -> object:
-    """The tensor in `content`, which is what was checked: it is held, whatever becomes of the file meanwhile."""
-    archive = open_archive(content)
-    given = _check(archive, trust, classes)
+def _steady(content: IO[bytes], most: int) -> tuple[IO[bytes], int]:
+    """The same content as a stream that stays as it is checked, whatever becomes of the file, and its size, which is
+    no more than a byte above `most` where it isn't known beforehand."""
+    if content.seekable():
+        size = content.seek(0, os.SEEK_END)
+        content.seek(0)
+        if isinstance(content, (io.BytesIO, Held)):
+            return content, size
+        if size > _STEP:
+            return cast(IO[bytes], Kept(content, size)), size
+    held = _read_up_to(content, most)
+    return held, held.tell()
+
+
+def _load(content: IO[bytes], trust: Trust, classes: Iterable[type]) -> object:
+    """The tensor in `content`: torch finds there what was checked."""
+    with content.keeping() if isinstance(content, Kept) else nullcontext():
+        archive = open_archive(content)
+        given = _check(archive, trust, classes)
     content.seek(0)
     try:
         with also_allowed(given) if given else nullcontext():
             return torch.load(content, map_location="cpu", weights_only=not trust.all, mmap=False)
-    except MemoryError:
+    except (DcpxError, MemoryError):
         raise
     except Exception as error:
+        failure = getattr(content, "failure", None)
+        if failure is not None:  # torch may report another error in the place of the stream's own
+            raise failure from None
         archive.check_crc32()
         cause = f"torch doesn't load the tensor: {type(error).__name__}: {error!s:.200}"
         raise UnsupportedError(cause, remedy=_OTHER_VERSION) from error

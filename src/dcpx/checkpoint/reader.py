@@ -46,8 +46,9 @@ class Reader(FileSystemReader):
 
     Nothing in a checkpoint is run. `.metadata` is read field by field. An object (what isn't a tensor) may be made of
     numbers, text, containers, dates, paths, NumPy's arrays and whatever `safe_globals` and torch's own list of them
-    allow; `trust=True` gives it to DCP as it is, which runs what it says. `rank_local=True` reads the metadata that
-    each rank wrote for itself, where DCP finds no common one.
+    allow; `trust=True` gives it to DCP as it is, which runs what it says. A tensor that is more than elements may be of
+    the class of the tensor that it is loaded into, or of what these allow; with `trust=True` of any. `rank_local=True`
+    reads the metadata that each rank wrote for itself, where DCP finds no common one.
 
     What dcpx wrote must be what its manifest says: `.metadata` byte for byte, and every item that is loaded. A
     checkpoint without a manifest, as stock DCP writes it, is loaded with whatever checks its items bring, after a

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from io import BytesIO
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, cast
 
 import torch
 from torch.distributed.checkpoint.planner import LoadItemType, LoadPlanner
@@ -34,6 +34,7 @@ from .frames import (
     whole_elements,
 )
 from .items import StoredItem, Target
+from .kept import Held
 from .limits import Limits
 from .protection import Trust
 from .source import FileSource, Sources
@@ -310,11 +311,22 @@ class Unpacker:
 
     def _through_container(self, job: _Container, stored: IO[bytes]) -> _Done:
         item, targets = job.wanted
-        item.check_stored(stored)
+        if item.seal is not None and item.seal.kind == "stored":
+            stored = cast(IO[bytes], Held(self._whole(job.source, item)))  # to be checked, and then read
+            item.check_stored(stored)
         if not targets:
             content = read_object(stored, item, self._registry, self._limits.most_bytes(item))
             return _Done(job, 0, [(item, content)])
         return _Done(job, fill_from_container(stored, item, self._registry, targets, self._trust), [])
+
+    def _whole(self, source: FileSource, item: StoredItem) -> memoryview:
+        """All that is stored of an item; memory is taken once it's certain that there is as much."""
+        begin, size = item.info.offset, item.info.length
+        if size:
+            source.read(begin + size - 1, 1)
+        memory = self._buffers.stored(size)
+        source.read_into(begin, memory)
+        return memory
 
     def _read_neighbours(self, job: _Neighbours) -> _Done:
         stored = self._buffers.stored(job.size)
