@@ -23,9 +23,11 @@ from ._archive import PICKLE, Archive, open_archive
 from ._safe_list import also_allowed
 from ._torch_calls import TENSOR, Tensor
 from ._torch_pickle import SafeGlobal, by_name, check_names, foresee
-from .items import StoredItem, Target
+from .items import StoredItem
 from .kept import Held, Kept
+from .limits import limits_remedy
 from .protection import Trust
+from .targets import Target
 
 __all__ = [
     "check_container",
@@ -54,10 +56,13 @@ _STEP = 1 << 20
 
 def read_object(stored: IO[bytes], item: StoredItem, registry: ExtensionRegistry, limit: int) -> bytes:
     """An object's bytes. LimitError for more than `limit`, of which no more are ever held."""
-    with damage_told():
-        whole = _read_up_to(open_item(stored, item, registry, limit), limit)
-    if whole.tell() > limit:
-        raise LimitError(f"the object unfolds into more than {limit} bytes, of {item.info.length} that are stored")
+    try:
+        with damage_told():
+            whole = _read_up_to(open_item(stored, item, registry, limit), limit)
+        if whole.tell() > limit:
+            raise LimitError(f"the object unfolds into more than {limit} bytes, of {item.info.length} that are stored")
+    except LimitError as error:
+        raise LimitError(error.cause, error.where, limits_remedy("object_size", "object_ratio")) from None
     return whole.getvalue()
 
 
@@ -72,7 +77,7 @@ def fill_from_container(
         raise CorruptError(f"the item unfolds into more than {limit} bytes, which its shape doesn't need")
     classes = {cls for target in targets for cls in classes_of(target.tensor)}
     with damage_told():
-        loaded = _load(content, trust, classes)
+        loaded = _load(content, trust, classes, limit)
     if not isinstance(loaded, torch.Tensor):
         raise CorruptError(f"a tensor was expected, a {type(loaded).__name__} is stored")
     if loaded.shape != item.shape:
@@ -152,12 +157,16 @@ def _steady(content: IO[bytes], most: int) -> tuple[IO[bytes], int]:
     return held, held.tell()
 
 
-def _load(content: IO[bytes], trust: Trust, classes: Iterable[type]) -> object:
+def _load(content: IO[bytes], trust: Trust, classes: Iterable[type], most: int) -> object:
     """The tensor in `content`: torch finds there what was checked."""
     with content.keeping() if isinstance(content, Kept) else nullcontext():
         archive = open_archive(content)
         given = _check(archive, trust, classes)
     content.seek(0)
+    if archive.used:
+        whole = _read_up_to(content, most)
+        archive.cut(whole)
+        content = whole
     try:
         with also_allowed(given) if given else nullcontext():
             return torch.load(content, map_location="cpu", weights_only=not trust.all, mmap=False)

@@ -30,7 +30,7 @@ def check_storable(tensor: torch.Tensor) -> None:
     pickler = _Pickler(output)
     try:
         pickler.dump(tensor.detach())
-        check_pickle(output.getvalue(), Archive(output, pickler.records, {}), (), classes_of(tensor))
+        check_pickle(output.getvalue(), Archive(output, {}, pickler.records), (), classes_of(tensor))
     except (CorruptError, UnsupportedError, LimitError) as error:
         raise SaveError(f"the tensor couldn't be loaded again: {error.cause}", remedy=error.remedy) from error
     except Exception as error:

@@ -12,7 +12,7 @@ from typing import IO, NamedTuple, cast
 from torch.distributed.checkpoint.filesystem import FileSystem
 
 from .. import kernels
-from ..errors import CorruptError, DcpxError, LoadError, MissingFileError, NotFoundError, Where
+from ..errors import CorruptError, DcpxError, LoadError, MissingFileError, ReplacedError, Where
 from ..frame import TensorHint, frame_of
 from ..frame.map import FrameMap
 from ..parallel import DEFAULT_BUDGET, Crew, check_crew
@@ -20,7 +20,7 @@ from ..progress import Meter, OnProgress
 from ..registry import ExtensionRegistry, default_registry
 from ..report import Problem, Report
 from ._archive import open_archive
-from ._torch import refuse_url
+from ._torch import check_path
 from ._torch_pickle import SafeGlobal
 from .containers import check_container, damage_told, located, open_item, read_object
 from .directory import Directory
@@ -28,10 +28,11 @@ from .frames import HEAD, checked_hint, frame_map, holds_own_container, runs, wh
 from .items import StoredItem, all_items
 from .leftovers import find_leftovers
 from .limits import Limits
+from .lost import missing_pointer
 from .manifest import FileRecord
 from .names import METADATA, is_pointer
 from .objects import checked_bytes
-from .pointer import read_pointer
+from .pointer import is_replaced, read_pointer
 from .protection import Trust
 from .rewindable import Rewindable
 from .source import FileSource
@@ -44,6 +45,9 @@ _JOB_ITEMS = 256
 
 _PART = 1 << 20
 """Bytes that are read at once."""
+
+_ATTEMPTS = 10
+"""How often another save may replace the checkpoint while it is being read."""
 
 
 def verify(
@@ -65,10 +69,11 @@ def verify(
     `registry`, `safe_globals`, `trust` and `limits` would refuse, found by the same checks. These, `threads` and
     `budget` are those of `Reader`; an object is held as a whole. `progress` counts stored bytes, and items.
 
-    Raises NotFoundError if there is no checkpoint, LoadError if the directory can't be read, and ValueError for wrong
-    arguments.
+    Raises NotFoundError if there is no checkpoint, LostPointerError if there is one that has only lost its pointer,
+    ReplacedError if others are saving there all the time, LoadError if the directory can't be read, and ValueError for
+    wrong arguments.
     """
-    refuse_url(path)
+    check_path(path)
     check_crew(threads, budget)
     directory = Directory(FileSystem(), os.fspath(path))
     try:
@@ -76,11 +81,15 @@ def verify(
     except OSError as error:
         raise LoadError(f"{type(error).__name__}: {error}", Where(directory.place(""))) from error
     if not names:
-        raise NotFoundError("there is no checkpoint here", Where(directory.place(METADATA)))
-    verifier = _Verifier(directory, registry or default_registry(), Trust(safe_globals, trust), limits)
+        raise missing_pointer(directory, METADATA)
     with Crew(threads, budget) as crew:
-        verifier.verify(names, crew, progress)
-    return verifier.report(os.fspath(path))
+        for _ in range(_ATTEMPTS):
+            verifier = _Verifier(directory, registry or default_registry(), Trust(safe_globals, trust), limits)
+            verifier.verify(names, crew, progress)
+            report = verifier.report(os.fspath(path))
+            if report.ok or not verifier.is_replaced():
+                return report
+    raise ReplacedError(f"the checkpoint was replaced {_ATTEMPTS} times while it was being verified", Where(str(path)))
 
 
 class _Batch(NamedTuple):
@@ -112,7 +121,7 @@ class _Found(NamedTuple):
 
 
 class _Verifier:
-    """Verifies one checkpoint, which has one pointer, or one for each rank."""
+    """Verifies one checkpoint, once, which has one pointer, or one for each rank."""
 
     def __init__(self, directory: Directory, registry: ExtensionRegistry, trust: Trust, limits: Limits) -> None:
         self._directory = directory
@@ -124,6 +133,7 @@ class _Verifier:
         self._files: list[FileRecord] = []
         self._problems: list[Problem] = []
         self._unchecked: set[str] = set()
+        self._digests: dict[str, str] = {}
 
     def verify(self, pointers: Sequence[str], crew: Crew, progress: OnProgress | None) -> None:
         """Check all that the pointers stand for."""
@@ -136,6 +146,11 @@ class _Verifier:
                 self._problems += one.problems
                 self._unchecked.update(one.unchecked)
                 meter.add(one.nbytes, one.items)
+
+    def is_replaced(self) -> bool:
+        """Whether a pointer that was read says something else by now."""
+        never_read = any(isinstance(problem.error, ReplacedError) for problem in self._problems)
+        return never_read or any(is_replaced(self._directory, *pointer) for pointer in self._digests.items())
 
     def report(self, path: str) -> Report:
         """What was found."""
@@ -181,6 +196,7 @@ class _Verifier:
         if pointed.damage is not None:
             self._problems.append(Problem(os.path.basename(pointed.damage.where.file or pointer), pointed.damage))
         self._sealed = self._sealed and pointed.manifest is not None
+        self._digests[pointer] = pointed.digest
         self._items += all_items(pointed.metadata, pointed.manifest)
         self._files += [] if pointed.manifest is None else pointed.manifest.files
 
@@ -209,7 +225,7 @@ class _Verifier:
             self._problems.append(_problem(item, error))
             if frame is None:
                 return []
-        return [_Run(file, item, frame, run) for run in runs(list(range(len(frame.index))), frame, _JOB_BYTES)]
+        return [_Run(file, item, frame, run) for run in runs([range(frame.count)], frame, _JOB_BYTES)]
 
     def _source(self, file: str) -> closing[FileSource]:
         return closing(FileSource(self._directory, file))
@@ -236,7 +252,7 @@ class _Verifier:
             problems,
             [],
             sum(job.frame.record(number)[1] for number in job.numbers),
-            int(job.numbers.stop == len(job.frame.index)),
+            int(job.numbers.stop == job.frame.count),
         )
 
     def _check_batch(self, source: FileSource, job: _Batch) -> _Found:
@@ -247,7 +263,7 @@ class _Verifier:
                 with located(source.name, item.name):
                     if item.is_packed:
                         frame = _frame(source, item)
-                        damage = _check_chunks(source, item, frame, range(len(frame.index)))
+                        damage = _check_chunks(source, item, frame, range(frame.count))
                         problems += damage
                         if not damage:
                             self._check_content(source, item, frame)
@@ -357,7 +373,7 @@ def _is_direct(source: FileSource, item: StoredItem, frame: FrameMap, hint: Tens
         offset, size = frame.record(number)
         return memoryview(source.read(item.info.offset + offset, size))
 
-    if len(frame.index) == 1:
+    if frame.count == 1:
         return whole_elements(frame, hint, record) is not None
     return holds_own_container(frame, hint, record)
 
@@ -379,7 +395,7 @@ def _check_chunks(source: FileSource, item: StoredItem, frame: FrameMap, numbers
         try:
             with located(source.name, item.name):
                 frame.decode(
-                    number, memoryview(source.read(begin, size)), memoryview(bytearray(frame.index[number][1]))
+                    number, memoryview(source.read(begin, size)), memoryview(bytearray(frame.raw_size(number)))
                 )
         except DcpxError as error:
             problems.append(Problem(item.info.relative_path, error, item.name, number, begin, begin + size))
