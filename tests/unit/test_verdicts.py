@@ -115,7 +115,7 @@ def test_attributes_that_change_what_a_tensor_is():
     tensor.__dict__["__class__"] = Named
     content = io.BytesIO()
     torch.save(tensor, content)
-    with pytest.raises(dcpx.UnsupportedError, match="changes what a tensor is"):
+    with pytest.raises(dcpx.UnsupportedError, match="sets its __class__"):
         check_container(content, Trust([Named]))
 
 
