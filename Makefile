@@ -37,7 +37,7 @@ bench: $(VENV)/installed $(VENV)/demo
 soak: $(VENV)/installed
 	DCPX_STRESS=1000 $(BIN)/python -m pytest tests/soak tests/fault/test_all_bits.py --override-ini timeout=3600
 
-# What happens when something goes wrong: the README's table, each row by doing it, with stock DCP beside dcpx.
+# What happens when something goes wrong: the table of docs/guarantees.md, each row by doing it, with stock DCP beside dcpx.
 faults: $(VENV)/installed
 	$(BIN)/python -m tests.fault.what_happens
 
