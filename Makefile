@@ -5,7 +5,7 @@ TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml CMakeLists.txt $(shell find src -name '*.py' -o -name '*.pyi' -o -name '*.cpp' -o -name '*.hpp')
 
-.PHONY: demo test matrix lint bench soak faults fuzz aarch64 clean
+.PHONY: demo test matrix lint bench soak trainers faults fuzz aarch64 clean
 
 demo: $(VENV)/installed $(VENV)/demo
 	$(BIN)/python -m demo
@@ -36,6 +36,11 @@ bench: $(VENV)/installed $(VENV)/demo
 # A thousand saves and loads with everything drawn at random, where `make test` does 25; and every bit, where it does some.
 soak: $(VENV)/installed
 	DCPX_STRESS=1000 $(BIN)/python -m pytest tests/soak tests/fault/test_all_bits.py --override-ini timeout=3600
+
+# Trainings of real libraries, interrupted and resumed.
+trainers: $(VENV)/installed
+	$(BIN)/pip install --quiet ".[trainers]"
+	$(BIN)/python -m pytest tests/interop/test_torchao.py
 
 # What happens when something goes wrong: the table of docs/guarantees.md, each row by doing it, with stock DCP beside dcpx.
 faults: $(VENV)/installed
