@@ -73,8 +73,8 @@ class Writer(FileSystemWriter):
         strict: bool = False,
         progress: OnProgress | None = None,
     ) -> None:
-        """Nothing is written yet. ExtensionError for what is no stream transform or can't be named, ValueError for other
-        wrong arguments, such as the address of a store."""
+        """Nothing is written yet. ExtensionError for what is no stream transform or can't be named, ValueError for
+        other wrong arguments, such as the address of a store."""
         if pack is not None and not is_stream_transform(pack):
             raise ExtensionError(f"pack must be a StreamTransformExtension or None, not {pack!r}")
         check_path(path)
