@@ -130,7 +130,7 @@ class Reader(FileSystemReader):
         super().reset(checkpoint_id)
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
-        """What is in the checkpoint, or with `rank=` in that rank's own. Nothing is run; `manifest` is there afterwards.
+        """What is in the checkpoint, or with `rank=` in that rank's own. Nothing is run; `manifest` is known then.
 
         Raises NotFoundError, LostPointerError, CorruptError, TrustError or another DcpxError, which names the file.
         """
