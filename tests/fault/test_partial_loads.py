@@ -19,7 +19,7 @@ from torch.distributed.checkpoint import FileSystemWriter
 from torch.distributed.checkpoint.planner import ReadItem
 
 import dcpx
-from dcpx import CorruptError, DcpxError, LoadError, TruncatedError
+from dcpx import CorruptError, DcpxError, LoadError, MissingFileError, TruncatedError
 
 TENSORS = {
     **{f"small {number}": torch.full((50,), float(number)) for number in range(60)},
@@ -136,7 +136,7 @@ def test_files_that_are_missing(writer: str, checkpoint: Path):
         (checkpoint / stored(checkpoint)[name].relative_path).unlink()
     failures = load(checkpoint)
     assert set(failures) == set(missing)
-    assert all(isinstance(error, LoadError) for error in failures.values())
+    assert all(isinstance(error, MissingFileError) for error in failures.values())
 
 
 @every_writer
