@@ -15,6 +15,27 @@ When reading, on every rank, for every item:
      at the item's first byte and ends at its last.
 
 Nothing else travels from writer to reader: what reading needs beyond the version must be in the stream itself.
+
+What is agreed of the streams (`dcpx.streams` has base classes that keep to it, `dcpx.testing` tests of it):
+
+Writing. `write(data)` gets any buffer: bytes, a memoryview, an array of items of any size and shape. It takes all of it
+or raises, and returns the number of bytes, not of items; torch.save doesn't look at that number and writes no rest. It
+may keep nothing of `data` once it returns, since that memory may change. `output`, though, may take a part of a write
+and say so: whoever writes to it goes on with the rest. `close` writes what is still due, then closes `output`; closing
+again does no harm. After an error nothing more is written, also by `close`, so that what lies in the file can be told
+from an item. The garbage collector's `__del__` must not write an end either: after a failed save nobody closes.
+
+Reading. `input.read(n)` may return less than was asked for; only an empty read is the end. `input` may be unable to
+seek. The same holds for what `transform_from` returns: `read(n)` and `readinto` may return less, `read(-1)` returns all
+that is left, and after the end they return nothing, again and again. `readable`, `writable` and `seekable` tell the
+truth; `seek` is asked of a stream that says it can. Damage raises ValueError or EOFError, and whatever else is raised
+counts as a failure of this load, not of the file. `close` closes `input`.
+
+Who closes. Whoever called `transform_to` closes the stream that it got, once and after its last write, and each stream
+closes the one beneath it; below the last one lies a stream whose `close` leaves the file open for the next item. A
+reader is closed the same way, or left to the garbage collector.
+
+Threads. An instance serves all threads at once; a stream is used by one thread at a time.
 """
 
 from __future__ import annotations

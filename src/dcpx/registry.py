@@ -45,10 +45,17 @@ class ExtensionRegistry:
     def __init__(self) -> None:
         self._classes: dict[str, type[Extension]] = {name: _load_built_in(name) for name in _BUILT_IN}
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__.lstrip('_')} of {', '.join(sorted(self._classes))}>"
+
     @property
     def extensions(self) -> Mapping[str, type[Extension]]:
         """A read-only view of what is registered and loaded, by name."""
         return MappingProxyType(self._classes)
+
+    def names(self) -> list[str]:
+        """The names that descriptors may bear here, those of installed plug-ins included, sorted."""
+        return sorted({*self._classes, *_plug_ins()})
 
     def register(self, cls: type[Extension]) -> None:
         """Add a class under its `registry_name()`.
@@ -119,9 +126,8 @@ class ExtensionRegistry:
     def _unknown(self, name: str) -> ExtensionError:
         domain = Descriptor.parse(name).domain
         bringer = f"the package {domain!r}, by the name after the @," if domain else "the package that brings it"
-        known = sorted({*self._classes, *_plug_ins()})
         return ExtensionError(
-            f"unknown extension {name!r}; known are {', '.join(known)}",
+            f"unknown extension {name!r}; known are {', '.join(self.names())}",
             None,
             f"Install {bringer} or register its class with ExtensionRegistry.register",
         )

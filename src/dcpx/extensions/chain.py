@@ -38,6 +38,9 @@ class Chain(StreamTransformExtension):
         self.extensions = extensions
         Descriptor.parse(self.get_descriptor())  # what can't be read back is refused before anything is written
 
+    def __repr__(self) -> str:
+        return f"Chain({', '.join(map(repr, self.extensions))})"
+
     @property
     def encrypts(self) -> bool:
         """Whether any of the extensions does."""

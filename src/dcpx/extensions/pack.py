@@ -98,6 +98,11 @@ class Pack(StreamTransformExtension):
         self.chunk_size = chunk_size
         self.limits = limits
 
+    def __repr__(self) -> str:
+        defaults = {"codec": "auto", "level": "fast", "policy": None, "chunk_size": DEFAULT_CHUNK_SIZE, "limits": None}
+        given = (f"{name}={vars(self)[name]!r}" for name, usual in defaults.items() if vars(self)[name] != usual)
+        return f"Pack({', '.join(given)})"
+
     @staticmethod
     def registry_name() -> str:
         return "stream.pack@dcpx"

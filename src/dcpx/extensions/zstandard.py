@@ -37,6 +37,9 @@ class ZStandard(StreamTransformExtension):
         self.threads = threads
         _backend()
 
+    def __repr__(self) -> str:
+        return f"ZStandard(level={self.level}, threads={self.threads})"
+
     @staticmethod
     def is_available() -> bool:
         """Whether a Zstandard package can be imported."""
