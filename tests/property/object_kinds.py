@@ -64,7 +64,7 @@ class Flags(enum.Flag):
     WRITE = 2
 
 
-class Word(str, enum.Enum):  # noqa: UP042 (how it is written for older Pythons)
+class Word(str, enum.Enum):
     YES = "yes"
 
 

@@ -1,4 +1,4 @@
-"""States as people save them: names, containers, tensors and objects, drawn as a tree that can be made again and again."""
+"""States as people save them: names, containers, tensors and objects, drawn as a tree that can be made again."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ states = st.one_of(
 
 
 class Leaf(NamedTuple):
-    """What DCP stores as one item: its name, the way to it in the state, and that in a state made of its names alone."""
+    """What DCP stores as one item: its name, the way to it in the state, and the way with the keys' texts."""
 
     name: str
     path: tuple[Any, ...]

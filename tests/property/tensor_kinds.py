@@ -1,4 +1,4 @@
-"""Tensors of every kind that torch makes, as recipes: what is drawn can be made twice, once to save and once to fill."""
+"""Tensors of every kind that torch makes, as recipes: each is made once to be saved and once to be filled."""
 
 from __future__ import annotations
 

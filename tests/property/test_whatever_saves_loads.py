@@ -1,4 +1,4 @@
-"""Whatever saves, loads: a state is refused when it is saved, with an error that names the item, or comes back as it was.
+"""Whatever saves, loads: a state comes back as it was, or is refused when saved, with an error that names the item.
 
 What a load refuses by default must have been said when it was saved, and `verify` must say the same. Some hundred
 states by default; `make soak` sets DCPX_EXAMPLES=10000.
@@ -27,7 +27,7 @@ from ..unit.leaks import nothing_left
 from ..unit.planners import Part, read_parts
 from .sameness import difference
 from .states import Leaf, State, leaves, states, unfolded
-from .tensor_kinds import elements
+from .tensor_kinds import Wrapped, elements
 from .ways import Outcome, Way, load, load_anew, save, stock_load, stock_save, ways
 
 pytestmark = [
@@ -59,6 +59,9 @@ def test_whatever_saves_loads(plug_in: PlugIn, state: State, way: Way, more: int
             _check_refusal(saved, path, items)
             return
         found = _check_loads(state, way, path, items, saved.warnings)
+        if found is None:
+            event("not loaded by DCP")
+            return
         event("loaded" if not (found.refused or found.different) else "warned of")
         if state.plain:
             assert saved.warnings == []
@@ -104,16 +107,23 @@ def _check_refusal(saved: Outcome, path: Path, items: list[Leaf]) -> None:
     assert not path.exists() or list(path.iterdir()) == []
 
 
-def _check_loads(state: State, way: Way, path: Path, items: list[Leaf], warned: list[str]) -> _Loaded:
-    """Load everything that can be, and hold it against what was saved and against what was said of it."""
+def _check_loads(state: State, way: Way, path: Path, items: list[Leaf], warned: list[str]) -> _Loaded | None:
+    """Load everything that can be, and hold it against what was saved and against what was said of it.
+
+    None where DCP ends the load before it asks dcpx for anything: with top-level keys that can't be sorted, and with
+    targets that its planner flattens to other names than the state.
+    """
     target = way.plan.target(state)
     partial = load(target, path, way, partial=True)
+    if not partial.reached_dcpx:
+        assert way.with_writer
+        return None
     if partial.error is None:
         refused = {name.split(" at (")[0] for name in partial.value}
     else:
         _check_typed(partial.error)
         refused = {item.name for item in items}
-    odd = {item.name for item in items if not all(isinstance(key, str) for key in item.path if key not in item.names)}
+    odd = {item.name for item in [*items, *leaves(unfolded(state.make()))] if item.path != item.names}
     different = {}
     for item, found in _found(items, target):
         if item.name not in refused and (how := difference(item.value, found)):
@@ -207,10 +217,10 @@ def _check_stock(state: State, way: Way, path: Path, other: Path, items: list[Le
     if alone is not None:
         target = way.plan.target(state)
         from_dcpx = stock_load(target, path, way)
-        assert same(from_dcpx, target) == alone, from_dcpx.error
+        assert set(alone) <= set(same(from_dcpx, target) or ()), from_dcpx.error
         target = way.plan.target(state)
         from_stock = load(target, other, way, trust=True)
-        assert same(from_stock, target) == alone, from_stock.error
+        assert set(alone) <= set(same(from_stock, target) or ()), from_stock.error
 
 
 def _check_parts(path: Path, items: list[Leaf], found: _Loaded) -> None:
@@ -231,8 +241,7 @@ def _check_parts(path: Path, items: list[Leaf], found: _Loaded) -> None:
 
 
 def _without_class(tensor: torch.Tensor) -> torch.Tensor:
-    tensor = getattr(tensor, "inner", tensor)
-    return tensor.detach().as_subclass(torch.Tensor)
+    return (tensor.inner if isinstance(tensor, Wrapped) else tensor).detach().as_subclass(torch.Tensor)
 
 
 # --- names ------------------------------------------------------------------------------------------------------------
