@@ -209,7 +209,8 @@ class Outcome(NamedTuple):
 def outcome(work: Callable[[], Any]) -> Outcome:
     """Run `work`; of what DCP wraps in a CheckpointException the error is the cause."""
     error: BaseException | None = None
-    value, files = None, [""]
+    value = None
+    files: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -221,7 +222,7 @@ def outcome(work: Callable[[], Any]) -> Outcome:
             error = raised
             files = [frame.filename for frame in traceback.extract_tb(raised.__traceback__)]
     said = [str(one.message) for one in caught if issubclass(one.category, dcpx.DcpxWarning)]
-    return Outcome(error, value, said, any("/dcpx/" in file for file in files))
+    return Outcome(error, value, said, error is None or any("/dcpx/" in file for file in files))
 
 
 def save(state: dict[Any, Any], path: Path, way: Way, plug_in: PlugIn, **options: Any) -> Outcome:
