@@ -5,13 +5,18 @@ TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml CMakeLists.txt $(shell find src -name '*.py' -o -name '*.pyi' -o -name '*.cpp' -o -name '*.hpp')
 
-.PHONY: demo test lint bench soak faults fuzz aarch64 clean
+.PHONY: demo test matrix lint bench soak faults fuzz aarch64 clean
 
 demo: $(VENV)/installed $(VENV)/demo
 	$(BIN)/python -m demo
 
 test: lint
 	$(BIN)/python -m pytest
+
+# The suite's quick part on every torch and Python that is promised, each really installed and removed again: several GB
+# to fetch. ONLY="2.15.0 3.10" takes the pairs with one of these. A Python that isn't on PATH is skipped.
+matrix:
+	$(PYTHON) tests/matrix.py $(ONLY)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check

@@ -59,8 +59,8 @@ class _Dcpx:
         self._lanes = lanes
 
     def encode(self, piece: Array) -> tuple[int, int, Any]:
-        coded = self._encoder.encode(memoryview(piece.data), self._lanes)
-        return (0, 0, piece) if coded is None else coded[:3]
+        coded, _ = self._encoder.encode(memoryview(piece.data), self._lanes, still=False)
+        return coded
 
     def decode(self, coded: tuple[int, int, Any], out: Array) -> None:
         codec, parameter, payload = coded

@@ -15,10 +15,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     Bytes record = in.rest();
     Box out(raw_size, offset);
     static Box scratch(dcpx::decode_scratch, 0);
-    const auto run = [&](uint32_t number, uint64_t content) {
+    const auto run = [&](uint32_t number, uint64_t content, uint32_t codecs = 0b1001) {
         scratch.lift();
         const Box stored(record, offset * 7 % 64);
-        return dcpx::decode_chunk({stored.data(), record.size(), out.data(), raw_size, number, seed, content},
+        return dcpx::decode_chunk({stored.data(), record.size(), out.data(), raw_size, number, seed, content, codecs},
                                   scratch.data());
     };
     const bool long_enough = record.size() > dcpx::chunk_header_size;
@@ -42,6 +42,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (run(0, content)) {
         require(dcpx::xxh3(out.data(), raw_size, 0) == content, "what is released has the hash that was asked for");
         require(!run(1, content), "another number's tag");
+        require(!run(0, content, 0b1001 & ~(1u << record[1])), "a codec that the frame's header doesn't name");
     }
     return 0;
 }

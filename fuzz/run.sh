@@ -13,10 +13,14 @@ for target in "$@"; do
     esac
     found=$BUILD/corpus/$target
     log=$BUILD/$target.log
-    mkdir -p "$found" "corpus/$target"
+    seeds=$BUILD/seeds/$target  # what the archive holds, if there is one; it is made anew each time
+    rm -rf "$seeds" && mkdir -p "$found" "$seeds" || exit 1
+    if [ -f "corpus/$target.zip" ]; then
+        "${PYTHON:-python3}" corpus.py unpack "corpus/$target.zip" "$seeds" >/dev/null || exit 1
+    fi
     start=$(date +%s)
     "$BUILD/$target" -max_total_time="$SECONDS_EACH" -max_len=$longest -timeout=10 -rss_limit_mb=2048 \
-        -print_final_stats=1 -artifact_prefix="$BUILD/$target-" "$found" "corpus/$target" >"$log" 2>&1
+        -print_final_stats=1 -artifact_prefix="$BUILD/$target-" "$found" "$seeds" >"$log" 2>&1
     status=$?
     seconds=$(($(date +%s) - start))
     runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")

@@ -19,6 +19,7 @@ from .errors import (
     LostPointerError,
     MissingFileError,
     NotFoundError,
+    ReplacedError,
     SaveError,
     TruncatedError,
     TrustError,
@@ -28,6 +29,7 @@ from .errors import (
 if TYPE_CHECKING:
     from .checkpoint.api import load, save
     from .checkpoint.limits import Limits
+    from .checkpoint.lost import restore_pointer
     from .checkpoint.reader import Reader
     from .checkpoint.verify import verify
     from .checkpoint.writer import Writer
@@ -54,6 +56,7 @@ __all__ = [
     "NotFoundError",
     "Pack",
     "Reader",
+    "ReplacedError",
     "Report",
     "SaveError",
     "StreamTransformExtension",
@@ -64,9 +67,13 @@ __all__ = [
     "ZStandard",
     "default_registry",
     "load",
+    "restore_pointer",
     "save",
     "verify",
 ]
+
+__version__ = "0.1.0.dev0"
+"""The one place that says it: the build reads it from here, and no installation is needed to know it."""
 
 _HOMES = {
     "Chain": "extensions.chain",
@@ -81,6 +88,7 @@ _HOMES = {
     "ZStandard": "extensions.zstandard",
     "default_registry": "registry",
     "load": "checkpoint.api",
+    "restore_pointer": "checkpoint.lost",
     "save": "checkpoint.api",
     "verify": "checkpoint.verify",
 }

@@ -6,12 +6,11 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-from . import kernels
+from . import __version__, kernels
 from .parallel import worker_count
 from .registry import default_registry
 
 _PACKAGES = (
-    "dcpx",
     "torch",
     "numpy",
     "zstandard",
@@ -28,6 +27,7 @@ def main() -> None:
     """Print name and value of each, a line each."""
     system = platform.uname()
     facts = {
+        "dcpx": __version__,
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "system": f"{system.system} {system.release} {system.machine}, {worker_count()} of {os.cpu_count()} cores",
         "instructions": next(filter(kernels.use_instructions, ("avx512", "avx2", "portable"))),

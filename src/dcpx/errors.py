@@ -12,6 +12,7 @@
       SaveError           a save failed and published nothing new: mend the cause and save again (RuntimeError)
       LoadError           a load failed for a reason outside the stored bytes, such as another shape (RuntimeError)
         NotFoundError     ... because there is no checkpoint: begin without one (also a FileNotFoundError)
+        ReplacedError     ... because other saves replaced the checkpoint again and again: load again
 
 What is no error yet, but will be one if nothing is done, is a DcpxWarning.
 
@@ -36,6 +37,7 @@ __all__ = [
     "LostPointerError",
     "MissingFileError",
     "NotFoundError",
+    "ReplacedError",
     "SaveError",
     "TruncatedError",
     "TrustError",
@@ -162,6 +164,12 @@ class NotFoundError(LoadError, FileNotFoundError):
 
     default_remedy = "Check the path; a save that failed leaves no metadata"
     errno = errno.ENOENT
+
+
+class ReplacedError(LoadError):
+    """The checkpoint was replaced while it was being read, and files of it are gone."""
+
+    default_remedy = "Load again"
 
 
 class DcpxWarning(UserWarning):

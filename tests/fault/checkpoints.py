@@ -165,15 +165,32 @@ def save_old(path: Path, writer: str = "dcpx", threads: int = 1) -> None:
 
 
 def found(path: Path, writer: str = "dcpx") -> str:
-    """Which state is there, bit for bit: `old`, `new`, `later`; `none` without `.metadata`; or what is wrong."""
+    """Which state is there, bit for bit: `old`, `new`, `later`; `none` without `.metadata`, or `lost` and the state if
+    all else of a checkpoint is there; or what is wrong."""
     if not (path / ".metadata").exists():
-        return "none"
+        return _found_lost(path) if writer != "stock" else "none"
     loaded = _blanks()
     try:
         _LOADS[writer](loaded, path)
     except (Exception, CheckpointException) as error:  # noqa: BLE001 (whatever it is, nothing was loaded)
         return f"damaged: {type(error).__name__}: {error}"
     return _name_of(loaded)
+
+
+def _found_lost(path: Path) -> str:
+    """`none`, or what is found once the pointer is restored, which is then taken away again."""
+    try:
+        dcpx.load(_blanks(), path)
+    except dcpx.NotFoundError:
+        return "none"
+    except dcpx.LostPointerError:
+        before = names(path)
+        dcpx.restore_pointer(path)
+        state = found(path)
+        (path / ".metadata").unlink()
+        assert {*names(path)} >= {name for name in before if not name.endswith(".saving")}
+        return f"lost {state}"
+    return "a load without a pointer"
 
 
 def _blanks() -> dict[str, Any]:

@@ -20,7 +20,7 @@ from tests.fault.shim import Fault, read_log
 
 __all__ = ["CHANGING", "each_kill", "each_power_loss", "each_power_loss_after_a_kill"]
 
-CHANGING = ("open", "write", "fsync", "rename", "unlink", "mkdir", "truncate", "close")
+CHANGING = ("open", "write", "fsync", "rename", "unlink", "mkdir", "truncate", "close", "link")
 """The calls that may change a disk, or what it will be after a power loss."""
 
 

@@ -97,6 +97,7 @@ class Disk:
                 "close": lambda call: self.descriptors.pop(call.descriptor),
                 "mkdir": lambda call: self._change(_Change(call.path, _DIRECTORY)),
                 "unlink": lambda call: self._change(_Change(call.path, None)),
+                "link": lambda call: self._change(_Change(call.target, self.names[call.path])),
                 "rename": lambda call: self._change(_Change(call.target, self.names[call.path], call.path)),
             }.get(call.kind, lambda call: None)(call)
 

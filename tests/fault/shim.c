@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 /* Both as in shim.py. */
-enum kind { OPEN, READ, WRITE, FSYNC, RENAME, UNLINK, MKDIR, TRUNCATE, CLOSE, STAT, LIST, KINDS };
+enum kind { OPEN, READ, WRITE, FSYNC, RENAME, UNLINK, MKDIR, TRUNCATE, CLOSE, STAT, LIST, LINK, KINDS };
 enum action { PASS, FAIL, FAIL_AFTER, SHORT, KILL, KILL_AFTER, TEAR };
 
 enum { MAX_DESCRIPTOR = 1 << 16, MAX_PARTS = 1024 };
@@ -348,6 +348,16 @@ int renameat(int at, const char* path, int target_at, const char* target) {
 }
 
 int rename(const char* path, const char* target) { return renameat2(AT_FDCWD, path, AT_FDCWD, target, 0); }
+
+int linkat(int at, const char* path, int target_at, const char* target, int flags) {
+    char whole[PATH_MAX], target_whole[PATH_MAX];
+    const bool from_below = is_below(at, path, whole), to_below = is_below(target_at, target, target_whole);
+    if (!from_below && !to_below) return (int)syscall(SYS_linkat, at, path, target_at, target, flags);
+    struct call call = {.kind = LINK, .path = whole, .target = target_whole};
+    return begin(&call) ? (int)end(&call, syscall(SYS_linkat, at, path, target_at, target, flags)) : -1;
+}
+
+int link(const char* path, const char* target) { return linkat(AT_FDCWD, path, AT_FDCWD, target, 0); }
 
 int unlinkat(int at, const char* path, int flags) {
     char whole[PATH_MAX];

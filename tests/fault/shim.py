@@ -17,7 +17,7 @@ from typing import NamedTuple
 __all__ = ["KINDS", "Call", "Calls", "Fault", "Hit", "armed", "build_shim", "read_log"]
 
 # Both as in shim.c.
-KINDS = ("open", "read", "write", "fsync", "rename", "unlink", "mkdir", "truncate", "close", "stat", "list")
+KINDS = ("open", "read", "write", "fsync", "rename", "unlink", "mkdir", "truncate", "close", "stat", "list", "link")
 _ACTIONS = ("pass", "fail", "fail after", "short", "kill", "kill after", "tear")
 
 _RECORD = struct.Struct("=iiiiqqQQ")
@@ -26,7 +26,8 @@ _FOR_GOOD = 2**62
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens to one call of `kinds`, the one of this `number` from 1 on; `for_good` to all that follow, too.
+    """What happens to `times` calls of `kinds`, from the one of this `number` on, 1 being the first; `for_good` to all
+    that follow.
 
     `fail` with `error`, or `fail after` it was done all the same; `short` reads or writes half; `kill` the process
     before the call, `kill after` it, or `tear`: kill it when half of a write is done.
@@ -35,6 +36,7 @@ class Fault:
     action: str
     kinds: tuple[str, ...] = KINDS
     number: int = 1
+    times: int = 1
     for_good: bool = False
     error: int = errno.EIO
 
@@ -97,7 +99,8 @@ def armed(directory: Path, fault: Fault | None = None, log: Path | None = None) 
     shim.shim_hit_path.restype = ctypes.c_char_p
     fault = fault or Fault("pass", ())
     mask = sum(1 << KINDS.index(kind) for kind in fault.kinds)
-    first, last = ctypes.c_long(fault.number), ctypes.c_long(_FOR_GOOD if fault.for_good else fault.number)
+    end = _FOR_GOOD if fault.for_good else fault.number + fault.times - 1
+    first, last = ctypes.c_long(fault.number), ctypes.c_long(end)
     descriptor = -1 if log is None else os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     calls = Calls()
     shim.shim_arm(os.fsencode(directory), mask, first, last, _ACTIONS.index(fault.action), fault.error, descriptor)

@@ -10,6 +10,7 @@ import pytest
 from forge import FORMS, Chunk, field, final, frame, header, outcome, read
 
 from dcpx.codecs import CODECS, Lanes
+from dcpx.codecs.auto import Smallest
 from dcpx.errors import CorruptError, TruncatedError, UnsupportedError
 from dcpx.frame import Coding, FrameWriter, Header, ItemKey
 
@@ -72,7 +73,9 @@ def test_the_writer_writes_what_the_specification_says():
     sink = io.BytesIO()
     sink.close = lambda: None  # type: ignore[method-assign]
     known = Header(4096, (0, 1, 2), ItemKey("layer.weight", (5, 128)), None, bytes(range(16)))
-    with FrameWriter(sink, known, Coding(CODECS[1]), lambda before, data: Coding(CODECS[1])) as writer:
+    with FrameWriter(
+        sink, known, Coding(Smallest(CODECS[1])), lambda before, data: Coding(Smallest(CODECS[1]))
+    ) as writer:
         writer.write(text)
     assert sink.getvalue() == frame([coded(cut, 1) for cut in cuts], HEAD)
 

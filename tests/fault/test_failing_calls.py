@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from unittest import mock
 
 import pytest
-from tests.fault.checkpoints import Attempt, Case, attempt, every_attempt, fresh, names
+from tests.fault.checkpoints import STATES, Attempt, Case, attempt, every_attempt, found, fresh, names
 from tests.fault.fork_server import ForkServer
 from tests.fault.outcomes import CHANGING
-from tests.fault.shim import Fault
+from tests.fault.shim import Fault, armed
 
+import dcpx
 from dcpx import SaveError
+from dcpx.checkpoint.commit import Commit
 
 CASES = {"1 thread": Case(1), "2 threads": Case(2), "4 threads": Case(4), "plain": Case(3, writer="dcpx, plain")}
 every_case = pytest.mark.parametrize("case", CASES)
@@ -31,9 +35,11 @@ class Trial:
         self._old = old if before == "old" else None
         self.before, self.names = before, names(old) if self._old else []
 
-    def attempts(self, action: str, *kinds: str, for_good: bool = False, error: int = errno.EIO) -> list[Attempt]:
+    def attempts(
+        self, action: str, *kinds: str, for_good: bool = False, times: int = 1, error: int = errno.EIO
+    ) -> list[Attempt]:
         """A save for every call of these kinds, which meets the fault: at least one."""
-        case = replace(self._case, fault=Fault(action, kinds, for_good=for_good, error=error))
+        case = replace(self._case, fault=Fault(action, kinds, for_good=for_good, times=times, error=error))
         attempts = self._server.call(every_attempt, self._scratch, self._old, case)
         assert attempts, "no such call"
         return list(attempts)
@@ -63,7 +69,10 @@ def test_a_call_that_fails(kind: str, trial: Trial):
     unsure = []
     for tried in trial.attempts("fail", kind):
         hit = tried.calls.hit
-        if hit.moved:
+        if hit.moved and hit.is_read_only:
+            # Whether others have replaced it meanwhile is only looked at.
+            trial.assert_saved(tried)
+        elif hit.moved:
             # The new checkpoint is in place already. That this is durable can't be promised, and so isn't.
             unsure.append(hit)
             assert isinstance(tried.error, SaveError), tried
@@ -155,3 +164,75 @@ def test_a_question_that_fails_overwrites_nothing(server: ForkServer, scratch: P
         assert tried.names == names(old)
         if not tried.calls.hits:
             break
+
+
+# --- file systems that lack a call ------------------------------------------------------------------------------------
+
+REFUSALS = ("EINVAL", "ENOSYS", "EOPNOTSUPP", "EPERM", "EACCES", "EBADF", "ENOTTY", "EISDIR")
+every_refusal = pytest.mark.parametrize("error", [getattr(errno, name) for name in REFUSALS], ids=REFUSALS)
+
+
+@pytest.mark.parametrize("before", ["none"])
+@pytest.mark.parametrize("case", ["1 thread"])
+@pytest.mark.parametrize("lacking", [("rename",), ("rename", "link")], ids=" and ".join)
+@every_refusal
+def test_a_move_that_the_file_system_lacks(error: int, lacking: tuple[str, ...], trial: Trial):
+    """A rename that replaces nothing, and a link in its place."""
+    tried, *_ = trial.attempts("fail", *lacking, times=len(lacking), error=error)
+    assert tried.calls.hits == len(lacking)
+    trial.assert_saved(tried)
+    assert len(tried.names) == 3, "nothing is left of the detour"
+
+
+@pytest.mark.parametrize("case", ["1 thread"])
+@pytest.mark.parametrize("lacking", [("rename",), ("rename", "link")], ids=" and ".join)
+def test_a_move_that_the_file_system_lacks_replaces_nothing(
+    lacking: tuple[str, ...], case: str, server: ForkServer, scratch: Path, old: Path
+):
+    """Another save is faster, and its checkpoint stays."""
+    fault = Fault("fail", lacking, times=len(lacking), error=errno.EINVAL)
+    error, state, left = server.call(_save_beside_a_faster_one, fresh(scratch, None), old, fault)
+    assert isinstance(error, SaveError)
+    assert "exists already" in str(error)
+    assert (state, left) == ("old", names(old))
+
+
+def _save_beside_a_faster_one(path: Path, old: Path, fault: Fault) -> tuple[BaseException | None, str, list[str]]:
+    move = Commit._move
+
+    def late(self: Commit, content: bytes) -> None:
+        for file in old.iterdir():
+            shutil.copy(file, path)
+        with armed(path.parent, fault):
+            move(self, content)
+
+    with mock.patch.object(Commit, "_move", late):
+        try:
+            dcpx.save(STATES["new"], path)
+        except SaveError as error:
+            return error, found(path), names(path)
+    return None, found(path), names(path)
+
+
+@pytest.mark.parametrize("case", ["2 threads"])
+@first_and_overwriting
+@pytest.mark.parametrize("kind", ["open", "fsync"])
+@every_refusal
+def test_a_directory_that_cannot_be_synced(error: int, kind: str, trial: Trial):
+    directories = 0
+    for tried in trial.attempts("fail", kind, error=error):
+        hit = tried.calls.hit
+        if hit.flags & os.O_DIRECTORY:
+            directories += 1
+            trial.assert_saved(tried)
+        elif not hit.is_read_only:
+            assert isinstance(tried.error, SaveError), tried
+    assert directories >= 2
+
+
+@pytest.mark.parametrize("case", ["2 threads"])
+@first_and_overwriting
+@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
+def test_a_directory_whose_sync_fails(error: int, trial: Trial):
+    for tried in trial.attempts("fail", "fsync", error=error):
+        assert isinstance(tried.error, SaveError), tried

@@ -22,14 +22,15 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_power_lost_before_every_call(case: Case, server: ForkServer, scratch: Path, old: Path):
-    before = "old" if case.overwrite else "none"
+    # Where nothing was, a whole checkpoint may be there that lacks only its pointer, and is given one.
+    expected = {"old", "new"} if case.overwrite else {"none", "lost new", "new"}
     outcomes = set()
     for path, has_returned in each_power_loss(server, scratch, old if case.overwrite else None, case):
         outcome, again = found(path), save_again(path)
-        assert outcome == "new" or (outcome == before and not has_returned), outcome
+        assert outcome == "new" or (outcome in expected and not has_returned), outcome
         assert again == "later", again
         outcomes.add(outcome)
-    assert outcomes == {before, "new"}
+    assert outcomes == expected
 
 
 def test_power_lost_after_a_killed_save_and_a_whole_one(server: ForkServer, scratch: Path):

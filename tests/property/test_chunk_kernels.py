@@ -14,7 +14,7 @@ from xxhash import xxh3_64_intdigest, xxh3_128
 
 from dcpx import kernels
 from dcpx.codecs import CODECS, Encoder, Lanes
-from dcpx.codecs.auto import Auto
+from dcpx.codecs.auto import Auto, Smallest
 from dcpx.errors import CorruptError
 from dcpx.frame.builder import FrameBuilder
 from dcpx.frame.chunks import encode_chunk
@@ -87,19 +87,48 @@ def test_a_chunk_is_encoded_as_by_the_single_calls():
         (WEIGHTS[:999], 1, False),
         (b"", 1, False),
     ):
-        payload, content, repeats, runs = kernels.encode_chunk(data, width, rotated)
+        same, content, payload, repeats, runs = kernels.encode_chunk(data, width, rotated, still=True)
+        assert same is data
         alone = kernels.float_encode(data, width, rotated, False)
         assert (payload is None) == (alone is None)
         assert payload is None or bytes(payload) == bytes(alone or b"")
         assert content == xxh3_64_intdigest(data)
         assert (repeats, runs) == (kernels.repeats(data), kernels.runs(data, width, rotated))
+        copy, content, payload, repeats, runs = kernels.encode_chunk(data, width, rotated, still=False)
+        assert bytes(copy) == data
+        assert content == xxh3_64_intdigest(data)
+        assert payload is None or bytes(payload) == bytes(alone or b"")
+        assert (repeats, runs) == (kernels.repeats(data), kernels.runs(data, width, rotated))
+
+
+def test_what_is_taken_is_a_copy_and_its_hash():
+    for size in (0, 1, 240, 241, 16_383, 16_384, 16_385, 100_001, len(WEIGHTS)):
+        source, target = bytearray(WEIGHTS[:size]), bytearray(size)
+        hasher = kernels.Xxh3_128()
+        hasher.update(b"before")
+        hasher.update(source, target)
+        taken, content = kernels.take_chunk(source)
+        source[:] = bytes(size)
+        assert bytes(taken) == bytes(target) == WEIGHTS[:size]
+        assert content == xxh3_64_intdigest(WEIGHTS[:size])
+        assert hasher.hexdigest() == xxh3_128(b"before" + WEIGHTS[:size]).hexdigest()
+
+
+def test_copies_that_cannot_be_made():
+    hasher, both = kernels.Xxh3_128(), bytearray(8)
+    for source, target in ((b"abcd", bytearray(3)), (memoryview(both)[:4], memoryview(both)[2:6]), (b"abcd", b"abcd")):
+        with pytest.raises((ValueError, BufferError)):
+            hasher.update(source, target)
+    with pytest.raises(ValueError, match="16 MiB"):
+        kernels.take_chunk(bytes((16 << 20) + 1))
+    assert hasher.hexdigest() == xxh3_128(b"").hexdigest()
 
 
 def frame_of(raw: bytes, encoder: Encoder, lanes: Lanes, chunk_size: int) -> tuple[FrameMap, list[bytes], list[bytes]]:
     """A frame's map, its chunks' records and what they hold."""
     builder = FrameBuilder(Header(chunk_size, tuple(CODECS)))
     records, contents = [], []
-    for chunk in builder.cut(memoryview(raw), encoder, lanes):
+    for chunk in builder.cut(memoryview(raw), encoder, lanes, still=True):
         stored = encode_chunk(chunk)
         builder.add(stored)
         records.append(bytes(stored.header) + bytes(stored.payload))
@@ -116,7 +145,7 @@ def decode(frame: FrameMap, records: list[bytes]) -> tuple[list[int], list[bytea
 
 @pytest.mark.parametrize("codec", [0, 1, 2, 3])
 def test_chunks_are_decoded_or_left_to_python(codec: int):
-    frame, records, contents = frame_of(WEIGHTS, CODECS[codec], Lanes(4, codec == 3), 8192)
+    frame, records, contents = frame_of(WEIGHTS, Smallest(CODECS[codec]), Lanes(4, codec == 3), 8192)
     rest, outs = decode(frame, records)
     assert rest == ([] if codec in (0, 3) else list(range(len(records))))
     for number, content in enumerate(contents):
@@ -142,16 +171,16 @@ def test_no_flipped_bit_passes():
 
 def test_no_prefix_and_no_other_place_passes():
     frame, records, contents = frame_of(WEIGHTS, Auto(), Lanes(4, True), 4096)
-    (index, (seed, content)) = (1, frame.seal(1))
-    good = (records[1], bytearray(4096), index, seed, content)
+    (index, (seed, content, codecs)) = (1, frame.seal(1))
+    good = (records[1], bytearray(4096), index, seed, content, codecs)
     assert kernels.decode_chunks([good]) == []
     assert good[1] == contents[1]
     out = bytearray(4096)
-    bad = [(records[1][:size], out, index, seed, content) for size in (0, 1, 23, 24, 25, len(records[1]) - 1)]
-    bad += [(records[1] + b"\0", out, index, seed, content)]
-    bad += [(records[1], bytearray(size), index, seed, content) for size in (0, 4095, 4097)]
-    bad += [(records[1], out, 2, seed, content), (records[1], out, index, seed ^ 1, content)]
-    bad += [(records[1], out, index, seed, content ^ 1), (records[2], out, index, seed, content)]
+    bad = [(records[1][:size], out, index, seed, content, codecs) for size in (0, 1, 23, 24, 25, len(records[1]) - 1)]
+    bad += [(records[1] + b"\0", out, index, seed, content, codecs)]
+    bad += [(records[1], bytearray(size), index, seed, content, codecs) for size in (0, 4095, 4097)]
+    bad += [(records[1], out, 2, seed, content, codecs), (records[1], out, index, seed ^ 1, content, codecs)]
+    bad += [(records[1], out, index, seed, content ^ 1, codecs), (records[2], out, index, seed, content, codecs)]
     assert kernels.decode_chunks([good, *bad, good]) == list(range(1, len(bad) + 1))
 
 
@@ -179,16 +208,17 @@ def test_records_are_read_from_a_file(tmp_path: Path):
 def test_jobs_that_are_none():
     record, out = bytes(30), bytearray(6)
     for job in (
-        (record, out, 0, 0),
-        (record, bytes(6), 0, 0, 0),
-        (record, out, -1, 0, 0),
-        (record, out, 0, 1 << 64, 0),
+        (record, out, 0, 0, 0),
+        (record, bytes(6), 0, 0, 0, 0),
+        (record, out, -1, 0, 0, 0),
+        (record, out, 0, 1 << 64, 0, 0),
+        (record, out, 0, 0, 0, 1 << 32),
     ):
         with pytest.raises((ValueError, TypeError, BufferError, RuntimeError)):
             kernels.decode_chunks([job])  # type: ignore[list-item]
     shared = bytearray(30)
     with pytest.raises(ValueError, match="overlap"):
-        kernels.decode_chunks([(shared, memoryview(shared)[24:], 0, 0, 0)])
+        kernels.decode_chunks([(shared, memoryview(shared)[24:], 0, 0, 0, 0)])
 
 
 @settings(max_examples=300, deadline=None)

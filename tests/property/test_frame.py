@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcpx.codecs import CODECS, Lanes
+from dcpx.codecs.auto import Smallest
 from dcpx.codecs.dtypes import ITEM_SIZES
 from dcpx.errors import CorruptError, DcpxError, LimitError, UnsupportedError
 from dcpx.frame import Coding, FrameWriter, Header, ItemKey, Limits, StreamedFrameReader, TensorHint, open_frame
@@ -26,7 +27,11 @@ SIZES = st.sampled_from(
     [0, 1, 2, 100, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, OWN_CHUNK - 1, OWN_CHUNK, OWN_CHUNK + 1, 5 * CHUNK + 3]
 ) | st.integers(0, 3 * CHUNK)
 CODINGS = st.sampled_from(
-    [Coding(CODECS[0]), Coding(CODECS[1]), *(Coding(CODECS[2], Lanes(width)) for width in (2, 4, 8))]
+    [
+        Coding(Smallest(CODECS[0])),
+        Coding(Smallest(CODECS[1])),
+        *(Coding(Smallest(CODECS[2]), Lanes(width)) for width in (2, 4, 8)),
+    ]
 )
 
 
@@ -150,7 +155,7 @@ def test_the_digest_tells_the_content_not_the_coding(writes: list[bytes], one: C
 
 def test_reads_into_empty_and_typed_buffers():
     values = np.arange(3000, dtype=np.float64)
-    for reader in (open_frame(io.BytesIO(write([values.tobytes()], Coding(CODECS[2], Lanes(8))))),):
+    for reader in (open_frame(io.BytesIO(write([values.tobytes()], Coding(Smallest(CODECS[2]), Lanes(8))))),):
         assert reader.readinto(memoryview(bytearray())) == 0
         target = np.zeros(3000)
         assert reader.readinto(memoryview(target)) == target.nbytes
@@ -159,7 +164,7 @@ def test_reads_into_empty_and_typed_buffers():
 
 @pytest.mark.parametrize("seekable", [True, False])
 def test_a_total_beyond_the_limit_is_refused(seekable: bool):
-    data = write([bytes(5000)], Coding(CODECS[1]))
+    data = write([bytes(5000)], Coding(Smallest(CODECS[1])))
     for limit, fits in ((5000, True), (4999, False), (0, False)):
         source = io.BytesIO(data) if seekable else Pipe(data, 1 << 20)
         if fits:
@@ -168,13 +173,15 @@ def test_a_total_beyond_the_limit_is_refused(seekable: bool):
             with pytest.raises(LimitError):
                 open_frame(source, Limits(total=limit)).read()
     with pytest.raises(LimitError):
-        open_frame(io.BytesIO(write([b"x"], Coding(CODECS[0]), header=Header(8192, (0,)))), Limits(chunk_size=4096))
+        open_frame(
+            io.BytesIO(write([b"x"], Coding(Smallest(CODECS[0])), header=Header(8192, (0,)))), Limits(chunk_size=4096)
+        )
 
 
 @pytest.mark.parametrize("seekable", [True, False])
 def test_a_reader_that_failed_keeps_failing(seekable: bool):
     # Going on after an error must not look like a shorter item.
-    data = bytearray(write([content("noise", 3 * CHUNK, 1)], Coding(CODECS[0])))
+    data = bytearray(write([content("noise", 3 * CHUNK, 1)], Coding(Smallest(CODECS[0]))))
     data[len(data) // 2] ^= 1
     reader = open_frame(io.BytesIO(data) if seekable else Pipe(bytes(data), 1 << 20))
     for _ in range(4):
@@ -242,7 +249,7 @@ def test_what_fits_no_field_is_refused():
 def test_a_frame_keeps_its_header(header: Header, unused: int, writes: list[bytes]):
     codecs = tuple(sorted({0, 1, 2}))
     # No container in what is written: the hint has no payload to point at and must be left out.
-    data = write(writes, Coding(CODECS[1]), header=header._replace(codecs=codecs, chunk_size=CHUNK))
+    data = write(writes, Coding(Smallest(CODECS[1])), header=header._replace(codecs=codecs, chunk_size=CHUNK))
     for source in (io.BytesIO(data), Pipe(data, 1 << 20)):
         found = open_frame(source).header
         assert (found.key, found.checkpoint, found.codecs) == (header.key, header.checkpoint, codecs)
@@ -252,7 +259,13 @@ def test_a_frame_keeps_its_header(header: Header, unused: int, writes: list[byte
 # --- any bytes ------------------------------------------------------------------------------------------------------
 
 PREFIXES = st.sampled_from(
-    [b"", b"\xd7", b"\xd7DCPX\r\n\x1a", b"\xd7DCPX\r\n\x1a\x01\x00\x00\x00", write([b"abc"], Coding(CODECS[0]))[:-20]]
+    [
+        b"",
+        b"\xd7",
+        b"\xd7DCPX\r\n\x1a",
+        b"\xd7DCPX\r\n\x1a\x01\x00\x00\x00",
+        write([b"abc"], Coding(Smallest(CODECS[0])))[:-20],
+    ]
 )
 JUNK = st.builds(bytes.__add__, PREFIXES, st.binary(max_size=400))
 PARSED = parse_header(pack_header(HEADER))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,10 +13,14 @@ from hypothesis import strategies as st
 from xxhash import xxh3_128_hexdigest
 
 from dcpx import CorruptError, DcpxError, LimitError, TruncatedError, UnsupportedError
-from dcpx.checkpoint.manifest import FileRecord, ItemRecord, Manifest, Seal, check_user, parse_manifest
+from dcpx.checkpoint.manifest import FileRecord, ItemRecord, Manifest, Seal, check_user, pack_pointer, parse_manifest
 from tests.fault.manifests import seal
 
 UUID = "8174f939-8294-4d5e-80b0-9af18b8b0a7d"
+MEMBERS = {
+    *("manifest", "checkpoint", "created", "dcpx", "torch", "world_size", "metadata", "files", "items"),
+    *("bases", "user", "pointer", "checksum"),
+}
 counts = st.integers(0, (1 << 63) - 1)
 digests = st.text("0123456789abcdef", min_size=32, max_size=32)
 # A surrogate pair is one character to JSON.
@@ -44,7 +50,55 @@ manifests = st.builds(
     ),
     st.lists(st.builds(ItemRecord, texts, st.none() | st.lists(counts, max_size=3).map(tuple), seals), max_size=4),
     user=st.dictionaries(texts, plain, max_size=3),
+    pointer=st.none() | texts,
 )
+
+
+@given(manifests, texts.filter(lambda name: name not in MEMBERS), plain)
+def test_members_of_a_later_version_are_ignored(manifest: Manifest, name: str, value: Any):
+    assert parse_manifest(seal(members_of(manifest.pack()) | {name: value})) == manifest
+
+
+@given(manifests, st.binary(max_size=5000))
+def test_the_pointers_content_comes_back(manifest: Manifest, content: bytes):
+    described = FileRecord(".metadata", len(content), xxh3_128_hexdigest(content))
+    told = replace(manifest, metadata=described, pointer=pack_pointer(content))
+    assert parse_manifest(told.pack()).pointer_content(len(content)) == content
+    if content:
+        with pytest.raises(LimitError):
+            told.pointer_content(len(content) - 1)
+        with pytest.raises(CorruptError):
+            replace(told, metadata=described._replace(size=len(content) - 1)).pointer_content(5000)
+    with pytest.raises(CorruptError):
+        replace(told, metadata=described._replace(size=len(content) + 1)).pointer_content(6000)
+    with pytest.raises(CorruptError):
+        replace(told, metadata=described._replace(xxh3_128="0" * 32)).pointer_content(5000)
+
+
+@given(manifests, texts)
+def test_a_pointers_content_that_is_none(manifest: Manifest, text: str):
+    with pytest.raises((CorruptError, LimitError)):
+        replace(manifest, pointer=text).pointer_content(1 << 20)
+
+
+def test_a_pointer_that_unfolds_into_more_than_it_says():
+    described = FileRecord(".metadata", 1 << 10, xxh3_128_hexdigest(bytes(1 << 10)))
+    bomb = pack_pointer(bytes(1 << 28))
+    told = Manifest(UUID, "", "", "", 1, described, [], [], pointer=bomb)
+    tracemalloc.start()
+    try:
+        with pytest.raises(CorruptError):
+            told.pointer_content(1 << 30)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_without_a_pointers_content():
+    told = Manifest(UUID, "", "0.0.1", "", 1, FileRecord(".metadata", 0, "0" * 32), [], [])
+    assert b"pointer" not in told.pack()
+    with pytest.raises(UnsupportedError, match=r"0\.0\.1"):
+        told.pointer_content(100)
 
 
 @given(manifests)

@@ -23,6 +23,7 @@ from torch.distributed.checkpoint.metadata import (
 )
 
 from dcpx.checkpoint._shapes import Shapes
+from dcpx.checkpoint._torch import set_version
 from dcpx.checkpoint.metadata import load_metadata
 from dcpx.errors import DcpxError
 
@@ -36,7 +37,7 @@ def small() -> Metadata:
         MetadataIndex("layer.weight", [2, 0], 1): _StorageInfo("__1_0.distcp", 0, 1 << 33, ["stream.pack@dcpx/1"]),
         MetadataIndex("step"): _StorageInfo("__0_0.distcp", 1000, 500),
     }
-    return Metadata(
+    metadata = Metadata(
         {
             "layer.weight": TensorStorageMetadata(properties, torch.Size([4, 3]), chunks),
             "step": BytesStorageMetadata(),
@@ -44,8 +45,9 @@ def small() -> Metadata:
         {"layer.weight": ("layer", "weight"), "step": ("step",)},
         storage,
         StorageMeta(Path("/a/b"), "save", None, ["x"]),
-        "1.0.0",
     )
+    set_version(metadata)
+    return metadata
 
 
 def assert_same(found: Any, expected: Any) -> None:

@@ -6,8 +6,9 @@ import io
 import logging
 import os
 import pickle
-from collections.abc import Callable
-from contextlib import nullcontext
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,34 @@ import pytest
 import torch
 import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
+from torch.distributed.checkpoint.metadata import TensorProperties
 from torch.distributed.checkpoint.planner import LoadPlan, WriteItem
 
 import dcpx
-from dcpx import CorruptError, LimitError, Limits, LoadError, NotFoundError, SaveError, TrustError
+from dcpx import (
+    CorruptError,
+    LimitError,
+    Limits,
+    LoadError,
+    NotFoundError,
+    SaveError,
+    TrustError,
+    UnsupportedError,
+)
+from dcpx.checkpoint import commit
+from dcpx.checkpoint._torch import HAS_RANK_LOCAL
 from dcpx.checkpoint.commit import Commit
 from dcpx.checkpoint.directory import Directory
 from dcpx.checkpoint.leftovers import find_leftovers
+from dcpx.checkpoint.owner import Owner
 from dcpx.checkpoint.pointer import read_pointer
+from dcpx.checkpoint.unpacking import Unpacker
+from dcpx.checkpoint.verify import _Verifier
 from tests.unit.leaks import nothing_left
+from tests.unit.leftovers import leave
+from tests.versions import rank_local, without_rank_local
 
 
 def state(seed: int) -> dict[str, Any]:
@@ -151,9 +170,53 @@ def test_one_writer_for_several_saves(tmp_path: Path):
     assert (loaded(tmp_path / "1"), loaded(tmp_path / "2")) == (2, 3)
 
 
+# --- what a load must be able to read ---------------------------------------------------------------------------------
+
+
+@contextmanager
+def newer_torch() -> Iterator[None]:
+    """In a block: a torch whose tensors have properties that nobody knows yet."""
+    known = TensorProperties.__getstate__
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TensorProperties, "__getstate__", lambda self: (*known(self), "new", "newer"))
+        yield
+
+
+def test_what_could_not_be_loaded_is_not_committed(tmp_path: Path):
+    dcpx.save(state(1), tmp_path)
+    before = names(tmp_path)
+    with newer_torch(), pytest.raises(SaveError, match=r"could not be loaded.*properties have \d fields") as caught:
+        dcpx.save(state(2), tmp_path, overwrite=True)
+    assert "upgrade dcpx" in caught.value.remedy
+    assert names(tmp_path) == before
+    assert loaded(tmp_path) == 1
+
+
+def test_who_wrote_what_can_not_be_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """It isn't damaged: the manifest knows its content."""
+    with newer_torch():
+        monkeypatch.setattr(commit, "check_readable", lambda *arguments: None)
+        dcpx.save(state(1), tmp_path)
+    with pytest.raises(UnsupportedError, match=rf"written by torch {re.escape(torch.__version__)} and dcpx "):
+        loaded(tmp_path)
+    (tmp_path / next(name for name in names(tmp_path) if name.endswith(".json"))).unlink()
+    with pytest.raises(UnsupportedError, match=r"properties have \d fields \("):
+        loaded(tmp_path)
+
+
 # --- without collectives ----------------------------------------------------------------------------------------------
 
 
+@without_rank_local
+def test_no_rank_by_itself(tmp_path: Path):
+    with pytest.raises(SaveError, match="without collectives"):
+        dcpx.save(state(1), tmp_path, use_collectives=False)
+    assert names(tmp_path) == []
+    with pytest.raises(UnsupportedError, match="rank_local"):
+        dcpx.load(state(1), tmp_path, rank_local=True)
+
+
+@rank_local
 def test_a_rank_by_itself(tmp_path: Path):
     dcpx.save(state(1), tmp_path, use_collectives=False)
     assert "__0.metadata" in names(tmp_path)
@@ -167,6 +230,7 @@ def test_a_rank_by_itself(tmp_path: Path):
         loaded(tmp_path)
 
 
+@rank_local
 def test_what_is_wrong_with_a_ranks_own(tmp_path: Path):
     dcpx.save(state(1), tmp_path, use_collectives=False)
     with pytest.raises(LoadError) as caught:
@@ -216,11 +280,13 @@ def test_pipes_in_the_place_of_files(name: str, tmp_path: Path):
 def test_a_load_says_nothing_of_what_it_raises(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     with pytest.raises(NotFoundError):
         loaded(tmp_path)
-    dcpx.save(state(1), tmp_path, use_collectives=False)
-    loaded(tmp_path, rank_local=True)
+    if HAS_RANK_LOCAL:
+        dcpx.save(state(1), tmp_path, use_collectives=False)
+        loaded(tmp_path, rank_local=True)
     assert "metadata is not found" not in caplog.text
 
 
+@rank_local
 def test_a_rank_behind_a_common_checkpoint(tmp_path: Path):
     """Readers would never see it."""
     dcpx.save(state(1), tmp_path)
@@ -231,6 +297,7 @@ def test_a_rank_behind_a_common_checkpoint(tmp_path: Path):
     assert loaded(tmp_path) == 1
 
 
+@rank_local
 def test_a_common_checkpoint_before_the_ranks_own(tmp_path: Path):
     dcpx.save(state(1), tmp_path, use_collectives=False)
     with pytest.raises(SaveError, match="exists already"):
@@ -264,27 +331,168 @@ def test_replaced_while_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyP
         read_pointer(dcpx.Reader(tmp_path)._directory, ".metadata", 1 << 20)
 
 
+Between = Callable[[], None]
+
+
+def between(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, work: Between, *, first: bool = False) -> None:
+    """The next call of the method is followed by `work`, or comes after it; within that the method is as it was."""
+    stock = getattr(owner, name)
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(owner, name, stock)
+        if first:
+            work()
+        result = stock(*arguments, **options)
+        if not first:
+            work()
+        return result
+
+    monkeypatch.setattr(owner, name, interrupted)
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_another_save_is_faster(overwrite: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """At the last moment: nobody's checkpoint is replaced unasked, and one is there, with all of its files."""
-    replaced = Commit._replaced
-
-    def meanwhile(self: Commit) -> dict[str, bytes]:
-        with monkeypatch.context() as patch:
-            patch.setattr(Commit, "_replaced", replaced)
-            before = replaced(self)
-            dcpx.save(state(2), tmp_path, overwrite=overwrite)
-        return before
-
-    monkeypatch.setattr(Commit, "_replaced", meanwhile)
+    if overwrite:
+        dcpx.save(state(0), tmp_path)
+    between(monkeypatch, Commit, "_replaced", lambda: dcpx.save(state(2), tmp_path, overwrite=overwrite) and None)
     if overwrite:
         dcpx.save(state(1), tmp_path, overwrite=True)
         assert loaded(tmp_path) == 1
     else:
         with pytest.raises(SaveError, match="exists already"):
             dcpx.save(state(1), tmp_path)
-        assert_one_checkpoint(tmp_path)
         assert loaded(tmp_path) == 2
+    assert_one_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("looked_before", [False, True])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_another_save_replaces_it_at_once(
+    overwrite: bool, looked_before: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Before this one has cleaned up. The other may have looked what it replaces before this one was there."""
+    if overwrite:
+        dcpx.save(state(0), tmp_path)
+
+    def other() -> None:
+        with monkeypatch.context() as patch:
+            if looked_before:
+                patch.setattr(Commit, "_replaced", lambda self: {})
+            dcpx.save(state(2), tmp_path, overwrite=True)
+
+    between(monkeypatch, Commit, "_move", other)
+    dcpx.save(state(1), tmp_path, overwrite=overwrite)
+    assert loaded(tmp_path) == 2
+    assert_one_checkpoint(tmp_path)
+    assert find_leftovers(tmp_path) == []
+
+
+def test_finished_saves_are_cleaned_up_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """As those of one that was killed before it could; those of whoever still runs are not."""
+    dcpx.save(state(1), tmp_path)
+    running = leave(tmp_path, Owner.this())
+    monkeypatch.setattr(Commit, "_replaced", lambda self: {})
+    monkeypatch.setattr(Commit, "_superseded", lambda *arguments: set())
+    dcpx.save(state(2), tmp_path, overwrite=True)
+    monkeypatch.undo()
+    assert len([one for one in find_leftovers(tmp_path) if one.save != running]) == 1
+    before = {name for name in names(tmp_path) if name.startswith(running)}
+    dcpx.save(state(3), tmp_path, overwrite=True)
+    assert loaded(tmp_path) == 3
+    assert [one.save for one in find_leftovers(tmp_path)] == [running]
+    assert before == {name for name in names(tmp_path) if name.startswith(running)}
+
+
+def test_ranks_own_checkpoints_leave_each_other_alone(tmp_path: Path):
+    class Second(dcpx.Writer):
+        def set_up_storage_writer(self, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
+            super().set_up_storage_writer(is_coordinator, *args, **kwargs | {"rank": 1})
+
+    for seed in (1, 2):
+        dcpx.save(state(seed), tmp_path, use_collectives=False, overwrite=True)
+        dcp.save(state(seed), storage_writer=Second(tmp_path, overwrite=True), use_collectives=False)
+        assert len(names(tmp_path)) == 6
+    (tmp_path / "__1.metadata").unlink()
+    dcpx.save(state(3), tmp_path, use_collectives=False, overwrite=True)
+    assert len(names(tmp_path)) == 5, "what has lost its pointer is another rank's"
+    dcpx.save(state(4), tmp_path, overwrite=True)
+    assert_one_checkpoint(tmp_path)
+
+
+def test_a_pointer_that_is_gone_after_the_move(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Somebody has taken it away: nothing more is."""
+    between(monkeypatch, Commit, "_move", (tmp_path / ".metadata").unlink)
+    dcpx.save(state(1), tmp_path, overwrite=True)
+    assert len(names(tmp_path)) == 2
+    dcpx.restore_pointer(tmp_path)
+    assert loaded(tmp_path) == 1
+
+
+# --- while a reader reads it ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("partial", [False, True])
+def test_replaced_before_its_files_are_opened(partial: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    dcpx.save(state(1), tmp_path)
+    seeds = iter(range(2, 100))
+
+    def replace() -> None:
+        dcpx.save(state(next(seeds)), tmp_path, overwrite=True)
+
+    between(monkeypatch, dcpx.Reader, "read_data", replace, first=True)
+    assert loaded(tmp_path, partial=partial) == 2
+
+    reader, target = dcpx.Reader(tmp_path, partial=partial), state(0)
+    between(monkeypatch, dcpx.Reader, "read_data", replace, first=True)
+    with pytest.raises(CheckpointException, match=r"replaced while it was being loaded.*Load again"):
+        dcp.load(target, storage_reader=reader)
+
+    stock = dcpx.Reader.read_data
+
+    def always(*arguments: Any) -> Any:
+        replace()
+        return stock(*arguments)
+
+    monkeypatch.setattr(dcpx.Reader, "read_data", always)
+    with pytest.raises(ReplacedError):
+        dcpx.load(target, tmp_path, partial=partial)
+
+
+def test_replaced_when_its_files_are_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    dcpx.save(state(1), tmp_path)
+    between(monkeypatch, Unpacker, "read", lambda: dcpx.save(state(2), tmp_path, overwrite=True) and None, first=True)
+    assert loaded(tmp_path) == 1
+    assert loaded(tmp_path) == 2
+
+
+def test_damage_is_no_replacement(tmp_path: Path):
+    dcpx.save(state(1), tmp_path)
+    next(tmp_path.glob("*.distcp")).unlink()
+    with pytest.raises(DcpxError) as caught:
+        loaded(tmp_path)
+    assert not isinstance(caught.value, ReplacedError)
+    assert not dcpx.verify(tmp_path).ok
+
+
+def test_replaced_while_it_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    dcpx.save(state(1), tmp_path)
+    stock = _Verifier._jobs
+    seeds = iter(range(2, 100))
+
+    def replace() -> None:
+        dcpx.save(state(next(seeds)), tmp_path, overwrite=True)
+
+    between(monkeypatch, _Verifier, "_jobs", replace, first=True)
+    assert dcpx.verify(tmp_path).ok
+
+    def always(self: _Verifier) -> Any:
+        replace()
+        return stock(self)
+
+    monkeypatch.setattr(_Verifier, "_jobs", always)
+    with pytest.raises(ReplacedError, match="being verified"):
+        dcpx.verify(tmp_path)
 
 
 # --- what a reader may demand -----------------------------------------------------------------------------------------

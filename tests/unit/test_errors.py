@@ -18,6 +18,7 @@ from dcpx.errors import (
     LostPointerError,
     MissingFileError,
     NotFoundError,
+    ReplacedError,
     SaveError,
     TruncatedError,
     TrustError,
@@ -37,6 +38,7 @@ KINDS: dict[type[DcpxError], set[type[Exception]]] = {
     SaveError: {RuntimeError},
     LoadError: {RuntimeError},
     NotFoundError: {RuntimeError, OSError, LoadError},
+    ReplacedError: {RuntimeError, LoadError},
     TrustError: {ValueError},
 }
 WHERE = Where("/ckpt/__0_0.distcp", "layer.weight", 4096, 3)

@@ -23,6 +23,7 @@ from dcpx.checkpoint.leftovers import find_leftovers, remove_leftovers
 from dcpx.checkpoint.names import manifest_name, owner_name, save_of, temporary_name
 from dcpx.checkpoint.owner import OWNER_SIZE, Owner
 from tests.unit.leftovers import DAY, age, dead, elsewhere, leave, loaded, names, save_id, state
+from tests.versions import rank_local
 
 # --- whose they are ---------------------------------------------------------------------------------------------------
 
@@ -122,6 +123,7 @@ def save_rank(path: Path, rank: int, number: int) -> None:
     dcp.save(state(number), storage_writer=writer, use_collectives=False)
 
 
+@rank_local
 def test_checkpoints_of_several_ranks(tmp_path: Path):
     for rank in range(3):
         save_rank(tmp_path, rank, 5)
@@ -137,12 +139,18 @@ def test_checkpoints_of_several_ranks(tmp_path: Path):
     assert names(tmp_path) == before
     assert loaded(tmp_path, rank_local=True) == 5
 
-    # Those of one rank are left once its pointer is lost.
+    # Those of one rank are its checkpoint, even if that has lost its pointer; until another is in its place.
     (tmp_path / "__2.metadata").unlink()
     age(tmp_path, 2 * DAY)
-    (found,) = remove_leftovers(tmp_path)
+    assert remove_leftovers(tmp_path, older_than=0) == []
+    assert len(names(tmp_path)) == 8
+    save_rank(tmp_path / "again", 2, 6)
+    for file in (tmp_path / "again").iterdir():
+        file.rename(tmp_path / file.name)
+    (tmp_path / "again").rmdir()
+    (found,) = remove_leftovers(tmp_path, older_than=0)
     assert set(found.names) == {name for name in before if save_of(name) == found.save}
-    assert len(names(tmp_path)) == 6
+    assert len(names(tmp_path)) == 9
 
 
 def test_a_checkpoint_whose_files_name_several_saves(tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import io
 import pickle
 import pickletools
@@ -27,7 +28,7 @@ from torch.distributed.checkpoint.metadata import (
 
 from dcpx import CorruptError, DcpxError, LimitError, TruncatedError, UnsupportedError
 from dcpx.checkpoint.metadata import load_metadata
-from tests.unit.metadata_files import assert_loads, small
+from tests.unit.metadata_files import assert_either_way, assert_loads, small
 
 # --- what there is in the world ---------------------------------------------------------------------------------------
 
@@ -67,7 +68,7 @@ def test_of_older_torch():
     """Fields that came later are missing, and a tensor's properties are of another module."""
     metadata = small()
     for name in ("storage_meta", "version"):
-        del vars(metadata)[name]
+        vars(metadata).pop(name, None)
     for info in metadata.storage_data.values():
         del vars(info)["transform_descriptors"]
     tensor = metadata.state_dict_metadata["layer.weight"]
@@ -76,8 +77,59 @@ def test_of_older_torch():
         torch.float16, torch.sparse_coo, True, torch.channels_last, True
     )
     found = assert_loads(pickle.dumps(metadata))
-    assert found.version is None
+    assert vars(found).get("version") is None
     assert found.storage_meta is None
+
+
+def with_properties(metadata: Metadata, *more: Any, count: int = 5) -> bytes:
+    """The metadata, whose tensors' properties have the first `count` of five fields, as all torches know them, and
+    these."""
+
+    class Pickler(pickle.Pickler):
+        def reducer_override(self, value: Any) -> Any:
+            if type(value) is not TensorProperties:
+                return NotImplemented
+            return copyreg.__newobj__, (TensorProperties,), (*value.__getstate__()[:count], *more)  # type: ignore[attr-defined]
+
+    output = io.BytesIO()
+    Pickler(output).dump(metadata)
+    return output.getvalue()
+
+
+HAS_STRIDES = "strides" in TensorProperties.__dataclass_fields__
+
+
+@pytest.mark.parametrize("strides", [None, (), (3, 1), (1, 4), (0, 1 << 40), (1, 2, 3, 4, 5)])
+def test_of_torch_2_15(strides: tuple[int, ...] | None):
+    """Which stores a tensor's strides; another torch drops them."""
+    data = with_properties(small(), strides)
+    found = assert_either_way(data)
+    assert isinstance(found, Metadata)
+    assert found == pickle.loads(data) if HAS_STRIDES else found == small()
+
+
+def test_of_torch_before_2_15():
+    found = assert_either_way(with_properties(small()))
+    assert isinstance(found, Metadata)
+    assert found == small()
+    if HAS_STRIDES:
+        assert tensor(found).properties.strides is None  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "strides", ["text", (1.0, 1), (-1, 1), [1, 1], (True, 1), (1 << 63,), (1,) * 255, torch.Size([1])]
+)
+def test_strides_that_are_none(strides: Any):
+    with pytest.raises(CorruptError, match="strides"):
+        load_metadata(with_properties(small(), strides))
+
+
+def test_properties_of_a_torch_that_is_not_known():
+    with pytest.raises(UnsupportedError, match="7 fields") as caught:
+        load_metadata(with_properties(small(), None, "new"))
+    assert "Upgrade dcpx" in caught.value.remedy
+    with pytest.raises(CorruptError):
+        load_metadata(with_properties(small(), count=4))
 
 
 def test_of_all_properties():
@@ -286,16 +338,18 @@ def test_size_limit():
 
 
 def test_every_field_of_the_real_classes_is_known():
-    """A torch with more of them shows here first."""
+    """A torch with more of them shows here first; one with fewer is older."""
     known = {
         Metadata: "state_dict_metadata planner_data storage_data storage_meta version",
         MetadataIndex: "fqn offset index",
         TensorStorageMetadata: "properties size chunks",
         BytesStorageMetadata: "",
         ChunkStorageMetadata: "offsets sizes",
-        TensorProperties: "dtype layout requires_grad memory_format pin_memory",
+        TensorProperties: "dtype layout requires_grad memory_format pin_memory strides",
         _StorageInfo: "relative_path offset length transform_descriptors",
         StorageMeta: "checkpoint_id save_id load_id modules",
     }
     for cls, names in known.items():
-        assert [field.name for field in fields(cls)] == names.split()
+        found = [field.name for field in fields(cls)]
+        assert found == names.split()[: len(found)]
+        assert set(names.split()[len(found) :]) <= {"version", "strides"}

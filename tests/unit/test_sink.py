@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from dcpx.checkpoint import sink as module
 from dcpx.checkpoint.sink import BLOCK, FileSink
+from dcpx.kernels import Xxh3_128
 
 from .sinks import Sink, full_disk
 
@@ -43,7 +44,7 @@ def play(sink: FileSink, steps: list[tuple[str, int]]) -> bytes:
         if step == "write":
             sink.write(bytes(data))
         elif step == "through":
-            sink.write_through(data)
+            sink.write_through(data, Xxh3_128())
         else:
             sink.flush()
             data.clear()
@@ -138,7 +139,7 @@ def test_what_is_written_is_not_copied(file: IO[bytes], monkeypatch: pytest.Monk
 def test_what_is_not_contiguous_is_written_in_c_order(file: IO[bytes]):
     sink = FileSink(file)
     sink.write(memoryview(b"abcdef")[::2])
-    sink.write_through(memoryview(bytearray(b"uvwxyz"))[::-1])
+    sink.write_through(memoryview(bytearray(b"uvwxyz"))[::-1], Xxh3_128())
     sink.flush()
     assert content(file) == b"acezyxwvu"
 
@@ -146,11 +147,11 @@ def test_what_is_not_contiguous_is_written_in_c_order(file: IO[bytes]):
 @pytest.mark.parametrize("local", [True, False])
 def test_very_many_tiny_writes_take_little(local: bool, file: IO[bytes]):
     stream = cast(IO[bytes], file if local else Sink())
-    sink = FileSink(stream)
+    sink, hasher = FileSink(stream), Xxh3_128()
     tracemalloc.start()
     try:
         for _ in range(100_000):
-            sink.write_through(b"x")
+            sink.write_through(b"x", hasher)
         assert tracemalloc.get_traced_memory()[1] < 4 << 20
     finally:
         tracemalloc.stop()
@@ -184,7 +185,7 @@ def test_a_write_that_takes_nothing_is_an_error(file: IO[bytes], monkeypatch: py
 WAYS: dict[str, Callable[[FileSink], object]] = {
     "flush": lambda sink: (sink.write(b"abc"), sink.flush()),
     "write": lambda sink: sink.write(piece(0, BLOCK)),
-    "write_through": lambda sink: sink.write_through(piece(0, 100_000)),
+    "write_through": lambda sink: sink.write_through(piece(0, 100_000), Xxh3_128()),
 }
 
 

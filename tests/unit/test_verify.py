@@ -24,6 +24,7 @@ from dcpx.progress import Progress
 from tests.fault.manifests import manifest_file, seal
 from tests.unit.leaks import nothing_left
 from tests.unit.tensors import bits, blank, weights
+from tests.versions import rank_local
 
 TENSORS: dict[str, torch.Tensor] = {
     **{f"small {number}": torch.full((50,), float(number)) for number in range(300)},
@@ -225,6 +226,7 @@ def test_leftovers_are_named(tmp_path: Path):
     assert dead in str(report)
 
 
+@rank_local
 def test_ranks_by_themselves(tmp_path: Path):
     dcp.save(STATE, storage_writer=dcpx.Writer(tmp_path / "c"), use_collectives=False)
     report = verify(tmp_path / "c")

@@ -85,11 +85,12 @@ def forged(
     patches: tuple[tuple[int, int], ...] = (),
     after: bytes = b"",
     parameter: int = 1,
+    listed: bytes = LISTED,
 ) -> bytes:
     sizes = b"".join(len(stream).to_bytes(3, "little") for stream in streams)
     payload = bytes([method]) + table + sizes + struct.pack("<I", len(patches)) + b"".join(streams)
     payload += b"".join(lane.to_bytes(3, "little") + bytes([value]) for lane, value in patches) + after
-    return frame([Chunk(RAW, payload, 3, parameter)], header(LISTED))
+    return frame([Chunk(RAW, payload, 3, parameter)], header(listed))
 
 
 def shares(*values: int) -> bytes:
@@ -153,5 +154,10 @@ BAD_FLOAT: dict[str, tuple[bytes, type[DcpxError], str]] = {
     "bad_float_trailing_byte.frame": (forged(after=b"\0"), CorruptError, "a byte behind the payload's last part"),
     "bad_float_width.frame": (forged(parameter=3), CorruptError, "lanes of 3 bytes"),
     "bad_float_rotated_bytes.frame": (forged(parameter=0x101), CorruptError, "rotated lanes of one byte"),
+    "bad_float_codec_not_listed.frame": (
+        forged(listed=field(0x81, bytes([0, 1, 2]))),
+        CorruptError,
+        "codec 3, which the header doesn't list",
+    ),
     "bad_float_parameter_bit.frame": (forged(parameter=0x201), CorruptError, "bit 9 in the parameter"),
 }

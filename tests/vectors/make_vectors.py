@@ -150,6 +150,11 @@ BAD: dict[str, tuple[bytes, type[DcpxError], str]] = {
         CorruptError,
         "codec 2, which the header doesn't list",
     ),
+    "bad_chunk_raw_not_listed.frame": (
+        frame([Chunk(b"abc")], header(field(0x81, b"\1\2"))),
+        CorruptError,
+        "codec 0, which the header doesn't list",
+    ),
     "bad_chunk_beyond_chunk_size.frame": (frame([Chunk(bytes(4097))]), CorruptError, "a chunk of 4,097 bytes"),
     "bad_chunk_stored_beyond_raw.frame": (frame([Chunk(b"abc", b"abcd")]), CorruptError, "4 bytes stored for 3"),
     "bad_chunk_empty.frame": (frame([Chunk(b"")]), CorruptError, "a chunk of 0 bytes"),

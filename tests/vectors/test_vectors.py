@@ -11,8 +11,10 @@ from typing import IO, Any
 import pytest
 
 import dcpx
-from dcpx import CorruptError, DcpxError, TruncatedError, UnsupportedError
+from dcpx import CorruptError, DcpxError, TruncatedError, UnsupportedError, kernels
 from dcpx.frame import open_frame
+from dcpx.frame.map import FrameMap, read_final
+from dcpx.frame.reader import read_header
 
 DIRECTORY = Path(__file__).resolve().parents[2] / "spec" / "vectors"
 INDEX: dict[str, dict[str, Any]] = (
@@ -100,6 +102,27 @@ def test_bad_frames(name: str, seekable: bool):
         open_frame(source(name, seekable)).read()
     assert isinstance(caught.value, DcpxError)
     assert caught.value.cause
+
+
+@pytest.mark.parametrize("name", sorted(FRAMES))
+def test_the_kernels_take_what_python_takes(name: str):
+    data = (DIRECTORY / name).read_bytes()
+    try:
+        header = read_header(io.BytesIO(data))
+        frame = FrameMap(header, read_final(lambda offset, size: data[offset : offset + size], header, len(data)))
+    except DcpxError:
+        assert name in BAD
+        return
+    for number, (_, size, _) in enumerate(frame.index):
+        begin, length = frame.record(number)
+        record, out, expected = data[begin : begin + length], bytearray(size), bytearray(size)
+        try:
+            frame.decode(number, memoryview(record), memoryview(expected))
+            native = record[1] in (0, 3)
+        except DcpxError:
+            native = False
+        assert kernels.decode_chunks([(record, out, number, *frame.seal(number))]) == ([] if native else [0])
+        assert not native or out == expected
 
 
 @BOTH

@@ -8,6 +8,7 @@ another, the directory, its end, and nothing before, between or behind that coul
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import struct
@@ -24,6 +25,8 @@ _LOCAL = struct.Struct("<4s2x2H16x2H")  # magic, flags, method, name's size, ext
 _CENTRAL = struct.Struct("<4s4x2H4x3I4H2x2I")  # magic, flags, method, CRC32, sizes, of texts, disk, kind, offset
 _END64 = struct.Struct("<4s8x4x2I4Q")  # magic, disks, entries here and in all, the directory's size and offset
 _LOCATOR64 = struct.Struct("<4sIQI")  # magic, disk, offset of the former, disks
+_SIZES = struct.Struct("<2I")  # within a _CENTRAL, at _SIZES_AT
+_SIZES_AT = 20
 _END = struct.Struct("<4s4H2IH")  # magic, disks, entries here and in all, the directory's size and offset, comment
 _TAIL = _END64.size + _LOCATOR64.size + _END.size
 
@@ -43,6 +46,7 @@ class _Entry(NamedTuple):
     offset: int  # of its local header
     size: int
     crc32: int
+    listed: int  # where the directory lists it
 
 
 class Archive:
@@ -51,10 +55,13 @@ class Archive:
     They don't overlap, so that together they hold no more than the stream.
     """
 
-    def __init__(self, stream: IO[bytes], records: dict[str, tuple[int, int]], crc32: dict[str, int]) -> None:
+    def __init__(self, stream: IO[bytes], entries: dict[str, _Entry], records: dict[str, tuple[int, int]]) -> None:
         self.records = records
-        self.crc32 = crc32
+        self.crc32 = {name: entry.crc32 for name, entry in entries.items()}
+        self.used: dict[str, int] = {}
+        """Of records that have more bytes than the pickle uses, how many it uses."""
         self._stream = stream
+        self._entries = entries
 
     def size(self, name: str) -> int:
         """A record's size; -1 where there is no such."""
@@ -67,6 +74,17 @@ class Archive:
         offset, size = self.records[name]
         return _read_at(self._stream, offset, size)
 
+    def cut(self, content: io.BytesIO) -> None:
+        """Let the directory in `content`, the archive's bytes, say of no record that it has more bytes than are used.
+
+        torch.save writes a storage with the bytes of an element that isn't whole; newer torch doesn't load that.
+        """
+        for name, size in self.used.items():
+            if self.size(name) < _MOST32:  # else the directory has its size elsewhere
+                content.seek(self._entries[name].listed + _SIZES_AT)
+                content.write(_SIZES.pack(size, size))
+        content.seek(0)
+
 
 def open_archive(stream: IO[bytes]) -> Archive:
     """The archive in `stream`, which can seek and holds nothing else. Of its records only the headers are read.
@@ -77,10 +95,10 @@ def open_archive(stream: IO[bytes]) -> Archive:
     begins, size, count = _directory(stream, end)
     if count > _MAX_ENTRIES:
         raise LimitError(f"the container has {count} records, more than {_MAX_ENTRIES}")
-    entries = _entries(_read_at(stream, begins, size), count)
+    entries = _entries(_read_at(stream, begins, size), count, begins)
     folder = entries[0].name.partition(b"/")[0]
     records: dict[str, tuple[int, int]] = {}
-    crc32: dict[str, int] = {}
+    named: dict[str, _Entry] = {}
     position = 0
     for entry in sorted(entries, key=lambda entry: entry.offset):
         if entry.offset < position or (position == 0 and entry.offset != 0):
@@ -90,13 +108,13 @@ def open_archive(stream: IO[bytes]) -> Archive:
         if position > begins:
             _corrupt("a record reaches into its directory")
         name = _name(entry.name, folder)
-        records[name], crc32[name] = (content, entry.size), entry.crc32
+        records[name], named[name] = (content, entry.size), entry
     # torch's reader doesn't tell upper from lower case.
     if len({name.lower() for name in records}) != count:
         _corrupt("it has two records of one name")
     if _TORCH_SCRIPT in records:
         raise UnsupportedError("the container is one of TorchScript, which is a program", remedy="Load it by itself")
-    return Archive(stream, records, crc32)
+    return Archive(stream, named, records)
 
 
 def _directory(stream: IO[bytes], end: int) -> tuple[int, int, int]:
@@ -124,7 +142,7 @@ def _directory(stream: IO[bytes], end: int) -> tuple[int, int, int]:
     return begins, size, count
 
 
-def _entries(directory: bytes, count: int) -> list[_Entry]:
+def _entries(directory: bytes, count: int, begins: int) -> list[_Entry]:
     entries = []
     position = 0
     for _ in range(count):
@@ -132,6 +150,7 @@ def _entries(directory: bytes, count: int) -> list[_Entry]:
             _corrupt("its directory is cut short")
         numbers = _CENTRAL.unpack_from(directory, position)
         magic, flags, method, crc32, stored, size, name_size, extra_size, comment_size, disk, kind, offset = numbers
+        listed = begins + position
         position += _CENTRAL.size
         name = directory[position : position + name_size]
         extra = directory[position + name_size : position + name_size + extra_size]
@@ -144,7 +163,7 @@ def _entries(directory: bytes, count: int) -> list[_Entry]:
         size, stored, offset = _wide(extra, size, stored, offset)
         if stored != size:
             _corrupt("a record has two sizes")
-        entries.append(_Entry(name, offset, size, crc32))
+        entries.append(_Entry(name, offset, size, crc32, listed))
     if position != len(directory):
         _corrupt("its directory is longer than its entries")
     return entries

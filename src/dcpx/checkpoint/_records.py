@@ -21,7 +21,7 @@ from torch.distributed.checkpoint.metadata import (
 )
 
 from ..errors import CorruptError, LimitError, UnsupportedError
-from ._torch import OldTensorProperties, StorageInfo
+from ._torch import HAS_STRIDES, OldTensorProperties, StorageInfo
 from ._unpickle import FOREIGN, Function, Record, shown
 
 __all__ = ["METADATA_FIELDS", "PATHS", "Records", "is_data_file_name"]
@@ -59,8 +59,14 @@ _CHUNK_FIELDS = frozenset({"offsets", "sizes"})
 _INDEX_FIELDS = frozenset({"fqn", "offset", "index"})
 _STORAGE_INFO_FIELDS = frozenset({"relative_path", "offset", "length", "transform_descriptors"})
 _STORAGE_META_FIELDS = frozenset({"checkpoint_id", "save_id", "load_id", "modules"})
-_PROPERTY_TYPES = (torch.dtype, torch.layout, bool, torch.memory_format, bool)
-"""Of a tensor's properties, whose fields are a tuple."""
+_PROPERTIES = {
+    "dtype": torch.dtype,
+    "layout": torch.layout,
+    "requires_grad": bool,
+    "memory_format": torch.memory_format,
+    "pin_memory": bool,
+}
+"""Of a tensor's properties, whose fields are a tuple. From torch 2.15 on the strides follow."""
 
 
 class Records:
@@ -233,16 +239,25 @@ def _build_chunk(fields: dict[str, Any], state: Any) -> None:
 
 
 def _build_properties(fields: dict[str, Any], state: Any) -> None:
-    if type(state) is not tuple or tuple(map(type, state)) != _PROPERTY_TYPES:
+    """Strides, which no reader uses, are dropped where this torch has none, and are None where the file has none."""
+    if type(state) is not tuple:
         raise CorruptError("a tensor's properties aren't known")
-    dtype, layout, requires_grad, memory_format, pin_memory = state
-    fields.update(
-        dtype=dtype,
-        layout=layout,
-        requires_grad=requires_grad,
-        memory_format=memory_format,
-        pin_memory=pin_memory,
-    )
+    if len(state) > len(_PROPERTIES) + 1:
+        raise UnsupportedError(f"a tensor's properties have {len(state)} fields", remedy=FOREIGN)
+    if tuple(map(type, state[: len(_PROPERTIES)])) != tuple(_PROPERTIES.values()):
+        raise CorruptError("a tensor's properties aren't known")
+    fields.update(zip(_PROPERTIES, state, strict=False))
+    strides = None
+    if len(state) > len(_PROPERTIES):
+        strides = state[-1]
+        if not (strides is None or _are_strides(strides)):
+            raise CorruptError("a tensor's strides aren't a tuple of integers")
+    if HAS_STRIDES:
+        fields["strides"] = strides
+
+
+def _are_strides(value: Any) -> bool:
+    return type(value) is tuple and len(value) <= _MAX_DIMENSIONS and all(map(_is_count, value))
 
 
 def _build_storage_meta(fields: dict[str, Any], state: Any) -> None:

@@ -42,7 +42,7 @@ _GRAMMAR = r"""
     SIZE         REF (?: INTS \x85 \x94 R \x94 )?
     NEW          REF \) \x81 \x94
 
-    PROPERTIES   NEW \( (?: REF | [\x88\x89] ){5} t \x94 b
+    PROPERTIES   NEW \( (?: REF | [\x88\x89] ){5} (?: N | REF | INTS )? t \x94 b
     CHUNK        NEW \} \x94 \( REF SIZE REF SIZE u b
     CHUNKS       \] \x94 (?: CHUNK a | \( CHUNK{2,4096} e )?
     TENSOR       \} \x94 \( REF PROPERTIES REF SIZE REF CHUNKS u b

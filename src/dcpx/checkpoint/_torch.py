@@ -1,16 +1,23 @@
-"""Every private torch name that dcpx uses, in one place; written against torch 2.7 to 2.13."""
+"""Every private torch name that dcpx uses, and every difference between torch's versions, in one place.
+
+Written against torch 2.7 to 2.15.
+"""
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 import torch
 from torch.distributed._shard.sharded_tensor.metadata import TensorProperties as OldTensorProperties
+from torch.distributed.checkpoint import filesystem
 from torch.distributed.checkpoint.filesystem import (
-    CURRENT_DCP_VERSION,
+    FileSystem,
+    FileSystemBase,
+    FileSystemWriter,
     _item_size,
     _OverlappingCpuLoader,
     _SerialCpuLoader,
@@ -19,26 +26,69 @@ from torch.distributed.checkpoint.filesystem import (
     _StoragePrefix,
     _TensorLoader,
 )
+from torch.distributed.checkpoint.metadata import Metadata, TensorProperties
 from torch.distributed.checkpoint.planner import WriteItem, WriteItemType
+from torch.distributed.checkpoint.state_dict_saver import save
 
+from ..errors import SaveError
 from .setting import HeldSetting
 
 __all__ = [
-    "DCP_VERSION",
+    "HAS_RANK_LOCAL",
+    "HAS_STRIDES",
     "OldTensorProperties",
     "StorageInfo",
     "StoragePrefix",
+    "check_path",
+    "collectives",
     "cpu_tensors",
+    "forget_storages",
+    "is_gone",
     "is_object",
-    "refuse_url",
+    "list_directory",
+    "own_rank",
+    "set_version",
     "split_by_size",
     "tensor_bytes",
+    "version_of",
+    "weak_storage",
     "without_crc32",
 ]
 
-DCP_VERSION = CURRENT_DCP_VERSION
+HAS_STRIDES = "strides" in TensorProperties.__dataclass_fields__
+"""Whether a tensor's properties have strides, as from torch 2.15 on."""
+
+HAS_RANK_LOCAL = "use_collectives" in inspect.signature(save).parameters
+"""Whether DCP saves and loads without collectives, as from torch 2.9 on."""
+
 StorageInfo = _StorageInfo
 StoragePrefix = _StoragePrefix
+
+
+def collectives(use: bool) -> dict[str, bool]:
+    """What `dcp.save` has to be told of whether to use collectives. SaveError where this torch can't do without."""
+    if not (use or HAS_RANK_LOCAL):
+        remedy = "Upgrade torch, or save with collectives"
+        raise SaveError(f"torch {torch.__version__} doesn't save without collectives", remedy=remedy)
+    return {"use_collectives": use} if HAS_RANK_LOCAL else {}
+
+
+def own_rank(writer: FileSystemWriter) -> int | None:
+    """The number of a rank whose checkpoint is its own; None where all ranks have one together."""
+    return None if getattr(writer, "use_collectives", True) else writer.rank
+
+
+def list_directory(fs: FileSystemBase, path: str | os.PathLike[str]) -> list[str]:
+    """The paths of all that is in a directory. Before torch 2.8 only a local file system can tell."""
+    if isinstance(fs, FileSystem) and not hasattr(fs, "ls"):
+        return os.listdir(path)
+    return fs.ls(path)  # type: ignore[attr-defined,no-any-return]
+
+
+def set_version(metadata: Metadata) -> None:
+    """Say which version of DCP's format it is, where this torch does."""
+    if "version" in Metadata.__dataclass_fields__:
+        metadata.version = filesystem.CURRENT_DCP_VERSION
 
 
 def cpu_tensors(
@@ -62,6 +112,14 @@ def tensor_bytes(item: WriteItem) -> int:
     return 0 if is_object(item) else _item_size(item)
 
 
+def version_of(tensor: torch.Tensor) -> int | None:
+    """How often the tensor was changed in place; None where nobody counts."""
+    try:
+        return tensor._version
+    except Exception:  # noqa: BLE001 (an inference tensor has none, and a subclass may do anything)
+        return None
+
+
 without_crc32 = HeldSetting(torch.serialization.get_crc32_options, torch.serialization.set_crc32_options, False)
 """torch.save computes no CRC32 in a `with` block of this."""
 
@@ -71,15 +129,37 @@ def split_by_size(parts: int, items: list[WriteItem]) -> list[list[WriteItem]]:
     return _split_by_size_and_type(parts, items)
 
 
-def refuse_url(path: str | os.PathLike[str]) -> None:
-    """Raise ValueError for the address of a store: as a path it would name a local folder that nobody looks into."""
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", os.fspath(path)):
+def check_path(path: str | os.PathLike[str]) -> None:
+    """Raise ValueError for what is no path: the address of a store, which would name a local folder that nobody looks
+    into, and an empty string, which would name the working directory."""
+    name = os.fspath(path)
+    if not name:
+        raise ValueError("the checkpoint's path is empty. Pass '.' if it is to lie in the working directory itself")
+    # A pathlib.Path has made one slash of two.
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/" + ("/" if isinstance(path, str) else ""), name):
         raise ValueError(
-            f"{os.fspath(path)!r} is no local path. For other stores use torch's FsspecWriter and FsspecReader with "
-            "dcpx's extensions"
+            f"{name!r} is no local path. For other stores use DCP's own functions with torch's "
+            "FsspecWriter(url, _extensions=[dcpx.Pack()]), and with reader = FsspecReader(url) after "
+            "reader.transforms.extension_registry = dcpx.default_registry()"
         )
 
 
 def is_object(item: WriteItem) -> bool:
     """Whether the item is stored as an object's bytes and not as a tensor."""
     return bool(item.type == WriteItemType.BYTE_IO)
+
+
+def weak_storage(tensor: torch.Tensor) -> int:
+    """A weak reference to the tensor's storage, for `is_gone`; to be forgotten by `forget_storages`."""
+    return cast(int, tensor.untyped_storage()._weak_ref())
+
+
+def is_gone(storage: int) -> bool:
+    """Whether a storage doesn't exist any more: its address may be another's by now."""
+    return bool(torch.UntypedStorage._expired(storage))
+
+
+def forget_storages(storages: Iterable[int]) -> None:
+    """Give weak references back."""
+    for storage in storages:
+        torch.UntypedStorage._free_weak_ref(storage)

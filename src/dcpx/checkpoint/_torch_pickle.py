@@ -319,8 +319,13 @@ class _Walk:
             case ("storage", Name(cls), str(key), str(), int(count)) if cls in STORAGES:
                 dtype = STORAGES[cls]
                 found = Storage(dtype, count * (1 if dtype is None else dtype.itemsize))
-                if found.nbytes != self._archive.size(f"data/{key}"):
+                record = f"data/{key}"
+                rest = self._archive.size(record) - found.nbytes
+                # torch counts whole elements, but stores the bytes of one that isn't whole behind them.
+                if not 0 <= rest < (1 if dtype is None else dtype.itemsize):
                     raise CorruptError("the pickle's storages aren't those of the container")
+                if rest:
+                    self._archive.used[record] = found.nbytes
                 if self._storages.setdefault(key, found) != found:
                     raise CorruptError("the pickle has two kinds of elements in one storage")
                 return found

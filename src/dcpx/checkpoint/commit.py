@@ -2,11 +2,14 @@
 
 1. The coordinator writes `<uuid>.saving`, which names it as the owner of what has this save's UUID in its name.
 2. Every rank writes its data files and fsyncs them; the others than the coordinator fsync the directory, too.
-3. The coordinator compares what was stored with what was planned and with the files that are there.
+3. The coordinator compares what was stored with what was planned and with the files that are there, and what several
+   ranks hold under one name (see `replicas`), and reads the metadata and the manifest that it is about to write, as a
+   load would.
 4. It writes the manifest, `<uuid>.manifest.json`, and fsyncs it and the directory.
 5. It writes `.metadata` under a temporary name, fsyncs it, moves it into place and fsyncs the directory. The move is
    the commit; an object store shows a whole file at once and needs no temporary name.
-6. It removes the owner's file, and what the pointer that was replaced referred to.
+6. It removes the owner's file, and what the pointer that was replaced referred to; then, if it may replace checkpoints,
+   what other finished saves have left; and its own files, if its pointer was replaced meanwhile.
 
 Nobody else writes to any of these names, so a crash before the move leaves the old checkpoint and files that nothing
 refers to, and a crash after it leaves the new one and such files. `leftovers` finds them.
@@ -18,20 +21,22 @@ import contextlib
 import pickle
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import version
 from typing import Any, cast
 
 import torch
 from torch.distributed.checkpoint.metadata import Metadata, MetadataIndex, TensorStorageMetadata
 from torch.distributed.checkpoint.storage import WriteResult
 
-from ..errors import DcpxError, LimitError, SaveError, Where
+from .. import __version__
+from ..errors import CorruptError, DcpxError, LimitError, SaveError, Where
 from ..parallel import Crew
 from .directory import Directory, saving_to
-from .manifest import FileRecord, ItemRecord, Manifest, content_digest
-from .metadata import MAX_METADATA_SIZE, check_metadata, load_metadata
-from .names import METADATA, is_data_file, is_pointer, manifest_name, owner_name, save_of, temporary_name
+from .lost import lost_checkpoints
+from .manifest import FileRecord, ItemRecord, Manifest, content_digest, pack_pointer, parse_manifest
+from .metadata import MAX_METADATA_SIZE, load_metadata
+from .names import METADATA, is_data_file, is_manifest, is_pointer, manifest_name, owner_name, save_of, temporary_name
 from .owner import Owner, now
+from .pointer import check_readable
 from .results import StoredItemResult, Written
 
 __all__ = ["Commit", "check_free"]
@@ -40,23 +45,27 @@ _LOOKERS = 16
 """Threads that ask for the sizes of files, which takes a round trip each where the directory is remote."""
 
 
-def check_free(directory: Directory, pointer: str, overwrite: bool) -> None:
+def check_free(directory: Directory, pointer: str, overwrite: bool, own: str | None = None) -> None:
     """SaveError if the directory holds a checkpoint that a save to `pointer` would hide or replace unasked, or that
-    would hide it."""
-    if pointer != METADATA:
-        found = METADATA if directory.exists(METADATA) else None
+    would hide it. The save's files have the UUID `own`, where it has begun."""
+    if pointer != METADATA and directory.exists(METADATA):
         remedy = "Choose another path: each rank's own checkpoint would be hidden behind it"
-        if found is None and not overwrite and directory.exists(pointer):
-            found, remedy = pointer, _REFUSED
-    else:
-        found = None if overwrite else next(filter(is_pointer, sorted(directory.names())), None)
-        remedy = _REFUSED
-    if found is not None:
-        raise SaveError(_EXISTS, Where(directory.place(found)), remedy)
+        raise SaveError(_EXISTS, Where(directory.place(METADATA)), remedy)
+    if overwrite:
+        return
+    names = directory.names()
+    if found := [name for name in sorted(names) if is_pointer(name) and pointer in (METADATA, name)]:
+        raise SaveError(_EXISTS, Where(directory.place(found[0])), _REFUSED)
+    for lost in lost_checkpoints(directory, [name for name in names if save_of(name) != own or own is None]):
+        if pointer == METADATA or lost.metadata.name in (METADATA, pointer):
+            cause = f"{_EXISTS}, which has lost its {lost.metadata.name}"
+            remedy = f"Rebuild that with dcpx.restore_pointer(path). {_REFUSED}"
+            raise SaveError(cause, Where(directory.place(manifest_name(lost.checkpoint))), remedy)
 
 
 _EXISTS = "a checkpoint exists already"
 _REFUSED = "Choose another path, or pass overwrite=True"
+_UNREADABLE = "Save without what it names. If torch is newer than this version of dcpx, upgrade dcpx"
 _KEPT = "What it replaces was kept. Save again"
 
 
@@ -107,23 +116,44 @@ class Commit:
         self._check_files(files)
         with saving_to(directory.place(pointer)):
             content = pickle.dumps(metadata)
-            check_metadata(metadata, len(content))
         described = FileRecord(pointer, len(content), content_digest(content))
-        versions = (version("dcpx"), torch.__version__)
-        manifest = Manifest(self._save_id, now(), *versions, len(results), described, files, items, user=self._user)
+        versions = (__version__, torch.__version__)
+        manifest = Manifest(
+            self._save_id,
+            now(),
+            *versions,
+            len(results),
+            described,
+            files,
+            items,
+            user=self._user,
+            pointer=pack_pointer(content),
+        )
+        sealed = manifest.pack()
+        self._check_readable(content, sealed)
         with saving_to(directory.place(name)):
-            directory.write(name, manifest.pack())
+            directory.write(name, sealed)
             directory.sync()
         with saving_to(directory.place(pointer)):
-            check_free(directory, pointer, self._overwrite)
+            check_free(directory, pointer, self._overwrite, self._save_id)
             replaced = self._replaced()
             self._move(content)
         needless, unknown = _files_of(replaced)
         needless -= {pointer, name, *(file.name for file in files)}
-        left = _remove(directory, [owner_name(self._save_id), *sorted(needless)])
+        left = _remove(directory, [owner_name(self._save_id)])
+        with contextlib.suppress(OSError, DcpxError):  # who can't look leaves them to the next save
+            needless |= self._superseded(content, files, needless)
+        left += _remove(directory, sorted(needless, key=lambda one: (not is_pointer(one), one)))
         left += [f"what {one} referred to, which can't be read" for one in unknown]
         if left:
             warnings.warn(f"saved, but what is not needed any more is still there: {', '.join(left)}", stacklevel=2)
+
+    def _check_readable(self, content: bytes, sealed: bytes) -> None:
+        """The reader must have read what is about to be published: what it refuses would be a save that never loads."""
+        try:
+            check_readable(self._directory, self._pointer, content, sealed)
+        except DcpxError as error:
+            raise SaveError(f"what was saved could not be loaded: {error.cause}", error.where, _UNREADABLE) from error
 
     def _check_files(self, files: list[FileRecord]) -> None:
         """Every file must be there, as seen from here: a rank may write to a disk of its own under the same path."""
@@ -150,6 +180,39 @@ class Commit:
                 except (OSError, DcpxError):  # whatever it is, it will be replaced
                     found[name] = b""
         return found
+
+    def _superseded(self, content: bytes, files: list[FileRecord], known: set[str]) -> set[str]:
+        """The files of finished saves that no pointer refers to any more, beside `known`: all saves' with `overwrite`,
+        else this one's.
+
+        Several saves at once each remove what they know to have replaced, and so may overlook one another. Of a save
+        that is finished, its owner's file gone, the pointer was moved before; and it is before it looks itself. So the
+        names are listed first and the pointer is read then: what is finished by that list, and isn't what the pointer
+        refers to, never will be again. Whoever looks last sees all that the others overlooked.
+        """
+        directory = self._directory
+        names = set(directory.names())
+        finished = {name for name in filter(is_manifest, names) if owner_name(str(save_of(name))) not in names}
+        pointer = METADATA if directory.exists(METADATA) else self._pointer
+        now_there = directory.read(pointer, MAX_METADATA_SIZE)
+        own = manifest_name(self._save_id)
+        used = {own, *(file.name for file in files)}
+        if now_there != content:
+            used, unknown = _files_of({pointer: now_there})
+            if unknown:
+                return set()
+        found = {self._pointer}
+        if self._overwrite and self._pointer == METADATA:
+            found.update(filter(is_pointer, names))
+        for name in (finished if self._overwrite else finished & {own}) - used - known:
+            try:
+                manifest = parse_manifest(directory.read(name, MAX_METADATA_SIZE))
+            except (FileNotFoundError, CorruptError):
+                continue  # somebody else was faster, or nobody knows what it was
+            if manifest.metadata.name == self._pointer or self._pointer == METADATA:
+                found.update(other for other in names if save_of(other) == save_of(name))
+                found.update(file.name for file in manifest.files)
+        return found - used - {pointer}
 
     def _move(self, content: bytes) -> None:
         """The commit itself."""

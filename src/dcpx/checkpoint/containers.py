@@ -20,10 +20,11 @@ from ..extensions.chain import Chain
 from ..frame import frame_of
 from ..registry import ExtensionRegistry
 from ..streams import TransformReader, read_exactly
-from ._archive import PICKLE, open_archive
+from ._archive import PICKLE, Archive, open_archive
 from ._torch_calls import TENSOR, Tensor
 from ._torch_pickle import by_name, check_names, foresee
-from .items import StoredItem, Target
+from .items import StoredItem
+from .targets import Target
 
 __all__ = ["check_container", "fill_from_container", "located", "open_item", "read_object"]
 
@@ -52,8 +53,11 @@ def fill_from_container(stored: IO[bytes], item: StoredItem, registry: Extension
         content = _read_up_to(content, limit)
     if content.seek(0, os.SEEK_END) > limit:
         raise CorruptError(f"the item unfolds into more than {limit} bytes, which its shape doesn't need")
-    check_container(content)
+    archive = check_container(content)
     content.seek(0)
+    if archive.used:
+        content = _read_up_to(content, limit)
+        archive.cut(content)
     loaded = _load(content)
     if not isinstance(loaded, torch.Tensor):
         raise CorruptError(f"a tensor was expected, a {type(loaded).__name__} is stored")
@@ -64,8 +68,8 @@ def fill_from_container(stored: IO[bytes], item: StoredItem, registry: Extension
     return sum(target.fill_from(loaded) for target in targets)
 
 
-def check_container(content: IO[bytes]) -> None:
-    """Refuse a tensor's container that torch must not load; of the elements nothing is read.
+def check_container(content: IO[bytes]) -> Archive:
+    """The archive in a tensor's container; one that torch must not load is refused. Of the elements nothing is read.
 
     It may name classes that were given to `torch.serialization.add_safe_globals`, but for those that torch itself put
     there: DCP stores none of them.
@@ -86,6 +90,7 @@ def check_container(content: IO[bytes]) -> None:
         raise CorruptError("what is stored is no tensor that DCP stores")
     if type(made) is Tensor and made.shares:
         raise CorruptError(f"the tensor has {made.nbytes} bytes, of which {made.storage_bytes} are stored")
+    return archive
 
 
 def _read_up_to(content: IO[bytes], most: int) -> io.BytesIO:

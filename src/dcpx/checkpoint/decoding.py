@@ -12,8 +12,9 @@ from ..frame.map import FrameMap
 from .buffers import Buffers
 from .containers import located
 from .frames import chunk_elements
-from .items import StoredItem, Target
+from .items import StoredItem
 from .source import FileSource
+from .targets import Target
 
 __all__ = ["Isolate", "Step", "Stored", "decode_steps", "next_step"]
 
@@ -61,7 +62,7 @@ def next_step(
     memory = wanting[0].memory(first, last) if len(wanting) == 1 else None
     if memory is not None:
         return Step(item, frame, number, record, memory, first, [])
-    out = buffers.decoded(frame.index[number][1], any(target.on_device for target in wanting))
+    out = buffers.decoded(frame.raw_size(number), any(target.on_device for target in wanting))
     return Step(item, frame, number, record, out, first, wanting)
 
 

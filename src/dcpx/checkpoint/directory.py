@@ -14,6 +14,7 @@ from typing import IO, Any, cast
 from torch.distributed.checkpoint.filesystem import FileSystem, FileSystemBase
 
 from ..errors import DcpxError, LimitError, SaveError, Where
+from ._torch import list_directory
 from .sink import FileSink
 
 __all__ = ["Directory", "saving_to"]
@@ -60,14 +61,13 @@ class Directory:
         for parent in path.parents:
             if os.stat(parent).st_dev != device:
                 break
-            with suppress(PermissionError):  # one that can be passed but not read
-                _sync_directory(parent)
+            _sync_directory(parent)
 
     def names(self) -> list[str]:
         """The names of all that is in the directory; none if there is no directory."""
         if not self._fs.exists(self._path):
             return []
-        return [os.path.basename(os.fspath(path).rstrip("/")) for path in self._fs.ls(self._path)]  # type: ignore[attr-defined]
+        return [os.path.basename(os.fspath(path).rstrip("/")) for path in list_directory(self._fs, self._path)]
 
     def exists(self, name: str) -> bool:
         """Whether there is such a file."""
@@ -115,8 +115,10 @@ class Directory:
             self.write(name, data)
             return
         self.write(temporary, data)
-        if replace or not _move_to_new(self.place(temporary), self.place(name)):
+        if replace:
             self._fs.rename(self._fs.concat_path(self._path, temporary), self._fs.concat_path(self._path, name))
+        else:
+            _move_to_new(self.place(temporary), self.place(name))
 
     def remove(self, name: str) -> None:
         """Remove a file."""
@@ -128,16 +130,39 @@ class Directory:
             _sync_directory(Path(self._path))
 
 
-def _move_to_new(source: str, target: str) -> bool:
-    """Rename a file unless the target exists, which is FileExistsError; False if the system can't do that at once."""
+_REFUSALS = frozenset(
+    getattr(errno, name)
+    for name in ("EACCES", "EBADF", "EINVAL", "EISDIR", "ENOSYS", "ENOTSUP", "ENOTTY", "EOPNOTSUPP", "EPERM")
+)
+"""What a system says of a call that it doesn't have, or doesn't allow: nothing was done, and nothing is broken."""
+
+
+def _move_to_new(source: str, target: str) -> None:
+    """Rename a file unless the target exists, which is FileExistsError: in one step where the system has one, else by
+    a link, else by looking before."""
+    for move in (_rename_to_new, _link_to_new):
+        try:
+            return move(source, target)
+        except OSError as error:
+            if error.errno not in {*_REFUSALS, errno.EMLINK}:
+                raise
+    if os.path.lexists(target):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
+    os.rename(source, target)
+
+
+def _rename_to_new(source: str, target: str) -> None:
     if _renameat2 is None:
-        return False
-    if _renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE) == 0:
-        return True
-    number = ctypes.get_errno()
-    if number in (errno.EINVAL, errno.ENOSYS):
-        return False
-    raise OSError(number, os.strerror(number), target)
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), target)
+    if _renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), target)
+
+
+def _link_to_new(source: str, target: str) -> None:
+    os.link(source, target)
+    with suppress(OSError):  # it is in place: a second name does no harm
+        os.unlink(source)
 
 
 _AT_FDCWD, _RENAME_NOREPLACE = -100, 1
@@ -147,14 +172,16 @@ if _renameat2 is not None:
 
 
 def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    """Make a directory's entries durable, on a file system that has a call for that."""
     try:
-        os.fsync(descriptor)
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # what a file system says that has nothing to do here
+        if error.errno not in _REFUSALS:
             raise
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -15,10 +15,12 @@ from ..frame import Header, TensorHint, check_codecs
 from ..frame.chunks import KnownChunk
 from ..frame.layout import PREFIX_SIZE, content_hash, header_size, parse_header
 from ..frame.map import FrameMap, read_final
-from .items import StoredItem, Target
+from .items import StoredItem
+from .targets import Target
 
 __all__ = [
     "HEAD",
+    "MOST_CHUNKS",
     "OwnContainer",
     "checked_hint",
     "chunk_elements",
@@ -32,6 +34,9 @@ __all__ = [
 
 HEAD = 4 << 10
 """Bytes read at an item's beginning in the hope that they hold its header."""
+
+MOST_CHUNKS = 512
+"""Chunks of a job: each takes memory of its own, however small it is."""
 
 
 def frame_map(item: StoredItem, head: bytes, read_at: Callable[[int, int], bytes], size: int) -> FrameMap:
@@ -91,9 +96,10 @@ def holds_own_container(frame: FrameMap, hint: TensorHint, record: Callable[[int
     """Whether the first chunk and the last are those that dcpx writes around a tensor such as the hint's, so that all
     between them are its elements."""
     own = own_container(hint.dtype, hint.shape)
-    last = len(frame.index) - 1
+    last = frame.count - 1
     return (
         last >= 1
+        and Container.id in frame.header.codecs
         and hint.payload_offset == own.before.raw_size == frame.begins[1]
         and frame.begins[last] == hint.payload_offset + hint.nbytes
         and record(0) == own.before.record(0, frame.header)
@@ -104,23 +110,31 @@ def holds_own_container(frame: FrameMap, hint: TensorHint, record: Callable[[int
 def whole_elements(frame: FrameMap, hint: TensorHint, record: Callable[[int], memoryview]) -> memoryview | None:
     """The elements of a tensor that shares its only chunk with dcpx's own container, verified; None if it doesn't."""
     own = own_container(hint.dtype, hint.shape)
-    if len(frame.index) != 1 or frame.total != own.template.size or hint.payload_offset != own.before.raw_size:
+    if Container.id not in frame.header.codecs:
+        return None
+    if frame.count != 1 or frame.total != own.template.size or hint.payload_offset != own.before.raw_size:
         return None
     stored = record(0)
     elements = stored[len(stored) - hint.nbytes :]
     return elements if stored == own.whole(elements).record(0, frame.header) else None
 
 
-def needed_chunks(targets: Iterable[Target], frame: FrameMap, hint: TensorHint) -> list[int]:
-    """The chunks that hold something for any of the targets, ascending."""
+def needed_chunks(targets: Iterable[Target], frame: FrameMap, hint: TensorHint) -> list[range]:
+    """The chunks that hold something for any of the targets: adjacent ones together, ascending."""
     width = ITEM_SIZES[hint.dtype]
-    numbers: set[int] = set()
+    needed = bytearray(frame.count)
     for target in targets:
         begin, end = (hint.payload_offset + width * edge for edge in (target.begin, target.end))
         for number in frame.covering(begin, end):
-            if target.wants(*chunk_elements(frame, number, hint)):
-                numbers.add(number)
-    return sorted(numbers)
+            if not needed[number] and target.wants(*chunk_elements(frame, number, hint)):
+                needed[number] = 1
+    found = []
+    stop = 0
+    while (start := needed.find(1, stop)) >= 0:
+        stop = needed.find(0, start)
+        stop = frame.count if stop < 0 else stop
+        found.append(range(start, stop))
+    return found
 
 
 def chunk_elements(frame: FrameMap, number: int, hint: TensorHint) -> tuple[int, int]:
@@ -130,16 +144,15 @@ def chunk_elements(frame: FrameMap, number: int, hint: TensorHint) -> tuple[int,
     return first, last
 
 
-def runs(numbers: list[int], frame: FrameMap, most: int) -> Iterator[range]:
-    """Adjacent chunks, as many as make up a job; one of none where there are none."""
-    start = 0
-    size = 0
-    if not numbers:
+def runs(needed: list[range], frame: FrameMap, most: int) -> Iterator[range]:
+    """As many adjacent chunks as make up a job, of `most` bytes or MOST_CHUNKS; one of none where there are none."""
+    if not needed:
         yield range(0)
-    for position, number in enumerate(numbers):
-        if position > start and (number != numbers[position - 1] + 1 or size >= most):
-            yield range(numbers[start], numbers[position - 1] + 1)
-            start, size = position, 0
-        size += frame.index[number][1]
-    if numbers:
-        yield range(numbers[start], numbers[-1] + 1)
+    for numbers in needed:
+        start, size = numbers.start, 0
+        for number in numbers:
+            if number > start and (size >= most or number - start >= MOST_CHUNKS):
+                yield range(start, number)
+                start, size = number, 0
+            size += frame.raw_size(number)
+        yield range(start, numbers.stop)

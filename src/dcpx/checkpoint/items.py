@@ -1,30 +1,26 @@
-"""What a load asks for: the stored items, what each must be, and the tensors that they go to."""
+"""What a load asks for: the stored items, and what each must be."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import chain
 from typing import IO
 from uuid import UUID
 
-import numpy as np
 import torch
 from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, Metadata, MetadataIndex, TensorStorageMetadata
-from torch.distributed.checkpoint.planner import LoadItemType, LoadPlanner, ReadItem
+from torch.distributed.checkpoint.planner import LoadItemType, ReadItem
 
 from .. import kernels
-from ..errors import CorruptError, DcpxError, LoadError, Where
+from ..errors import CorruptError, Where
 from ..extensions.pack import Pack
 from ..frame import Header
 from ._torch import StorageInfo
-from .geometry import Box, boxes, intersect, span
 from .manifest import Manifest, Seal
-from .staging import bytes_of, is_plain, on_device
 
-__all__ = ["StoredItem", "Target", "all_items", "request_bytes", "stored_items"]
+__all__ = ["StoredItem", "all_items", "request_bytes", "stored_items"]
 
 _CONTAINER_ROOM = 1 << 20
 """Bytes that a tensor's container may add to its elements."""
@@ -38,7 +34,8 @@ _PACKED = [Pack().get_descriptor()]
 @dataclass
 class StoredItem:
     """One stored item and all requests for parts of it. `shape`, of the stored shard, and `dtype` are the metadata's;
-    both are None for an object. `seal` is the manifest's."""
+    both are None for an object. `seal` is the manifest's; `numbers` are the requests' places in the plan. `nbytes` are
+    those of a tensor's elements; of an object, as it is stored."""
 
     info: StorageInfo
     index: MetadataIndex
@@ -47,19 +44,20 @@ class StoredItem:
     dtype: torch.dtype | None
     seal: Seal | None = None
     requests: list[ReadItem] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    nbytes: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.shape is None or self.dtype is None:
+            self.nbytes = self.info.length
+        else:
+            self.nbytes = math.prod(self.shape) * self.dtype.itemsize
 
     @property
     def name(self) -> str:
         """The item's name for an error."""
         offset = self.index.offset
         return self.index.fqn + (f" at {tuple(offset)}" if offset is not None and any(offset) else "")
-
-    @cached_property
-    def nbytes(self) -> int:
-        """Bytes of a tensor's elements; of an object, as it is stored."""
-        if self.shape is None or self.dtype is None:
-            return self.info.length
-        return math.prod(self.shape) * self.dtype.itemsize
 
     @property
     def most_bytes(self) -> int:
@@ -104,7 +102,7 @@ def stored_items(requests: Iterable[ReadItem], metadata: Metadata, manifest: Man
     seals, save_id = _seals(manifest), _save_id(metadata)
     storage = metadata.storage_data
     found: dict[MetadataIndex, StoredItem] = {}
-    for request in requests:
+    for number, request in enumerate(requests):
         index = request.storage_index
         item = found.get(index)
         if item is None:
@@ -115,6 +113,7 @@ def stored_items(requests: Iterable[ReadItem], metadata: Metadata, manifest: Man
             described = None if request.type == LoadItemType.BYTE_IO else described
             item = found[index] = _stored_item(index, info, save_id, described, seals)
         item.requests.append(request)
+        item.numbers.append(number)
     return sorted(found.values(), key=lambda item: (item.info.relative_path, item.info.offset))
 
 
@@ -166,120 +165,3 @@ def _stored_chunks(described: TensorStorageMetadata, index: MetadataIndex) -> It
     """A tensor's chunks, the one that `index` hints at first."""
     hinted = described.chunks[index.index : index.index + 1] if index.index is not None and index.index >= 0 else []
     return chain(hinted, described.chunks)
-
-
-class Target:
-    """One request's tensor, and which of the stored item's elements go there.
-
-    `begin` to `end` are the first and behind the last of them, counted in elements in C order of the stored shape.
-    """
-
-    def __init__(self, request: ReadItem, planner: LoadPlanner, shape: torch.Size, dtype: torch.dtype) -> None:
-        self.request = request
-        self.box = Box(tuple(request.storage_offsets), tuple(request.lengths))
-        self.tensor = _resolved(request, planner)
-        self.pending = 0  # jobs that have something for it
-        if self.tensor.size() != request.lengths:
-            raise LoadError(
-                f"the stored tensor gives {tuple(request.lengths)}, the target is {tuple(self.tensor.size())}"
-            )
-        if len(self.box.sizes) != len(shape) or any(
-            offset < 0 or size < 0 or offset + size > limit
-            for offset, size, limit in zip(self.box.offsets, self.box.sizes, shape, strict=True)
-        ):
-            raise CorruptError(f"a part of shape {self.box.sizes} at {self.box.offsets} of a tensor {tuple(shape)}")
-        self._shape = shape
-        self._dtype = dtype
-        self.on_device = on_device(self.tensor)  # beyond the host's reach
-        self.begin = self.end = 0
-        self._alone = True
-        if 0 not in self.box.sizes:
-            self.begin, self.end, self._alone = span(shape, self.box)
-        same = self.tensor.dtype == dtype and self.tensor.is_contiguous()
-        self._direct = same and not self.on_device and is_plain(self.tensor)
-
-    @cached_property
-    def _memory(self) -> memoryview:
-        return bytes_of(self.tensor)
-
-    def commit(self, planner: LoadPlanner) -> None:
-        """Hand the filled tensor back to the planner. LoadError if it doesn't take it."""
-        try:
-            planner.commit_tensor(self.request, self.tensor)
-        except DcpxError:
-            raise
-        except Exception as error:
-            raise LoadError(f"the planner doesn't take what was loaded: {type(error).__name__}: {error}") from error
-
-    def wants(self, begin: int, end: int) -> bool:
-        """Whether any of the stored item's elements `begin` to `end - 1` goes to the target."""
-        if begin >= self.end or end <= self.begin:
-            return False
-        return self._alone or any(intersect(box, self.box) for box in boxes(self._shape, begin, end))
-
-    def memory(self, begin: int, end: int) -> memoryview | None:
-        """The target's own bytes of the stored item's elements `begin` to `end - 1`, if it wants all of them as they
-        are."""
-        if not (self._direct and self._alone) or begin < self.begin or end > self.end:
-            return None
-        width = self._dtype.itemsize
-        return self._memory[(begin - self.begin) * width : (end - self.begin) * width]
-
-    def fill_from(self, stored: torch.Tensor) -> int:
-        """Copy what the target wants of the whole stored tensor; returns how many bytes that were."""
-        part = stored[self.box.slices()]
-        _copy(part, self.tensor)
-        return part.nbytes
-
-    def fill(self, raw: memoryview, begin: int) -> int:
-        """Copy what the target wants of `raw`, the bytes of the stored item's elements from `begin` on.
-
-        Returns how many bytes that were.
-        """
-        width = self._dtype.itemsize
-        end = begin + len(raw) // width
-        if begin >= self.end or end <= self.begin:
-            return 0
-        if self._alone:
-            first, last = max(begin, self.begin), min(end, self.end)
-            memory = self.memory(first, last)
-            if memory is not None:
-                memory[:] = raw[(first - begin) * width : (last - begin) * width]
-                return len(memory)
-        elif self._direct:
-            return kernels.copy_part(raw, begin * width, self._memory, tuple(self._shape), *self.box, width)
-        elements = _elements(raw, self._dtype)
-        copied = 0
-        for box in boxes(self._shape, begin, end):
-            count = math.prod(box.sizes)
-            common = intersect(box, self.box)
-            if common is not None:
-                part = elements[:count].view(box.sizes)
-                _copy(part[common.slices(box.offsets)], self.tensor[common.slices(self.box.offsets)])
-                copied += math.prod(common.sizes) * width
-            elements = elements[count:]
-        return copied
-
-
-def _resolved(request: ReadItem, planner: LoadPlanner) -> torch.Tensor:
-    try:
-        return planner.resolve_tensor(request).detach()
-    except DcpxError:
-        raise
-    except Exception as error:
-        raise LoadError(f"the planner gives no tensor to fill: {type(error).__name__}: {error}") from error
-
-
-def _copy(part: torch.Tensor, target: torch.Tensor) -> None:
-    try:
-        target.copy_(part)
-    except RuntimeError as error:
-        raise LoadError(f"the target can't be filled: {error}") from error
-
-
-def _elements(raw: memoryview, dtype: torch.dtype) -> torch.Tensor:
-    """Bytes as elements; torch wants them aligned, and writable though it only reads them."""
-    array = np.frombuffer(raw, np.uint8)
-    if array.ctypes.data % dtype.itemsize or not array.flags.writeable:
-        array = array.copy()
-    return torch.from_numpy(array).view(dtype)

@@ -1,7 +1,8 @@
 """Leftovers: files of saves that never became a checkpoint, found by their names, and removed on request only.
 
 Every file that a save makes has the save's UUID in its name. What a pointer of the directory refers to is a
-checkpoint's; all else was left by a save that died, or belongs to one that is going on.
+checkpoint's, and what a whole checkpoint consists of that has lost its pointer; all else was left by a save that died,
+or belongs to one that is going on.
 """
 
 from __future__ import annotations
@@ -10,18 +11,20 @@ import contextlib
 import os
 import stat
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from torch.distributed.checkpoint.filesystem import FileSystem
 
 from ..errors import DcpxError, LoadError, NotFoundError, Where
-from ._torch import refuse_url
+from ._torch import check_path
 from .directory import Directory
+from .lost import lost_checkpoints
+from .manifest import Manifest
 from .metadata import MAX_METADATA_SIZE
-from .names import is_pointer, manifest_name, owner_name, save_of
-from .owner import OWNER_SIZE, Owner
+from .names import is_pointer, is_scaffold, manifest_name, owner_name, save_of
+from .owner import Owner
 from .pointer import read_pointer
 
 __all__ = ["Leftover", "find_leftovers", "remove_leftovers"]
@@ -51,18 +54,21 @@ class Leftover:
 def find_leftovers(path: str | os.PathLike[str]) -> list[Leftover]:
     """What saves have left in the directory of a checkpoint, or where there was to be one; the oldest first.
 
-    Saves that are still going on are among them. Once a save has succeeded, at most its owner's file is.
+    Saves that are still going on are among them. Once a save has succeeded, at most its owner's file is; a whole
+    checkpoint that has only lost its pointer is none either.
 
-    Raises LoadError if a pointer can't be read, because nobody knows then what belongs to it.
+    Raises LoadError if a pointer or, where there is none, a manifest can't be read, because nobody knows then what
+    belongs to a checkpoint.
     """
-    refuse_url(path)
+    check_path(path)
     directory = Directory(FileSystem(), os.fspath(path))
     files, pointers = _list(directory)
-    used = _used_saves(directory, pointers)  # after the files were listed, or they could be of a save that succeeds now
+    # After the files were listed, or they could be of a save that succeeds now.
+    used = _used_saves(directory, files, pointers)
     by_save: dict[str, list[str]] = {}
     for name in sorted(files):
         save = save_of(name)
-        if save is not None and (save not in used or name == owner_name(save)):
+        if save is not None and (save not in used or is_scaffold(name)):
             by_save.setdefault(save, []).append(name)
     found = [
         Leftover(
@@ -70,7 +76,7 @@ def find_leftovers(path: str | os.PathLike[str]) -> list[Leftover]:
             tuple(names),
             sum(files[name].st_size for name in names),
             max(files[name].st_mtime for name in names),
-            _read_owner(directory.place(owner_name(save))),
+            Owner.read(directory.place(owner_name(save))),
         )
         for save, names in by_save.items()
     ]
@@ -126,33 +132,36 @@ def _list(directory: Directory) -> tuple[dict[str, os.stat_result], list[str]]:
     return files, pointers
 
 
-def _used_saves(directory: Directory, pointers: Iterable[str]) -> set[str]:
-    """The saves whose files some pointer refers to."""
+def _used_saves(directory: Directory, files: Iterable[str], pointers: Sequence[str]) -> set[str]:
+    """The saves whose files some pointer refers to, or would if it weren't lost."""
     names: set[str] = set()
     for pointer in pointers:
-        place = Where(directory.place(pointer))
-        try:
+        with _knowing(directory.place(pointer)):
             directory.size(pointer)  # no regular file may be one that is never read to its end
-            metadata, manifest, _ = read_pointer(directory, pointer, MAX_METADATA_SIZE)
-        except (DcpxError, OSError) as error:
-            cause = error.cause if isinstance(error, DcpxError) else str(error)
-            remedy = "Restore the checkpoint, or remove it if it is lost; then try again"
-            raise LoadError(f"which files belong to a checkpoint can't be known: {cause}", place, remedy) from error
-        names.update(info.relative_path for info in metadata.storage_data.values())
-        if manifest is not None:
-            names.update(file.name for file in manifest.files)
-            names.add(manifest_name(manifest.checkpoint))
+            metadata, manifest, *_ = read_pointer(directory, pointer, MAX_METADATA_SIZE)
+            names.update(info.relative_path for info in metadata.storage_data.values())
+            names.update(() if manifest is None else _names_in(manifest))
+    with _knowing():
+        for manifest in lost_checkpoints(directory, {*files, *pointers}, running=True):
+            names.update(_names_in(manifest))
     return {save for save in map(save_of, names) if save is not None}
 
 
-def _read_owner(place: str) -> Owner | None:
+def _names_in(manifest: Manifest) -> set[str]:
+    return {manifest_name(manifest.checkpoint), *(file.name for file in manifest.files)}
+
+
+@contextlib.contextmanager
+def _knowing(place: str | None = None) -> Iterator[None]:
+    """Without what the block finds out, of the file at `place`, nothing may be removed."""
     try:
-        descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # whatever it is, it doesn't block
-        with open(descriptor, "rb") as file:
-            content = file.read(OWNER_SIZE + 1) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
-    except OSError:
-        return None
-    return Owner.parse(content) if len(content) <= OWNER_SIZE else None
+        yield
+    except (DcpxError, OSError) as error:
+        cause, where = str(error), Where(place)
+        if isinstance(error, DcpxError):
+            cause, where = error.cause, Where(place or error.where.file)
+        remedy = "Restore the checkpoint, or remove it if it is lost; then try again"
+        raise LoadError(f"which files belong to a checkpoint can't be known: {cause}", where, remedy) from error
 
 
 def _remove(place: str) -> None:

@@ -5,6 +5,8 @@ body, `,"checksum":"<XXH3-128 of the body, 32 hexadecimal digits>"}`, a newline;
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 import re
 from collections.abc import Mapping
@@ -13,6 +15,7 @@ from typing import Any, NamedTuple
 
 from .. import kernels
 from ..errors import CorruptError, LimitError, TruncatedError, UnsupportedError
+from ..zstd import find_backend
 from .names import is_data_file, is_pointer
 
 __all__ = [
@@ -24,6 +27,7 @@ __all__ = [
     "Seal",
     "check_user",
     "content_digest",
+    "pack_pointer",
     "parse_manifest",
 ]
 
@@ -78,7 +82,7 @@ class ItemRecord(NamedTuple):
 @dataclass(frozen=True)
 class Manifest:
     """What one save wrote: `metadata` is the pointer, `files` are the data files. `created` is in UTC, ISO 8601; `user`
-    is what the caller added."""
+    is what the caller added; `pointer` is the pointer's content as `pack_pointer` makes it, None if it isn't there."""
 
     checkpoint: str
     created: str
@@ -90,6 +94,7 @@ class Manifest:
     items: list[ItemRecord]
     bases: list[dict[str, Any]] = field(default_factory=list)
     user: dict[str, Any] = field(default_factory=dict)
+    pointer: str | None = None
 
     def pack(self) -> bytes:
         """The file's content."""
@@ -106,11 +111,45 @@ class Manifest:
             "bases": self.bases,
             "user": self.user,
         }
+        if self.pointer is not None:
+            members["pointer"] = self.pointer
         body = _dump(members)[:-1]
         return body + f',"checksum":"{content_digest(body)}"}}\n'.encode()
 
+    def pointer_content(self, limit: int) -> bytes:
+        """What the pointer says, byte for byte, to be written again where it was lost.
 
-def content_digest(data: bytes) -> str:
+        Raises UnsupportedError if the manifest doesn't hold it, LimitError if it has more than `limit` bytes, and
+        CorruptError if what is held isn't what `metadata` says.
+        """
+        backend = find_backend()
+        if self.pointer is None or backend is None:
+            cause = f"the manifest, of dcpx {self.dcpx}, doesn't hold" if backend else "no Zstandard package unpacks"
+            raise UnsupportedError(f"{cause} what {self.metadata.name} said", remedy=_COPY_AGAIN)
+        if self.metadata.size > limit:
+            raise LimitError(f"{self.metadata.name} has {self.metadata.size} bytes, more than {limit}")
+        content = bytearray(self.metadata.size)
+        try:
+            packed = base64.b64decode(self.pointer, validate=True)
+            size = backend.decompress_into(memoryview(packed), memoryview(content))
+        except (binascii.Error, ValueError, backend.error) as error:
+            raise CorruptError(f"what the manifest holds of {self.metadata.name} can't be unpacked: {error}") from error
+        if size != self.metadata.size or content_digest(content) != self.metadata.xxh3_128:
+            raise CorruptError(f"what the manifest holds of {self.metadata.name} isn't what was written")
+        return bytes(content)
+
+
+_COPY_AGAIN = "Copy the checkpoint again, with the file whose name begins with a dot"
+
+
+def pack_pointer(content: bytes) -> str | None:
+    """A pointer's content for the manifest: Zstandard in base64; None where no Zstandard package is installed."""
+    backend = find_backend()
+    # Level 1: the file is written for a rare day, and its plain names and numbers get small at any level.
+    return None if backend is None else base64.b64encode(backend.compress(memoryview(content), 1)).decode("ascii")
+
+
+def content_digest(data: bytes | bytearray) -> str:
     """XXH3-128 in hexadecimal, as `xxhsum -H2` prints it."""
     return kernels.xxh3_128(data)[::-1].hex()
 
@@ -193,8 +232,12 @@ def _manifest(members: dict[str, Any]) -> Manifest:
     bases, user = _list(members, "bases"), members["user"]
     if type(user) is not dict or any(type(base) is not dict for base in bases):
         raise CorruptError("the manifest's bases or what the user added aren't objects")
+    pointer = members.get("pointer")
+    if pointer is not None and type(pointer) is not str:
+        raise CorruptError("what the manifest holds of the pointer is no text")
     items = [_item(one) for one in _list(members, "items")]
-    return Manifest(checkpoint, created, dcpx, torch, members["world_size"], metadata, files, items, bases, user)
+    count = members["world_size"]
+    return Manifest(checkpoint, created, dcpx, torch, count, metadata, files, items, bases, user, pointer)
 
 
 def _list(members: dict[str, Any], name: str) -> list[Any]:

@@ -25,8 +25,9 @@ from ._shapes import Shapes
 from ._torch import StorageInfo
 from ._unpickle import LeftOutError, Unpickler
 from .collector import paused_collector
+from .shards import overlap
 
-__all__ = ["MAX_METADATA_SIZE", "check_metadata", "load_metadata"]
+__all__ = ["MAX_METADATA_SIZE", "load_metadata"]
 
 MAX_METADATA_SIZE = 1 << 30
 """Bytes of a `.metadata` file that are read by default: some four million items."""
@@ -41,8 +42,9 @@ _MAX_DEPTH = 32
 def load_metadata(data: bytes, *, max_size: int = MAX_METADATA_SIZE) -> Metadata:
     """The metadata in `data`, the whole content of a `.metadata` or `__<rank>.metadata` file; nothing in it is run.
 
-    What it returns is consistent: sizes and offsets are not negative and fit 64 bits, chunks lie within their tensors,
-    every stored item is one that is described, and files are plain names within the checkpoint's directory.
+    What it returns is consistent: sizes and offsets are not negative and fit 64 bits, chunks lie within their tensors
+    and don't overlap, every stored item is one that is described, and files are plain names within the checkpoint's
+    directory.
 
     Raises LimitError if there are more than `max_size` bytes, TruncatedError and CorruptError for damage, and
     UnsupportedError for a file that names other classes or functions than DCP's own; all say at which byte or item.
@@ -54,7 +56,7 @@ def load_metadata(data: bytes, *, max_size: int = MAX_METADATA_SIZE) -> Metadata
             metadata = _unpickle(data)
             if type(metadata) is not Metadata:
                 raise CorruptError(f"the file holds a {type(metadata).__name__} in place of metadata")
-            check_metadata(metadata, len(data))
+            _check_metadata(metadata, len(data))
             return metadata
     except DcpxError as error:
         raise type(error)(f"the metadata can't be read: {error.cause}", error.where, error.remedy) from error.__cause__
@@ -70,7 +72,7 @@ def _unpickle(data: bytes) -> object:
     return Unpickler(data, Records().names()).load()
 
 
-def check_metadata(metadata: Metadata, size: int) -> None:
+def _check_metadata(metadata: Metadata, size: int) -> None:
     """Check all that concerns several objects, or could still be changed after it was built.
 
     What is looked at more than once, because the file of `size` bytes refers to it more than once, is limited by that.
@@ -90,6 +92,8 @@ def check_metadata(metadata: Metadata, size: int) -> None:
             for chunk in item.chunks:
                 if type(chunk) is not ChunkStorageMetadata or not _lies_within(chunk, item.size):
                     raise CorruptError("a tensor's chunk isn't one, or reaches beyond the tensor", _at(name))
+            if len(item.chunks) > 1 and _overlap(item.chunks, name):
+                raise CorruptError("a tensor's shards overlap", _at(name))
         elif type(item) is not BytesStorageMetadata:
             raise CorruptError("an item is neither a tensor nor an object", _at(name))
     for index, info in stored.items():
@@ -107,6 +111,13 @@ def check_metadata(metadata: Metadata, size: int) -> None:
 
 def _at(name: str) -> Where:
     return Where(item=name[:200])
+
+
+def _overlap(chunks: list[ChunkStorageMetadata], name: str) -> bool:
+    try:
+        return overlap(chunks)
+    except LimitError as error:
+        raise error.located(item=name[:200]) from None
 
 
 def _lies_within(chunk: ChunkStorageMetadata, size: torch.Size) -> bool:
@@ -133,7 +144,7 @@ def _check_rest(metadata: Metadata, room: int) -> None:
         modules = vars(meta).get("modules", [])
         if type(modules) is not list or any(type(name) is not str for name in modules):
             raise CorruptError("the names of the saved modules aren't strings")
-    if not (metadata.version is None or type(metadata.version) is str):
+    if type(vars(metadata).get("version")) not in (str, type(None)):
         raise CorruptError("its version isn't a string")
     others = {name: value for name, value in vars(metadata).items() if name not in METADATA_FIELDS}
     _check_plain([metadata.planner_data, others], room)

@@ -10,7 +10,9 @@ __all__ = [
     "METADATA",
     "data_file_names",
     "is_data_file",
+    "is_manifest",
     "is_pointer",
+    "is_scaffold",
     "manifest_name",
     "metadata_name",
     "owner_name",
@@ -63,6 +65,17 @@ def is_data_file(name: str) -> bool:
 def is_pointer(name: str) -> bool:
     """Whether it is the name of a `.metadata`, or of one rank's."""
     return _POINTER.fullmatch(name) is not None
+
+
+def is_manifest(name: str) -> bool:
+    """Whether it is the name of a save's manifest."""
+    save = save_of(name)
+    return save is not None and name == manifest_name(save)
+
+
+def is_scaffold(name: str) -> bool:
+    """Whether it is the name of a file that a save needs only as long as it runs: its owner's, an unmoved pointer."""
+    return save_of(name) is not None and name.endswith((".saving", ".tmp"))
 
 
 def save_of(name: str) -> str | None:

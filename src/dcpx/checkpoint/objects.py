@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import io
+import os
 import pickle
 import threading
 from collections.abc import Mapping, Sequence
@@ -61,7 +62,8 @@ def checked_bytes(content: bytes, safe_globals: Sequence[SafeGlobal] = ()) -> by
     output = io.BytesIO()
     with _lock:
         of_process = by_name(torch.serialization.get_safe_globals())
-        found = _foreseen(content, {**of_process, **known})
+        container = io.BytesIO(content)
+        found = _foreseen(container, {**of_process, **known})
         # What the process allows is torch's business, and isn't taken off its list.
         names = {name: known[name] for name in found.names if name not in of_process}
         # Torch makes objects of its own classes without calling them: some would set up communication.
@@ -70,7 +72,7 @@ def checked_bytes(content: bytes, safe_globals: Sequence[SafeGlobal] = ()) -> by
             raise UnsupportedError(f"the object calls {', '.join(map(shown, torchs))}", remedy=_TRUST)
         try:
             with torch.sparse.check_sparse_tensor_invariants() if found.sparse else nullcontext():
-                loaded = _load(content, names)
+                loaded = _load(container, names)
             torch.save(loaded, output)
         except pickle.PickleError as error:
             raise UnsupportedError(f"the object can't be loaded safely: {_reason(error)}", remedy=_TRUST) from error
@@ -86,22 +88,27 @@ def checked_bytes(content: bytes, safe_globals: Sequence[SafeGlobal] = ()) -> by
 _lock = threading.RLock()
 """Held while an object is looked through and loaded: torch keeps one list of what is safe for the whole process."""
 
+if hasattr(os, "register_at_fork"):
+    # A fork waits for the object that another thread is loading: in the child nobody would free the lock.
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
-def _foreseen(content: bytes, allowed: Mapping[str, object]) -> Foreseen:
-    """What is in the object. The container and its pickle are sound enough to be loaded."""
-    archive = open_archive(io.BytesIO(content))
+
+def _foreseen(container: io.BytesIO, allowed: Mapping[str, object]) -> Foreseen:
+    """What is in the object. The container and its pickle are sound enough to be loaded then."""
+    archive = open_archive(container)
     try:
-        found = foresee(archive.read(PICKLE, len(content)), archive)
+        found = foresee(archive.read(PICKLE, archive.size(PICKLE)), archive)
     except (UnsupportedError, LimitError) as error:
         raise type(error)(f"the object can't be loaded safely: {error.cause}", remedy=_TRUST) from None
     check_names(found, "the object", allowed, f"{_TRUST}, or safe_globals=[...] with these")
+    archive.cut(container)
     return found
 
 
-def _load(content: bytes, names: dict[str, object]) -> object:
+def _load(container: io.BytesIO, names: dict[str, object]) -> object:
     allowed: list[Any] = [(value, name) for name, value in {**names, **MADE_BY_NUMPY}.items()] if names else []
     with torch.serialization.safe_globals(allowed):
-        return torch.load(io.BytesIO(content), weights_only=True, mmap=False)
+        return torch.load(container, weights_only=True, mmap=False)
 
 
 def _reason(error: Exception) -> str:

@@ -24,7 +24,8 @@ from ..frame.builder import FrameBuilder
 from ..frame.chunks import RawChunk, StoredChunk, encode_chunk
 from ..parallel import Crew
 from ..progress import Meter
-from ._torch import StorageInfo
+from ._torch import StorageInfo, tensor_bytes
+from .changes import Changes
 from .files import DataFiles
 from .frames import OwnContainer, own_container
 from .manifest import Seal
@@ -56,6 +57,7 @@ class _Record:
     container: OwnContainer | None = None
     offset: int = 0  # in its file, once it is begun
     stream_seal: Seal | None = None  # of a stream, once it is written
+    version: int | None = None  # of the data, when it was taken up
 
     @property
     def seal(self) -> Seal:
@@ -90,7 +92,7 @@ class _Piece(NamedTuple):
         """Bytes of a tensor's elements in it."""
         if not isinstance(self.record.data, torch.Tensor):
             return 0
-        return self.record.data.nbytes if self.chunk is None else len(self.chunk.raw)
+        return tensor_bytes(self.record.item) if self.chunk is None else len(self.chunk.raw)
 
     @property
     def size(self) -> int:
@@ -106,6 +108,7 @@ def pack_items(
     files: DataFiles,
     crew: Crew,
     meter: Meter,
+    changes: Changes,
 ) -> list[StoredItemResult]:
     """Write all items through `pack`, in order, and return where they are.
 
@@ -114,7 +117,7 @@ def pack_items(
     """
     descriptors = [pack.get_descriptor()]
     results: list[StoredItemResult] = []
-    pieces = _pieces(_blocks(items, planner), pack, checkpoint)
+    pieces = _pieces(_blocks(items, planner, changes), pack, checkpoint)
     with closing(crew.map(_encode, _batches(pieces), _cost)) as encoded:
         for batch, stored in encoded:
             for piece, chunk in zip(batch, stored, strict=True):
@@ -122,6 +125,7 @@ def pack_items(
                 with located(record.item, files):
                     _write(piece, chunk, pack, checkpoint, files)
                     if piece.last:
+                        changes.end(record.item, record.data, record.version)
                         length = files.sink.position - record.offset
                         info = StorageInfo(files.name, record.offset, length, descriptors)
                         results.append(StoredItemResult(record.item.index, length, info, record.seal))
@@ -178,7 +182,7 @@ def _cost(batch: list[_Piece]) -> int:
     return sum(piece.size * (2 if piece.copied else 1) for piece in batch)
 
 
-def _blocks(items: Iterable[WriteItem], planner: SavePlanner) -> Iterator[_Block]:
+def _blocks(items: Iterable[WriteItem], planner: SavePlanner, changes: Changes) -> Iterator[_Block]:
     """Every item's data, tensors block by block; making one starts its copy from a device."""
     for item in items:
         data = resolved(planner, item)
@@ -186,10 +190,11 @@ def _blocks(items: Iterable[WriteItem], planner: SavePlanner) -> Iterator[_Block
             yield _Block(_Record(item, data), None, True, True)
             continue
         tensor = data.detach()
+        record = _Record(item, tensor, version=changes.begin(tensor))
         if not is_plain(tensor):
-            yield _Block(_Record(item, tensor), None, True, True)
+            yield _Block(record, None, True, True)
             continue
-        record = _Record(item, tensor, container=own_container(DTYPES[tensor.dtype], tuple(tensor.shape)))
+        record.container = own_container(DTYPES[tensor.dtype], tuple(tensor.shape))
         first, waiting = True, None
         for block in _blocks_of(tensor):
             if waiting is not None:
@@ -202,7 +207,7 @@ def _blocks(items: Iterable[WriteItem], planner: SavePlanner) -> Iterator[_Block
 def _blocks_of(tensor: torch.Tensor) -> Iterator[Block]:
     if 0 < tensor.nbytes < _OWN_ELEMENTS and not on_device(tensor) and tensor.is_contiguous():
         # A copy of so little takes less than a view.
-        yield Block(memoryview(ctypes.string_at(tensor.data_ptr(), tensor.nbytes)))
+        yield Block(memoryview(ctypes.string_at(tensor.data_ptr(), tensor.nbytes)), copied=True)
     else:
         yield from blocks(tensor)
 
@@ -239,10 +244,10 @@ def _frame(choice: Choice, own: OwnContainer) -> FrameBuilder:
 
 
 def _object_pieces(record: _Record, data: io.BytesIO, choice: Choice) -> Iterator[_Piece]:
-    raw = data.getbuffer()
+    raw = memoryview(data.getvalue())  # no copy; a view of the BytesIO itself would outlive it in an error's traceback
     coding = choice.coding(None, raw) if len(raw) >= OWN_CHUNK else Coding(choice.rest)
     frame = record.frame = FrameBuilder(choice.header)
-    chunks = list(frame.cut(raw, coding.encoder, coding.lanes))
+    chunks = list(frame.cut(raw, coding.encoder, coding.lanes, still=True))
     for number, chunk in enumerate(chunks, 1):
         ready = frame.head if number == 1 else b""
         yield _Piece(record, ready, chunk, number == 1, number == len(chunks), copied=True)
@@ -263,7 +268,7 @@ def _tensor_pieces(
         ready = frame.head + frame.known(own.before)
     hint = frame.header.hint
     coding = choice.coding(None if hint is None else hint.dtype, block.data)
-    chunks = list(frame.cut(block.data, coding.encoder, coding.lanes))
+    chunks = list(frame.cut(block.data, coding.encoder, coding.lanes, still=block.copied))
     for number, raw in enumerate(chunks, 1):
         first, last = one.first and number == 1, one.last and number == len(chunks)
         yield _Piece(one.record, ready if number == 1 else b"", raw, first, last, block.copied)

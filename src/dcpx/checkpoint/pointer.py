@@ -7,24 +7,28 @@ from typing import NamedTuple
 
 from torch.distributed.checkpoint.metadata import Metadata
 
-from ..errors import CorruptError, DcpxError, LoadError, NotFoundError, Where
+from ..errors import CorruptError, DcpxError, LoadError, ReplacedError, UnsupportedError, Where
+from ._unpickle import shown
 from .directory import Directory
+from .lost import missing_pointer
 from .manifest import FileRecord, Manifest, content_digest, parse_manifest
-from .metadata import load_metadata
-from .names import is_data_file, manifest_name, save_of
+from .metadata import MAX_METADATA_SIZE, load_metadata
+from .names import is_data_file, is_manifest, manifest_name, save_of
 
-__all__ = ["Pointed", "read_pointer"]
+__all__ = ["Pointed", "check_readable", "is_replaced", "read_pointer"]
 
 _ATTEMPTS = 3
 """How often a checkpoint may be replaced while it is being opened."""
 
 
 class Pointed(NamedTuple):
-    """What a pointer stands for. `manifest` is None for what stock DCP wrote, or for the reason that is `damage`."""
+    """What a pointer stands for. `manifest` is None for what stock DCP wrote, or for the reason that is `damage`;
+    `digest` is the XXH3-128 of the pointer's content."""
 
     metadata: Metadata
     manifest: Manifest | None
     damage: DcpxError | None
+    digest: str
 
 
 def read_pointer(directory: Directory, pointer: str, limit: int, *, without_manifest: bool = False) -> Pointed:
@@ -37,7 +41,7 @@ def read_pointer(directory: Directory, pointer: str, limit: int, *, without_mani
     """
     content = _read(directory, pointer, limit)
     for _ in range(_ATTEMPTS):
-        metadata = _located(directory.place(pointer), content)
+        metadata = _metadata(directory, pointer, content, limit)
         try:
             manifest = _manifest(directory, metadata, limit)
         except DcpxError as error:
@@ -47,14 +51,20 @@ def read_pointer(directory: Directory, pointer: str, limit: int, *, without_mani
                     continue  # another save has replaced it, and has removed that manifest
             damage = error.located(directory.place(pointer))
             if without_manifest:
-                return Pointed(metadata, None, damage)
+                return Pointed(metadata, None, damage, content_digest(content))
             raise damage from error.__cause__
         if manifest is not None:
             _check_agreement(directory, pointer, content, metadata, manifest)
-        return Pointed(metadata, manifest, None)
-    raise LoadError(
-        f"the checkpoint was replaced {_ATTEMPTS} times while it was being opened", Where(directory.place(pointer))
-    )
+        return Pointed(metadata, manifest, None, content_digest(content))
+    raise ReplacedError("the checkpoint was replaced while it was being opened", Where(directory.place(pointer)))
+
+
+def is_replaced(directory: Directory, pointer: str, digest: str) -> bool:
+    """Whether the pointer says something else by now than the content of which that is the XXH3-128."""
+    try:
+        return content_digest(directory.read(pointer, MAX_METADATA_SIZE)) != digest
+    except (DcpxError, OSError):
+        return False
 
 
 def _read(directory: Directory, name: str, limit: int) -> bytes:
@@ -62,16 +72,31 @@ def _read(directory: Directory, name: str, limit: int) -> bytes:
     try:
         return directory.read(name, limit)
     except FileNotFoundError as error:
-        raise NotFoundError("there is no checkpoint here", place) from error
+        raise missing_pointer(directory, name, limit) from error
     except OSError as error:
         raise LoadError(f"the metadata can't be read: {error}", place) from error
 
 
-def _located(place: str, content: bytes) -> Metadata:
+def _metadata(directory: Directory, pointer: str, content: bytes, limit: int) -> Metadata:
     try:
         return load_metadata(content)
+    except UnsupportedError as error:
+        cause = f"{error.cause}{_written_by(directory, pointer, content, limit)}"
+        raise UnsupportedError(cause, error.where, error.remedy).located(directory.place(pointer)) from error.__cause__
     except DcpxError as error:
-        raise error.located(place) from error.__cause__
+        raise error.located(directory.place(pointer)) from error.__cause__
+
+
+def _written_by(directory: Directory, pointer: str, content: bytes, limit: int) -> str:
+    """What wrote a pointer that can't be read, for an error: the manifest that seals it knows, if there is one."""
+    sealed = FileRecord(pointer, len(content), content_digest(content))
+    with suppress(OSError):
+        for name in filter(is_manifest, directory.names()):
+            with suppress(DcpxError, OSError):
+                manifest = parse_manifest(directory.read(name, limit))
+                if manifest.metadata == sealed:
+                    return f" (written by torch {shown(manifest.torch)} and dcpx {shown(manifest.dcpx)})"
+    return ""
 
 
 def _manifest(directory: Directory, metadata: Metadata, limit: int) -> Manifest | None:
@@ -100,6 +125,15 @@ def _manifest(directory: Directory, metadata: Metadata, limit: int) -> Manifest 
     if manifest.checkpoint != save:
         raise CorruptError(f"the manifest is that of another checkpoint, {manifest.checkpoint}", Where(place))
     return manifest
+
+
+def check_readable(directory: Directory, pointer: str, content: bytes, sealed: bytes) -> None:
+    """Read a pointer's `content`, and `sealed`, that of its manifest, before they are published.
+
+    Raises what `read_pointer` would raise of them.
+    """
+    metadata = load_metadata(content, max_size=len(content))
+    _check_agreement(directory, pointer, content, metadata, parse_manifest(sealed))
 
 
 def _check_agreement(

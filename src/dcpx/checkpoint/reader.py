@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import repeat
 from typing import Any, get_args
 
+import torch
 from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import Metadata, StorageMeta
 from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner
 from torch.futures import Future
 
-from ..errors import DcpxError, LoadError, NotFoundError, TrustError, Where, portable_errors
+from ..errors import (
+    DcpxError,
+    LoadError,
+    NotFoundError,
+    ReplacedError,
+    TrustError,
+    UnsupportedError,
+    Where,
+    portable_errors,
+)
 from ..parallel import DEFAULT_BUDGET, Crew, check_crew
 from ..progress import Meter, OnProgress
 from ..registry import ExtensionRegistry, default_registry
-from ._torch import refuse_url
+from ._torch import HAS_RANK_LOCAL, check_path
+from .casts import check_casts
 from .containers import located
 from .directory import Directory
 from .items import request_bytes, stored_items
@@ -26,7 +38,7 @@ from .limits import Limits
 from .manifest import Manifest
 from .names import metadata_name
 from .objects import SafeGlobal, checked_bytes
-from .pointer import read_pointer
+from .pointer import is_replaced, read_pointer
 from .protection import Require, check_encrypted
 from .source import Sources
 from .unpacking import Unpacker
@@ -54,6 +66,9 @@ class Reader(FileSystemReader):
     warning in the log; `require="checksums"` refuses it. `require="encrypted"` refuses every item that no extension
     decrypts, whatever the metadata says. `limits` bounds what is believed before anything is allocated.
 
+    A stored tensor is cast to its target's dtype, as DCP does it; where that loses range or precision, a DcpxWarning
+    says so. `cast=False` refuses every other dtype than the stored one.
+
     With `partial=True` damaged items don't end the load: they are in `failures` afterwards, with their errors by name;
     a lost manifest is there as well, by its file's name. Every error names file, item and offset, and the targets that
     may be partly filled. Stock checkpoints of several extensions, which the stock reader applies in the wrong order,
@@ -74,10 +89,13 @@ class Reader(FileSystemReader):
         limits: Limits = Limits(),  # noqa: B008 (immutable)
         partial: bool = False,
         rank_local: bool = False,
+        cast: bool = True,
     ) -> None:
         if require not in (None, *get_args(Require)):
             raise ValueError(f"require must be 'checksums', 'encrypted' or None, not {require!r}")
-        refuse_url(path)
+        if rank_local and not HAS_RANK_LOCAL:
+            raise UnsupportedError(f"torch {torch.__version__} can't load with rank_local=True", remedy="Upgrade torch")
+        check_path(path)
         check_crew(threads, budget)
         super().__init__(path)
         self.metadata_error: DcpxError | None = None
@@ -91,8 +109,18 @@ class Reader(FileSystemReader):
         self.limits = limits
         self.partial = partial
         self.rank_local = rank_local
+        self.cast = cast
         self.manifest: Manifest | None = None
         self.failures: dict[str, DcpxError] = {}
+        self._opened: tuple[str, str] | None = None  # the pointer that was read, and its content's digest
+        self.own = False
+        """Whether what is loaded is this rank's own checkpoint; then the ranks read without collectives."""
+        self.finished = False
+
+    def reset(self, checkpoint_id: str | os.PathLike[str] | None = None) -> None:
+        if checkpoint_id is not None:
+            check_path(checkpoint_id)
+        super().reset(checkpoint_id)
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
         rank = kwargs.get("rank")
@@ -116,9 +144,10 @@ class Reader(FileSystemReader):
         if rank is not None and not self.rank_local:
             remedy = "Pass rank_local=True if each rank was saved by itself, without collectives"
             raise LoadError("a rank's own metadata was not asked for", place, remedy)
-        metadata, self.manifest, damage = read_pointer(
+        metadata, self.manifest, damage, digest = read_pointer(
             self._directory, pointer, self.limits.metadata_size, without_manifest=self.partial
         )
+        self._opened = pointer, digest
         self.failures = {} if damage is None else {os.path.basename(damage.where.file or pointer): damage}
         if self.manifest is None:
             if self.require == "checksums":
@@ -140,32 +169,54 @@ class Reader(FileSystemReader):
     def set_up_storage_reader(self, metadata: Metadata, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
         super().set_up_storage_reader(metadata, is_coordinator, *args, **kwargs)
         self.metadata = metadata
+        self.finished = False
+        self.own = not kwargs.get("use_collectives", True)
 
     def prepare_local_plan(self, plan: LoadPlan) -> LoadPlan:
         meta = self.metadata.storage_meta
-        return replace(plan, storage_data=None if meta is None else meta.save_id)
+        save_id = None if meta is None or self.own else meta.save_id  # a rank's own save is no other rank's
+        return replace(plan, storage_data=save_id)
 
     def prepare_global_plan(self, plans: list[LoadPlan]) -> list[LoadPlan]:
         if len({plan.storage_data for plan in plans}) > 1:
             cause = "the checkpoint was replaced while it was being opened: some ranks see another save than others"
-            raise LoadError(cause, Where(str(self.path)), "Load again")
+            raise ReplacedError(cause, Where(str(self.path)))
         return plans
 
     def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> Future[None]:
-        with portable_errors(LoadError), located(str(self.path), None):
+        with portable_errors(LoadError), self._noticing_replacement(), located(str(self.path), None):
+            check_casts(plan.items, self.metadata, planner, refuse=not self.cast)
             items = stored_items(plan.items, self.metadata, self.manifest)
             if self.require == "encrypted":
                 check_encrypted(items, self.registry)
             total = sum(map(request_bytes, plan.items, repeat(self.metadata)))
             meter = Meter(self.progress, total, len(plan.items))
             with Sources(self._directory, self._sizes()) as sources, Crew(self.threads, self.budget) as crew:
+                sources.hold(item.info.relative_path for item in items)
                 unpacker = Unpacker(
                     planner, self.registry, sources, crew, meter, self._checked, self.limits, self.partial
                 )
                 self.failures |= unpacker.read(items)
+        self.finished = True
         future: Future[None] = Future()
         future.set_result(None)
         return future
+
+    @contextmanager
+    def _noticing_replacement(self) -> Iterator[None]:
+        """Failures of the block are nobody's damage if another save has replaced the checkpoint, and removed it."""
+        try:
+            yield
+        except DcpxError as error:
+            self._check_replaced(error)
+            raise
+        if self.failures:
+            self._check_replaced(next(iter(self.failures.values())))
+
+    def _check_replaced(self, error: DcpxError) -> None:
+        if self._opened is not None and is_replaced(self._directory, *self._opened):
+            cause = f"the checkpoint was replaced while it was being loaded: {error.cause}"
+            raise ReplacedError(cause, error.where) from error
 
     def _sizes(self) -> dict[str, int]:
         """How long the data files must be; what follows an item is nobody's damage where damage is gone past."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch.distributed.checkpoint.storage import WriteResult
 
 from .manifest import FileRecord, Seal
+from .replicas import Replicas
 
 __all__ = ["StoredItemResult", "Written"]
 
@@ -20,8 +21,10 @@ class StoredItemResult(WriteResult):
 
 
 class Written(list[WriteResult]):
-    """A rank's results, a list as DCP wants it, and `files`, that these are in."""
+    """A rank's results, a list as DCP wants it, `files`, that these are in, and `held`, what other ranks may hold, too,
+    where there are any."""
 
     def __init__(self, results: Iterable[WriteResult] = (), files: Iterable[FileRecord] = ()) -> None:
         super().__init__(results)
         self.files = list(files)
+        self.held: Replicas = {}

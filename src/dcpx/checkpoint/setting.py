@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 
@@ -12,13 +13,19 @@ class HeldSetting:
     """A context manager that holds a setting at `value`, and puts back what was there.
 
     Several blocks may overlap, in one thread or many: the last of them to end puts it back, whatever happens in them.
+    A forked child has none of the parent's blocks, and there the setting is what it was before the first of them.
     """
 
     def __init__(self, read: Callable[[], bool], write: Callable[[bool], object], value: bool) -> None:
         self._read, self._write, self._value = read, write, value
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._users = 0
         self._before = value
+        if hasattr(os, "register_at_fork"):
+            # Nobody is amidst a change while the process forks, so that the child knows what to put back.
+            os.register_at_fork(
+                before=self._lock.acquire, after_in_parent=self._lock.release, after_in_child=self._after_fork
+            )
 
     def __enter__(self) -> None:
         with self._lock:
@@ -29,6 +36,14 @@ class HeldSetting:
 
     def __exit__(self, *error: object) -> None:
         with self._lock:
+            if self._users == 0:
+                return  # a child that was forked within the block
             self._users -= 1
             if self._users == 0:
                 self._write(self._before)
+
+    def _after_fork(self) -> None:
+        if self._users:
+            self._users = 0
+            self._write(self._before)
+        self._lock.release()

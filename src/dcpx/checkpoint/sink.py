@@ -9,7 +9,7 @@ import os
 import sys
 from typing import IO
 
-from ..kernels import Xxh3_128
+from ..kernels import Payload, Xxh3_128
 from ..streams import as_bytes, stream_name, write_all
 
 __all__ = ["FileSink"]
@@ -19,6 +19,8 @@ BLOCK = 4 << 20
 
 _PAGE = 4096
 _SMALL = 64 << 10  # bytes that are rather copied than written at once
+_COPY = 1 << 20  # bytes that are copied at once, where they may change
+_STILL = (bytes, Payload)  # what is made of these never changes
 _MOST_PARTS = 1024  # IOV_MAX of Linux
 
 
@@ -41,6 +43,7 @@ class FileSink:
         self._gathered = 0
         self._stored = 0
         self._hasher = Xxh3_128()
+        self._copy = memoryview(b"")
 
     @property
     def position(self) -> int:
@@ -59,13 +62,32 @@ class FileSink:
             if len(self._parts) >= _MOST_PARTS:  # of a few bytes each, and all within one page
                 self._parts = [memoryview(b"".join(self._parts))]
 
-    def write_through(self, data: bytes | bytearray | memoryview) -> None:
-        """Take `data`, which may change once this returns."""
-        if len(as_bytes(data)) < _SMALL:
-            self.write(bytes(data))
-        else:
-            self.write(data)
+    def write_through(self, data: bytes | bytearray | memoryview, hasher: Xxh3_128) -> None:
+        """Take `data`, which may change at any time, even before this returns, and give the same bytes to `hasher`."""
+        rest = as_bytes(data)
+        if type(rest.obj) in _STILL:
+            hasher.update(rest)
+            if len(rest) >= _SMALL:
+                self.write(rest)
+                self._store(self._gathered)
+            else:
+                self.write(bytes(rest))
+            return
+        if len(rest) >= _SMALL and not self._copy:
+            self._copy = memoryview(bytearray(_COPY))
+        while len(rest) >= _SMALL:
+            # A copy is hashed, for the item and for the file, and written while it is in the cache. All but the last
+            # end at the end of a page: one that is on its way to the disk isn't written to again.
+            size = min(len(rest), _COPY - self.position % _PAGE)
+            copy = self._copy[:size]
+            hasher.update(rest[:size], copy)
+            self.write(copy)
             self._store(self._gathered)
+            rest = rest[size:]
+        if rest:
+            taken = bytes(rest)
+            hasher.update(taken)
+            self.write(taken)
 
     def flush(self) -> None:
         """Hand everything over to the file."""

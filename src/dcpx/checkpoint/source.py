@@ -6,11 +6,12 @@ import contextlib
 import io
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from types import TracebackType
 from typing import IO, Any, cast
 
-from ..errors import CorruptError, LoadError, TruncatedError, Where
+from ..errors import CorruptError, DcpxError, LoadError, TruncatedError, Where
 from .directory import Directory
 
 __all__ = ["FileSource", "Sources"]
@@ -81,6 +82,9 @@ class FileSource:
 
 _PART_BUFFER = 64 << 10
 
+_MOST_HELD = 256
+"""Files that are opened before they are read, of the 1,024 that a process may have open by default."""
+
 
 class _Part(io.RawIOBase):
     def __init__(self, source: FileSource, offset: int, size: int) -> None:
@@ -127,10 +131,20 @@ class Sources:
 
     def __getitem__(self, name: str) -> FileSource:
         if name not in self._open:
-            self._open[name] = FileSource(self._directory, name)
-            if name in self._sizes:
-                self._open[name].check_size(self._sizes[name])
+            with contextlib.ExitStack() as stack:
+                source = stack.enter_context(contextlib.closing(FileSource(self._directory, name)))
+                if name in self._sizes:
+                    source.check_size(self._sizes[name])
+                stack.pop_all()
+            self._open[name] = source
         return self._open[name]
+
+    def hold(self, names: Iterable[str]) -> None:
+        """Open the first of these files at once: what is open stays readable when a save replaces the checkpoint and
+        removes them. One that can't be opened is an error when it is asked for."""
+        for name in islice(dict.fromkeys(names), _MOST_HELD):
+            with contextlib.suppress(DcpxError):
+                self[name]
 
     def done(self, name: str) -> None:
         """Close a file that isn't needed any more."""

@@ -10,9 +10,22 @@ from typing import TypeVar
 import torch
 
 from ..codecs.dtypes import ITEM_SIZES
+from ..errors import SaveError
 from .geometry import boxes
 
-__all__ = ["BLOCK", "DTYPES", "Block", "ahead", "blocks", "bytes_of", "compact", "host_buffer", "is_plain", "on_device"]
+__all__ = [
+    "BLOCK",
+    "DTYPES",
+    "Block",
+    "ahead",
+    "blocks",
+    "bytes_of",
+    "check_memory",
+    "compact",
+    "host_buffer",
+    "is_plain",
+    "on_device",
+]
 
 BLOCK = 2 << 20
 """Bytes of a tensor that are copied at once: enough to fill the workers, little beside the budget."""
@@ -51,6 +64,43 @@ def is_plain(tensor: torch.Tensor) -> bool:
     )
 
 
+def check_memory(tensor: torch.Tensor) -> None:
+    """SaveError for a tensor that has no elements in memory which could be stored and loaded: a sparse one, and one
+    whose memory its owner has freed, or that never had any."""
+    if tensor.is_meta:
+        raise SaveError("the tensor is on the device 'meta' and has no values", remedy=_MATERIALIZE)
+    if tensor.layout is not torch.strided:
+        raise SaveError(f"DCP can't load a tensor of layout {tensor.layout}", remedy=_UNFOLD)
+    if type(tensor) not in _ORDINARY and hasattr(tensor, "__tensor_flatten__"):
+        for name in tensor.__tensor_flatten__()[0]:  # the tensors that a wrapper consists of
+            part = getattr(tensor, name)
+            if part.layout is torch.strided:
+                check_memory(part)
+    storage = tensor.untyped_storage().nbytes()
+    elements = tensor.numel()
+    if elements and not tensor.is_contiguous():
+        elements = sum(map(_reach, tensor.shape, tensor.stride())) + 1
+    needed = (tensor.storage_offset() + elements) * tensor.itemsize if elements else 0
+    if storage < needed:
+        cause = f"the tensor's memory was freed or shrunk by its owner: {storage} bytes are left of {needed}"
+        raise SaveError(cause, remedy=_GATHER)
+
+
+_ORDINARY = {torch.Tensor, torch.nn.Parameter}
+
+
+def _reach(size: int, step: int) -> int:
+    return (size - 1) * step
+
+
+_MATERIALIZE = "Give it values (`to_empty`, then initialise or load them), or leave it out"
+_UNFOLD = "Save what it consists of, its values and indices, or put it into a tuple, which is stored as an object"
+_GATHER = (
+    "Save it while it is in memory. FSDP frees parameters between uses: take the state from `get_state_dict` or, with "
+    "FSDP1, from `state_dict` within `FSDP.state_dict_type`"
+)
+
+
 def compact(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor on the host, with no more storage than it shows: torch.save would store all of it."""
     tensor = tensor.cpu()
@@ -74,7 +124,8 @@ def bytes_of(tensor: torch.Tensor) -> memoryview:
 
 def host_buffer(size: int, pinned: bool) -> torch.Tensor:
     """`size` bytes of host memory, dtype uint8; `pinned` so that a device copies from and to it at full speed."""
-    return torch.empty(size, dtype=torch.uint8, pin_memory=pinned and torch.accelerator.is_available())
+    pinned = pinned and torch.accelerator.is_available()
+    return torch.empty(size, dtype=torch.uint8, device="cpu", pin_memory=pinned)  # whatever the default device is
 
 
 def blocks(tensor: torch.Tensor) -> Iterator[Block]:

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-import functools
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import IO, Any, cast
 
 import torch
+from torch.distributed.checkpoint.metadata import MetadataIndex
 from torch.distributed.checkpoint.planner import SavePlanner, WriteItem
 
 from ..errors import DcpxError, SaveError, Where
 from ..extension import Item, StreamTransformExtension
 from ..extensions.pack import Pack
+from ..extensions.zstandard import ZStandardWriter
 from ..frame import FrameWriter
 from ..kernels import Xxh3_128
 from ..progress import Meter
-from ..streams import TransformWriter, as_bytes, write_all
-from ._torch import StorageInfo, cpu_tensors, is_object, without_crc32
+from ..streams import as_bytes, write_all
+from ._torch import StorageInfo, cpu_tensors, is_object, tensor_bytes, without_crc32
+from .changes import Changes
 from .files import DataFiles
 from .manifest import Seal
 from .results import StoredItemResult
 from .sink import FileSink
-from .staging import is_plain
+from .staging import check_memory, compact, is_plain
 
 __all__ = ["describe", "located", "resolved", "stream_item", "stream_items"]
+
+_STEP = 1 << 20
+"""Bytes that are copied at once for an extension that may look twice."""
 
 
 def stream_items(
@@ -36,6 +41,7 @@ def stream_items(
     files: DataFiles,
     copy_ahead: int,
     meter: Meter,
+    changes: Changes,
 ) -> list[StoredItemResult]:
     """Write all items, objects first, and return where they are. Tensors from a device are copied ahead by at most
     `copy_ahead` bytes, whole tensors at a time."""
@@ -50,14 +56,21 @@ def stream_items(
             info = StorageInfo(files.name, begin, length, transform_descriptors=descriptors)
             results.append(StoredItemResult(item.index, length, info, seal))
             files.end_item()
-        meter.add(data.nbytes if isinstance(data, torch.Tensor) else 0, 1)
+        meter.add(tensor_bytes(item), 1)
 
     for item in items:
         if is_object(item):
             store(item, resolved(planner, item))
-    resolve = functools.partial(resolved, planner)
+    taken: dict[MetadataIndex, tuple[object, int | None]] = {}
+
+    def resolve(item: WriteItem) -> torch.Tensor | io.BytesIO:
+        data = resolved(planner, item)
+        taken[item.index] = data, changes.begin(data)
+        return data
+
     for tensor, item in cpu_tensors(resolve, [item for item in items if not is_object(item)], copy_ahead):
-        store(item, tensor)
+        store(item, compact(tensor))
+        changes.end(item, *taken.pop(item.index))
     return results
 
 
@@ -75,11 +88,11 @@ def stream_item(
     with _telling_cause(file), quiet:
         with _transformed(file, pack, describe(item, data, checkpoint)) as output:
             with _telling_cause(output):
+                top = output if isinstance(output, _LOOKING_ONCE) else cast(IO[bytes], _OneLook(output))
                 if isinstance(data, torch.Tensor):
-                    own = isinstance(output, (TransformWriter, _Uncloseable))
-                    torch.save(data, output if own else cast(IO[bytes], _Whole(output)))
+                    torch.save(data, top)
                 else:
-                    write_all(output, data.getbuffer())
+                    write_all(top, data.getvalue())  # no copy
     checksum = output.checksum_in(file) if isinstance(output, FrameWriter) else None
     return Seal.of_stored(file.hasher) if checksum is None else Seal.of_frame(checksum)
 
@@ -121,6 +134,8 @@ def resolved(planner: SavePlanner, item: WriteItem) -> torch.Tensor | io.BytesIO
                     f"the planner gives a tensor {found[0]} {tuple(found[1])}, it planned {expected[0]} "
                     f"{tuple(expected[1])}"
                 )
+        if isinstance(data, torch.Tensor):
+            check_memory(data)
         return data
 
 
@@ -132,8 +147,9 @@ def _transformed(file: _Uncloseable, pack: StreamTransformExtension | None, item
     return transform_item_to(output, item) if transform_item_to else pack.transform_to(output)
 
 
-class _Whole(io.RawIOBase):
-    """torch.save doesn't look at how much a write took: here all of it is, by a foreign stream."""
+class _OneLook(io.RawIOBase):
+    """What is written may change at any time, and torch.save doesn't look at how much a write took: an extension's
+    stream takes all of it here, as copies that never change."""
 
     def __init__(self, output: IO[bytes]) -> None:
         super().__init__()
@@ -143,12 +159,15 @@ class _Whole(io.RawIOBase):
         return True
 
     def write(self, data: Any, /) -> int:
-        write_all(self._output, data)
-        return len(as_bytes(data))
+        view = as_bytes(data)
+        for begin in range(0, len(view), _STEP):
+            write_all(self._output, bytes(view[begin : begin + _STEP]))
+        return len(view)
 
 
 class _Uncloseable(io.RawIOBase):
-    """The file beneath one item's transforms: their `close` must reach it, but more items follow."""
+    """The file beneath one item's transforms: their `close` must reach it, but more items follow. What is written may
+    change at any time; it is looked at once."""
 
     failure: BaseException | None = None
     """The first error of a write."""
@@ -164,13 +183,17 @@ class _Uncloseable(io.RawIOBase):
 
     def write(self, data: Any, /) -> int:
         view = as_bytes(data)
-        self.hasher.update(view)
         try:
-            self._sink.write_through(view)
+            self._sink.write_through(view, self.hasher)
         except BaseException as error:
             self.failure = self.failure or error
             raise
         return len(view)
+
+
+_LOOKING_ONCE = (FrameWriter, ZStandardWriter, _Uncloseable)
+"""Streams that take all of a write and look at each of its bytes once: where it changes meanwhile, what they store of
+it still agrees with its checksums."""
 
 
 @contextmanager

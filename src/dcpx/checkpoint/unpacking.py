@@ -7,7 +7,7 @@ The direct path is for frames that say where a tensor's elements lie and what th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from io import BytesIO
 from typing import IO, NamedTuple
@@ -22,10 +22,12 @@ from ..parallel import Crew
 from ..progress import Meter
 from ..registry import ExtensionRegistry
 from .buffers import Buffers
+from .claims import Claims
 from .containers import fill_from_container, located, read_object
 from .decoding import Step, Stored, decode_steps, next_step
 from .frames import (
     HEAD,
+    MOST_CHUNKS,
     checked_hint,
     frame_map,
     holds_own_container,
@@ -33,9 +35,10 @@ from .frames import (
     runs,
     whole_elements,
 )
-from .items import StoredItem, Target
+from .items import StoredItem
 from .limits import Limits
 from .source import FileSource, Sources
+from .targets import Target, count_as_changed
 
 __all__ = ["Unpacker"]
 
@@ -50,7 +53,11 @@ _GAP = 64 << 10
 
 _JOB_BYTES = 2 << 20
 _JOB_ITEMS = 128
-"""Stored bytes, or items, that make up a job for the workers."""
+"""Bytes, or items, that make up a job for the workers."""
+
+_CHUNK_COST = 1 << 10
+_MAP_COST = 48
+"""Bytes that a chunk takes while it is decoded, whatever its size, and in the map of its frame."""
 
 
 class _Wanted(NamedTuple):
@@ -67,6 +74,7 @@ class _Neighbours(NamedTuple):
     offset: int
     size: int
     wanted: list[_Wanted]
+    alone: bool = False
 
 
 class _Chunks(NamedTuple):
@@ -77,6 +85,7 @@ class _Chunks(NamedTuple):
     frame: FrameMap
     hint: TensorHint
     numbers: range
+    alone: bool = False
 
 
 class _Container(NamedTuple):
@@ -84,9 +93,11 @@ class _Container(NamedTuple):
 
     source: FileSource
     wanted: _Wanted
+    alone: bool = False
 
 
 _Job = _Neighbours | _Chunks | _Container
+"""`alone` if all jobs before it must have ended when it begins: they write to the same memory."""
 
 
 class _Done(NamedTuple):
@@ -145,19 +156,30 @@ class Unpacker:
         self._buffers = Buffers()
         self._file: str | None = None  # whose jobs are being made
         self._open_jobs: Counter[str] = Counter()  # jobs under way, by file
-        self._begun: dict[str, None] = {}  # items under way, in order: their targets may be partly filled
+        self._begun: dict[str, _Wanted] = {}  # items under way, in order: their targets may be partly filled
         self._devices_waited = False
 
     def read(self, items: Sequence[StoredItem]) -> dict[str, DcpxError]:
         """Read all `items`, which come in the order in which they are stored; returns `failures`."""
         self._total = self._limits.check(items)
-        try:
-            with closing(self._crew.map(self._run, self._jobs(items), self._cost)) as done:
-                for result in done:
-                    self._commit(result)
-        except DcpxError as error:
-            raise self._telling_begun(error) from error.__cause__
+        again = self._do(items, self._jobs(items))
+        if again:
+            self._meter = Meter(None, 0, 0)  # they were counted
+            self._do(again, (job for item in again for job in self._single(item)))
         return self.failures
+
+    def _do(self, items: Sequence[StoredItem], jobs: Iterator[_Job]) -> list[StoredItem]:
+        """Do all jobs; returns the items that must be read again because of their order in memory."""
+        with closing(Claims(items)) as self._claims:
+            try:
+                with closing(self._crew.map(self._run, jobs, self._cost)) as done:
+                    for result in done:
+                        self._commit(result)
+            except DcpxError as error:
+                raise self._telling_begun(error) from error.__cause__
+            finally:
+                count_as_changed(target for wanted in self._begun.values() for target in wanted.targets)
+            return self._claims.contested(self.failures)
 
     # --- in the caller's thread: what is to be done -----------------------------------------------------------------
 
@@ -183,22 +205,34 @@ class Unpacker:
             with located(source.name, item.name):
                 wanted = self._wanted(item)
                 planned = self._chunk_jobs(source, wanted) if item.is_packed and wanted.targets else None
-            return self._counted([_Container(source, wanted)] if planned is None else planned)
+            jobs: list[_Job] = [_Container(source, wanted)] if planned is None else planned
+            conflict = self._claims.claim(item, wanted.targets)
+            if conflict.others or conflict.itself:
+                jobs = [job._replace(alone=conflict.itself or job is jobs[0]) for job in jobs]
+            return self._counted(jobs)
         return []
 
     def _neighbours(self, items: list[StoredItem]) -> list[_Job]:
         with self._isolated(items):
-            return self._counted([self._joined(self._source(items[0]), items)])
+            return self._counted(self._joined(self._source(items[0]), items))
         return []
 
-    def _joined(self, source: FileSource, items: list[StoredItem]) -> _Neighbours:
-        offset = items[0].info.offset
-        size = max(item.info.offset + item.info.length for item in items) - offset
-        wanted = []
+    def _joined(self, source: FileSource, items: list[StoredItem]) -> list[_Job]:
+        """The job for small items that lie near each other, or several where they share memory."""
+        groups: list[list[_Wanted]] = [[]]
         for item in items:
-            with located(source.name, item.name):
-                wanted.append(self._wanted(item))
-        return _Neighbours(source, offset, size, wanted)
+            with self._isolated([item]), located(source.name, item.name):
+                wanted = self._wanted(item)
+                if self._claims.claim(item, wanted.targets).others:
+                    groups.append([])
+                groups[-1].append(wanted)
+        jobs: list[_Job] = []
+        for number, group in enumerate(groups):
+            if group:
+                offset = group[0].item.info.offset
+                size = max(wanted.item.info.offset + wanted.item.info.length for wanted in group) - offset
+                jobs.append(_Neighbours(source, offset, size, group, alone=number > 0))
+        return jobs
 
     def _source(self, item: StoredItem) -> FileSource:
         name = item.info.relative_path
@@ -233,6 +267,8 @@ class Unpacker:
         hint = checked_hint(wanted.item, frame)
         if hint is None or not holds_own_container(frame, hint, lambda number: read_at(*frame.record(number))):
             return None
+        for target in wanted.targets:
+            target.prepare()
         needed = needed_chunks(wanted.targets, frame, hint)
         return [_Chunks(source, wanted, frame, hint, numbers) for numbers in runs(needed, frame, _JOB_BYTES)]
 
@@ -241,33 +277,47 @@ class Unpacker:
         for job in jobs:
             self._open_jobs[_file(job)] += 1
             for wanted in _all_wanted(job):
-                self._begun[wanted.item.name] = None
+                self._begun[wanted.item.name] = wanted
                 for target in wanted.targets:
                     target.pending += 1
         return jobs
 
     def _cost(self, job: _Job) -> int:
-        """What a job may hold: its stored bytes and a chunk, or all of a tensor."""
+        """What a job may hold: its stored bytes and a chunk, or all of a tensor. More than the budget for what must
+        wait until nothing else is held."""
+        if job.alone:
+            return self._crew.budget + 1
+        held = sum([target.held_bytes for wanted in _all_wanted(job) for target in wanted.targets])
         match job:
             case _Neighbours():
-                return job.size + sum(wanted.item.nbytes for wanted in job.wanted)
+                return held + job.size + sum([wanted.item.nbytes for wanted in job.wanted])
             case _Chunks():
-                return sum(job.frame.record(number)[1] + job.frame.index[number][1] for number in job.numbers)
+                frame = job.frame
+                held += _CHUNK_COST * len(job.numbers) + _MAP_COST * frame.count
+                return held + sum(frame.record(number)[1] + frame.raw_size(number) for number in job.numbers)
             case _Container():
-                return job.wanted.item.info.length + max(job.wanted.item.most_bytes, 0)
+                return held + job.wanted.item.info.length + max(job.wanted.item.most_bytes, 0)
 
     def _commit(self, done: _Done) -> None:
         """Hand what is complete to the planner."""
         items = 0
-        for wanted in _all_wanted(done.job):
+        all_wanted = _all_wanted(done.job)
+        complete: list[Target] = []
+        for wanted in all_wanted:
             for target in wanted.targets:
                 target.pending -= 1
-                if target.pending == 0 and wanted.item.name not in self.failures:
-                    with located(done.job.source.name, wanted.item.name):
+                if target.pending == 0:
+                    complete.append(target)
+        count_as_changed(complete)
+        for item, targets in all_wanted:
+            for target in targets:
+                if target.pending == 0 and item.name not in self.failures:
+                    with self._isolated([item]), located(done.job.source.name, item.name):
                         target.commit(self._planner)
                     items += 1
-            if all(target.pending == 0 for target in wanted.targets):
-                self._begun.pop(wanted.item.name, None)
+            if all(target.pending == 0 for target in targets):
+                self._begun.pop(item.name, None)
+                self._claims.release(item)
         for item, content in done.objects:
             with self._isolated([item]), located(done.job.source.name, item.name):
                 items += self._load_object(item, content)
@@ -336,7 +386,11 @@ class Unpacker:
                 else:
                     filled, more = found
                     nbytes += filled
-                    steps += more
+                    for step in more:
+                        steps.append(step)
+                        if len(steps) == MOST_CHUNKS:
+                            nbytes += self._decode(job.source, steps)
+                            steps = []
         return _Done(job, nbytes + self._decode(job.source, steps), objects)
 
     def _read_apart(self, job: _Neighbours, error: DcpxError) -> _Done:
@@ -355,7 +409,7 @@ class Unpacker:
     def _isolated(self, items: Sequence[StoredItem]) -> _Isolated:
         return _Isolated(self.failures if self._partial else None, items)
 
-    def _unpack(self, wanted: _Wanted, content: memoryview) -> tuple[int, list[Step | None]] | None:
+    def _unpack(self, wanted: _Wanted, content: memoryview) -> tuple[int, Iterable[Step | None]] | None:
         """Unpack a whole small frame: the bytes that were filled, and the chunks still to be decoded. None where it
         must go through its container."""
 
@@ -370,12 +424,14 @@ class Unpacker:
         hint = checked_hint(wanted.item, frame)
         if hint is None:
             return None
+        for target in wanted.targets:
+            target.prepare()
         elements = whole_elements(frame, hint, record)
         if elements is not None:
-            return sum(target.fill(elements, 0) for target in wanted.targets), []
+            return sum([target.fill(elements, 0) for target in wanted.targets]), ()
         if not holds_own_container(frame, hint, record):
             return None
-        return 0, [self._step(wanted, frame, hint, number, record(number)) for number in range(1, len(frame.index) - 1)]
+        return 0, (self._step(wanted, frame, hint, number, record(number)) for number in range(1, frame.count - 1))
 
     def _read_chunks(self, job: _Chunks) -> int:
         frame, source, item = job.frame, job.source, job.wanted.item

@@ -13,7 +13,7 @@ from typing import IO, NamedTuple, cast
 from torch.distributed.checkpoint.filesystem import FileSystem
 
 from .. import kernels
-from ..errors import CorruptError, DcpxError, LoadError, NotFoundError, TruncatedError, Where
+from ..errors import CorruptError, DcpxError, LoadError, ReplacedError, TruncatedError, Where
 from ..frame import frame_of
 from ..frame.map import FrameMap
 from ..parallel import DEFAULT_BUDGET, Crew, check_crew
@@ -21,16 +21,17 @@ from ..progress import Meter, OnProgress
 from ..registry import ExtensionRegistry, default_registry
 from ..report import Problem, Report
 from ._archive import open_archive
-from ._torch import refuse_url
+from ._torch import check_path
 from .containers import check_container, located, open_item
 from .directory import Directory
 from .frames import HEAD, checked_hint, frame_map, runs
 from .items import StoredItem, all_items
 from .leftovers import find_leftovers
 from .limits import Limits
+from .lost import missing_pointer
 from .manifest import FileRecord
 from .names import METADATA, is_pointer
-from .pointer import read_pointer
+from .pointer import is_replaced, read_pointer
 from .source import FileSource
 
 __all__ = ["verify"]
@@ -41,6 +42,9 @@ _JOB_ITEMS = 256
 
 _PART = 1 << 20
 """Bytes that are read at once."""
+
+_ATTEMPTS = 10
+"""How often another save may replace the checkpoint while it is being read."""
 
 
 def verify(
@@ -59,10 +63,11 @@ def verify(
     raised but listed in the report, with what can still be loaded. `threads`, `budget` and `limits` are those of
     `Reader`; `progress` counts stored bytes, and items.
 
-    Raises NotFoundError if there is no checkpoint, LoadError if the directory can't be read, and ValueError for wrong
-    arguments.
+    Raises NotFoundError if there is no checkpoint, LostPointerError if there is one that has only lost its pointer,
+    ReplacedError if others are saving there all the time, LoadError if the directory can't be read, and ValueError for
+    wrong arguments.
     """
-    refuse_url(path)
+    check_path(path)
     check_crew(threads, budget)
     directory = Directory(FileSystem(), os.fspath(path))
     try:
@@ -70,11 +75,15 @@ def verify(
     except OSError as error:
         raise LoadError(f"{type(error).__name__}: {error}", Where(directory.place(""))) from error
     if not names:
-        raise NotFoundError("there is no checkpoint here", Where(directory.place(METADATA)))
-    verifier = _Verifier(directory, registry or default_registry(), limits)
+        raise missing_pointer(directory, METADATA)
     with Crew(threads, budget) as crew:
-        verifier.verify(names, crew, progress)
-    return verifier.report(os.fspath(path))
+        for _ in range(_ATTEMPTS):
+            verifier = _Verifier(directory, registry or default_registry(), limits)
+            verifier.verify(names, crew, progress)
+            report = verifier.report(os.fspath(path))
+            if report.ok or not verifier.is_replaced():
+                return report
+    raise ReplacedError(f"the checkpoint was replaced {_ATTEMPTS} times while it was being verified", Where(str(path)))
 
 
 class _Batch(NamedTuple):
@@ -106,7 +115,7 @@ class _Found(NamedTuple):
 
 
 class _Verifier:
-    """Verifies one checkpoint, which has one pointer, or one for each rank."""
+    """Verifies one checkpoint, once, which has one pointer, or one for each rank."""
 
     def __init__(self, directory: Directory, registry: ExtensionRegistry, limits: Limits) -> None:
         self._directory = directory
@@ -117,6 +126,7 @@ class _Verifier:
         self._files: list[FileRecord] = []
         self._problems: list[Problem] = []
         self._unchecked: set[str] = set()
+        self._digests: dict[str, str] = {}
 
     def verify(self, pointers: Sequence[str], crew: Crew, progress: OnProgress | None) -> None:
         """Check all that the pointers stand for."""
@@ -129,6 +139,11 @@ class _Verifier:
                 self._problems += one.problems
                 self._unchecked.update(one.unchecked)
                 meter.add(one.nbytes, one.items)
+
+    def is_replaced(self) -> bool:
+        """Whether a pointer that was read says something else by now."""
+        never_read = any(isinstance(problem.error, ReplacedError) for problem in self._problems)
+        return never_read or any(is_replaced(self._directory, *pointer) for pointer in self._digests.items())
 
     def report(self, path: str) -> Report:
         """What was found."""
@@ -161,6 +176,7 @@ class _Verifier:
         if pointed.damage is not None:
             self._problems.append(Problem(os.path.basename(pointed.damage.where.file or pointer), pointed.damage))
         self._sealed = self._sealed and pointed.manifest is not None
+        self._digests[pointer] = pointed.digest
         self._items += all_items(pointed.metadata, pointed.manifest)
         self._files += [] if pointed.manifest is None else pointed.manifest.files
 
@@ -186,7 +202,7 @@ class _Verifier:
         except DcpxError as error:
             self._problems.append(_problem(item, error))
             return []
-        return [_Run(file, item, frame, run) for run in runs(list(range(len(frame.index))), frame, _JOB_BYTES)]
+        return [_Run(file, item, frame, run) for run in runs([range(frame.count)], frame, _JOB_BYTES)]
 
     def _source(self, file: str) -> closing[FileSource]:
         return closing(FileSource(self._directory, file))
@@ -213,7 +229,7 @@ class _Verifier:
             problems,
             [],
             sum(job.frame.record(number)[1] for number in job.numbers),
-            int(job.numbers.stop == len(job.frame.index)),
+            int(job.numbers.stop == job.frame.count),
         )
 
     def _check_batch(self, source: FileSource, job: _Batch) -> _Found:
@@ -224,7 +240,7 @@ class _Verifier:
                 with located(source.name, item.name):
                     if item.is_packed:
                         frame = _frame(source, item)
-                        problems += _check_chunks(source, item, frame, range(len(frame.index)))
+                        problems += _check_chunks(source, item, frame, range(frame.count))
                     elif not self._check_stream(source, item):
                         unchecked.append(item.name)
             except DcpxError as error:
@@ -309,7 +325,7 @@ def _check_chunks(source: FileSource, item: StoredItem, frame: FrameMap, numbers
         try:
             with located(source.name, item.name):
                 frame.decode(
-                    number, memoryview(source.read(begin, size)), memoryview(bytearray(frame.index[number][1]))
+                    number, memoryview(source.read(begin, size)), memoryview(bytearray(frame.raw_size(number)))
                 )
         except DcpxError as error:
             problems.append(Problem(item.info.relative_path, error, item.name, number, begin, begin + size))

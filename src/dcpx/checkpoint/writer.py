@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -21,13 +21,16 @@ from ..extensions.pack import Pack
 from ..parallel import DEFAULT_BUDGET, Crew, check_crew
 from ..progress import Meter, OnProgress
 from ..registry import is_stream_transform
-from ._torch import DCP_VERSION, StoragePrefix, is_object, refuse_url, split_by_size, tensor_bytes
+from ._torch import StoragePrefix, check_path, is_object, own_rank, set_version, split_by_size, tensor_bytes
+from .changes import Changes
 from .commit import Commit, check_free
 from .directory import Directory, saving_to
 from .files import DataFiles
+from .keys import warn_of_keys
 from .manifest import check_user
 from .names import data_file_names, metadata_name
 from .packing import pack_items
+from .replicas import compare, replicas
 from .results import StoredItemResult, Written
 from .streaming import stream_items
 
@@ -47,6 +50,10 @@ class Writer(FileSystemWriter):
     An error on any rank or thread, an extension's own included, fails the save. Until the moment when it succeeds, the
     checkpoint that it replaces stays whole, and is what readers find; see `commit`. Without collectives
     (`use_collectives=False`) that holds for each rank's checkpoint by itself.
+
+    Refused is a tensor that has no elements in memory, and what ranks hold under one name and could never be loaded;
+    what they hold in different values is a DcpxWarning of the coordinator. With DCP's plan caching an unchanged plan
+    isn't compared again.
     """
 
     def __init__(
@@ -65,7 +72,7 @@ class Writer(FileSystemWriter):
     ) -> None:
         if pack is not None and not is_stream_transform(pack):
             raise ExtensionError(f"pack must be a StreamTransformExtension or None, not {pack!r}")
-        refuse_url(path)
+        check_path(path)
         if pack is not None:
             Descriptor.parse(pack.get_descriptor())  # what can't be read back is refused before anything is written
         check_crew(threads, budget)
@@ -82,12 +89,23 @@ class Writer(FileSystemWriter):
         self.user = check_user(user)
         self.progress = progress
         self._commit: Commit | None = None
+        self._planned: list[WriteItem] = []
+        self.odd_keys: Sequence[str] = ()
+        """What the coordinator has to warn of, where DCP's planner flattens the state; see `keys`."""
 
     # --- on every rank ------------------------------------------------------------------------------------------------
+
+    def reset(self, checkpoint_id: str | os.PathLike[str] | None = None) -> None:
+        if checkpoint_id is not None:
+            check_path(checkpoint_id)
+        super().reset(checkpoint_id)
 
     def set_up_storage_writer(self, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
         super().set_up_storage_writer(is_coordinator, *args, **kwargs)
         self._commit = None
+        self._planned = []
+        if is_coordinator:  # here an error, which a warning may be made to be, is every rank's
+            warn_of_keys(self.odd_keys)
         if self.save_id in _spent_ids:  # the last save's, where nobody called reset
             self.save_id = str(uuid.uuid4())
 
@@ -95,36 +113,50 @@ class Writer(FileSystemWriter):
         with portable_errors(SaveError), saving_to(str(self.path)):
             self._directory.make()
             check_free(self._directory, self._pointer, self.overwrite)
+        self._planned = plan.items
         if self._own_rank is not None:
-            plan = replace(plan, storage_data=_Place(f"__{self._own_rank}_", self.save_id))
+            plan = replace(plan, storage_data=_Place(f"__{self._own_rank}_", self.save_id, 1))
         return plan
 
     def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
-        place = cast(_Place, plan.storage_data)
-        checkpoint: str | None = place.save_id
-        if checkpoint in _spent_ids:
-            # DCP's plan caching hands out an old plan: which save this is isn't known then, and items don't say it.
-            checkpoint = None
-        else:
-            _spent_ids.add(place.save_id)
+        place = cast(StoragePrefix, plan.storage_data)
+        checkpoint = self._checkpoint(place)
         names = data_file_names(checkpoint or str(uuid.uuid4()), place.prefix)
         item_checkpoint = None if checkpoint is None else uuid.UUID(checkpoint).bytes
+        changes = Changes()
         meter = Meter(self.progress, sum(map(tensor_bytes, plan.items)), len(plan.items))
         with portable_errors(SaveError), Crew(self.threads, self.budget) as crew:
             if type(self.pack) is Pack:
                 objects_first = sorted(plan.items, key=is_object, reverse=True)
                 with self._files(names) as files:
-                    results = pack_items(objects_first, planner, self.pack, item_checkpoint, files, crew, meter)
+                    results = pack_items(
+                        objects_first, planner, self.pack, item_checkpoint, files, crew, meter, changes
+                    )
                 written = Written(results, files.records)
             else:
-                written = self._stream(plan.items, planner, names, item_checkpoint, crew, meter)
+                written = self._stream(plan.items, planner, names, item_checkpoint, crew, meter, changes)
             _check_complete(plan.items, written)
+            if isinstance(place, _Place) and place.ranks > 1:
+                values = getattr(planner, "state_dict", None)
+                written.held = replicas(self._planned, values if isinstance(values, Mapping) else None)
             if self._commit is None:  # the coordinator does it before it commits
                 with saving_to(str(self.path)):
                     self._directory.sync()
+        changes.warn()
         future: Future[list[WriteResult]] = Future()
         future.set_result(written)
         return future
+
+    def _checkpoint(self, place: StoragePrefix) -> str | None:
+        """Which save this is, or None where that isn't known, and items don't say it."""
+        if isinstance(place, _Place) and place.save_id not in _spent_ids:
+            _spent_ids.add(place.save_id)
+            return place.save_id
+        # DCP's plan caching hands out the plan of an older save, or of a stock one: only the coordinator knows more.
+        if self._commit is None:
+            return None
+        _spent_ids.add(self.save_id)
+        return self.save_id
 
     def _stream(
         self,
@@ -134,6 +166,7 @@ class Writer(FileSystemWriter):
         checkpoint: bytes | None,
         crew: Crew,
         meter: Meter,
+        changes: Changes,
     ) -> Written:
         """Through an extension's streams, which work on one item at a time: a file for each thread."""
 
@@ -142,7 +175,8 @@ class Writer(FileSystemWriter):
 
         def write(part: tuple[DataFiles, list[WriteItem]]) -> list[StoredItemResult]:
             with part[0] as files:
-                return stream_items(part[1], planner, self.pack, checkpoint, files, self.per_thread_copy_ahead, meter)
+                ahead = self.per_thread_copy_ahead
+                return stream_items(part[1], planner, self.pack, checkpoint, files, ahead, meter, changes)
 
         try:
             written = list(crew.map(write, zip(every, shares, strict=True), lambda part: 0))
@@ -163,7 +197,7 @@ class Writer(FileSystemWriter):
     @property
     def _own_rank(self) -> int | None:
         """This rank's number, if its checkpoint is its own; None where all ranks have one together."""
-        return None if self.use_collectives else self.rank
+        return own_rank(self)
 
     @property
     def _pointer(self) -> str:
@@ -176,16 +210,19 @@ class Writer(FileSystemWriter):
         with portable_errors(SaveError):
             self._commit.begin()
         return [
-            replace(plan, storage_data=_Place(f"__{rank}_", self.save_id)) if plan.storage_data is None else plan
+            replace(plan, storage_data=_Place(f"__{rank}_", self.save_id, len(plans)))
+            if plan.storage_data is None
+            else plan
             for rank, plan in enumerate(plans)
         ]
 
     def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
         assert self._commit is not None
-        metadata.version = DCP_VERSION
+        set_version(metadata)
         metadata.storage_data = {result.index: result.storage_data for rank in results for result in rank}
         metadata.storage_meta = self.storage_meta()
         with portable_errors(SaveError):
+            _compare_ranks(results)
             self._commit.publish(metadata, results)
 
     @property
@@ -204,12 +241,21 @@ class Writer(FileSystemWriter):
 
 @dataclass
 class _Place(StoragePrefix):
-    """What the coordinator tells each rank: the rank's part of its files' names, and which save this is."""
+    """What the coordinator tells each rank: the rank's part of its files' names, which save this is, and how many ranks
+    save together."""
 
     save_id: str
+    ranks: int
 
 
 _spent_ids: set[str] = set()
+
+
+def _compare_ranks(results: list[list[WriteResult]]) -> None:
+    def stored_by(name: str) -> int:
+        return next(rank for rank, stored in enumerate(results) if any(result.index.fqn == name for result in stored))
+
+    compare([rank.held for rank in results if isinstance(rank, Written)], stored_by)
 
 
 def _check_complete(items: Iterable[WriteItem], results: Iterable[WriteResult]) -> None:

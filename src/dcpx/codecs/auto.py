@@ -1,10 +1,14 @@
-"""Not a codec but the choice between them, chunk by chunk."""
+"""No codecs but the choice between them, chunk by chunk."""
 
 from __future__ import annotations
 
-from .contract import Coded, Encoder, Lanes
+from collections.abc import Iterable
+
+from .. import kernels
+from .contract import Codec, Coded, Lanes
 from .float import Float
 from .planes import Planes
+from .raw import Raw
 from .zstd import Zstd
 
 __all__ = ["Auto", "Smallest"]
@@ -26,32 +30,38 @@ class Auto:
 
     def __init__(self, small: bool = False) -> None:
         # A higher level isn't always smaller: "small" tries both.
-        more: list[Encoder] = [Float(small=True), Zstd(9), Planes(9)] if small else []
-        self._always = Smallest(*more[:1])
-        self._matching = Smallest(Zstd(), Planes(), *more[1:])
+        self._always: list[Codec] = [Float(small=True)] if small else []
+        self._matching: list[Codec] = [Zstd(), Planes(), *((Zstd(9), Planes(9)) if small else ())]
         self._float = Float()
 
-    def encode(self, raw: memoryview, lanes: Lanes) -> Coded | None:
-        fast, repeats, runs = self._float.encode_sniffing(raw, lanes)
-        best = _smallest([fast, self._always.encode(raw, lanes)])
-        if best is not None and len(best.payload) < _TINY:
-            return best
+    def encode(self, raw: memoryview, lanes: Lanes, still: bool) -> tuple[Coded, int]:
+        raw, content, best, repeats, runs = self._float.encode_sniffing(raw, lanes, still)
+        if self._always:
+            best = _smallest(best, self._always, raw, lanes)
         # Integers: no sample of words shows their order.
-        if (lanes.width > 1 and not lanes.rotated) or repeats >= _REPEATS or runs >= _RUNS:
-            best = _smallest([best, self._matching.encode(raw, lanes)])
-        return best
+        if (best is None or len(best.payload) >= _TINY) and (
+            (lanes.width > 1 and not lanes.rotated) or repeats >= _REPEATS or runs >= _RUNS
+        ):
+            best = _smallest(best, self._matching, raw, lanes)
+        return best or Coded(Raw.id, 0, raw), content
 
 
 class Smallest:
-    """Tries several codecs; the smallest result wins, the first one on a tie."""
+    """Tries some codecs, or none, and stores the smallest result, the first one on a tie."""
 
-    def __init__(self, *codecs: Encoder) -> None:
+    def __init__(self, *codecs: Codec) -> None:
         self._codecs = codecs
-        self.writes = tuple(sorted({id for codec in codecs for id in codec.writes}))
+        self.writes = tuple(sorted({codec.id for codec in codecs}))
 
-    def encode(self, raw: memoryview, lanes: Lanes) -> Coded | None:
-        return _smallest([codec.encode(raw, lanes) for codec in self._codecs])
+    def encode(self, raw: memoryview, lanes: Lanes, still: bool) -> tuple[Coded, int]:
+        raw, content = (raw, kernels.xxh3(raw, 0)) if still else kernels.take_chunk(raw)
+        return _smallest(None, self._codecs, raw, lanes) or Coded(Raw.id, 0, raw), content
 
 
-def _smallest(tries: list[Coded | None]) -> Coded | None:
-    return min((coded for coded in tries if coded is not None), key=lambda coded: len(coded.payload), default=None)
+def _smallest(best: Coded | None, codecs: Iterable[Codec], raw: memoryview, lanes: Lanes) -> Coded | None:
+    """The smallest of `best` and what the codecs make of `raw`, if any makes it smaller."""
+    for codec in codecs:
+        coded = codec.encode(raw, lanes)
+        if coded is not None and (best is None or len(coded.payload) < len(best.payload)):
+            best = coded
+    return best

@@ -22,30 +22,36 @@ class Lanes(NamedTuple):
 
 
 class Coded(NamedTuple):
-    """A coded chunk: what a frame stores of it. `content` is XXH3-64 of the raw bytes where coding brought it along."""
+    """A coded chunk: what a frame stores of it. The parameter has 16 bits."""
 
     codec: int
     parameter: int
     payload: bytes | memoryview
-    content: int | None = None
 
 
 class Encoder(Protocol):
-    """Makes chunks smaller. Instances are shared by all threads and keep no state."""
+    """Chooses how a chunk is stored. Instances are shared by all threads and keep no state."""
 
     @property
     def writes(self) -> tuple[int, ...]:
-        """The ids of the codecs it may choose."""
+        """The ids of the codecs it may choose, beside raw."""
 
-    def encode(self, raw: memoryview, lanes: Lanes) -> Coded | None:
-        """The coded chunk, or None where it wouldn't be smaller than `raw`. The parameter has 16 bits."""
+    def encode(self, raw: memoryview, lanes: Lanes, still: bool) -> tuple[Coded, int]:
+        """The chunk as it is stored, raw where no codec makes it smaller, and XXH3-64 of its raw bytes.
+
+        Unless `raw` holds `still`, others may write to it meanwhile: it is copied once, and the copy is hashed, coded,
+        and stored where it stays raw, so that all of these agree.
+        """
 
 
-class Codec(Encoder, Protocol):
-    """One way to store a chunk, and to read it back."""
+class Codec(Protocol):
+    """One way to store a chunk, and to read it back. Instances are shared by all threads and keep no state."""
 
     id: int
     name: str
+
+    def encode(self, raw: memoryview, lanes: Lanes) -> Coded | None:
+        """The coded chunk, or None where it wouldn't be smaller than `raw`, which must hold still."""
 
     def decode(self, payload: memoryview, parameter: int, out: memoryview) -> None:
         """Fill `out`, whose length is the chunk's raw size, or raise CodecError. Trusts nothing in `payload`."""

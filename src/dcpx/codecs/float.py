@@ -18,7 +18,6 @@ class Float:
 
     id = 3
     name = "float"
-    writes = (id,)
 
     def __init__(self, small: bool = False) -> None:
         self._small = small
@@ -27,11 +26,14 @@ class Float:
         payload = kernels.float_encode(raw, lanes.width, lanes.rotated, self._small)
         return None if payload is None else Coded(self.id, lanes.width | lanes.rotated * _ROTATED, payload)
 
-    def encode_sniffing(self, raw: memoryview, lanes: Lanes) -> tuple[Coded | None, int, int]:
-        """As `encode` at the fast level, and what `kernels.repeats` and `kernels.runs` say of the bytes."""
-        payload, content, repeats, runs = kernels.encode_chunk(raw, lanes.width, lanes.rotated)
-        coded = None if payload is None else Coded(self.id, lanes.width | lanes.rotated * _ROTATED, payload, content)
-        return coded, repeats, runs
+    def encode_sniffing(
+        self, raw: memoryview, lanes: Lanes, still: bool
+    ) -> tuple[memoryview, int, Coded | None, int, int]:
+        """`raw`, or a copy unless it holds `still`; of that its XXH3-64, what `encode` gives at the fast level, and
+        what `kernels.repeats` and `kernels.runs` say."""
+        taken, content, payload, repeats, runs = kernels.encode_chunk(raw, lanes.width, lanes.rotated, still)
+        coded = None if payload is None else Coded(self.id, lanes.width | lanes.rotated * _ROTATED, payload)
+        return taken, content, coded, repeats, runs
 
     def decode(self, payload: memoryview, parameter: int, out: memoryview) -> None:
         try:

@@ -23,7 +23,6 @@ class Planes:
 
     id = 2
     name = "planes"
-    writes = (id,)
 
     def __init__(self, level: int = 1) -> None:
         self._level = level

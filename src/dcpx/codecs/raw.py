@@ -12,7 +12,6 @@ class Raw:
 
     id = 0
     name = "raw"
-    writes = (id,)
 
     def encode(self, raw: memoryview, lanes: Lanes) -> Coded:
         return Coded(self.id, 0, raw)

@@ -16,7 +16,6 @@ class Zstd:
 
     id = 1
     name = "zstd"
-    writes = (id,)
 
     def __init__(self, level: int = 1) -> None:
         self._level = level

@@ -34,9 +34,9 @@ __all__ = ["Choice", "Pack"]
 
 _ENCODERS: dict[str, dict[str, Encoder]] = {
     "auto": {"fast": Auto(), "small": Auto(small=True)},
-    "planes": {"fast": Planes(), "small": Smallest(Planes(), Planes(level=9))},
-    "zstd": {"fast": Zstd(), "small": Smallest(Zstd(), Zstd(level=9))},
-    "raw": {"fast": Raw(), "small": Raw()},
+    "planes": {"fast": Smallest(Planes()), "small": Smallest(Planes(), Planes(level=9))},
+    "zstd": {"fast": Smallest(Zstd()), "small": Smallest(Zstd(), Zstd(level=9))},
+    "raw": {"fast": Smallest(), "small": Smallest()},
 }
 _LEVELS = ("fast", "small")
 _LONGEST_NAME = 8192

@@ -13,7 +13,7 @@ from ..extension import StreamTransformExtension
 from ..streams import TransformReader, TransformWriter, as_bytes, read_exactly, stream_name, write_all
 from ..zstd import BACKENDS, Backend, find_backend
 
-__all__ = ["ZStandard"]
+__all__ = ["ZStandard", "ZStandardWriter"]
 
 _STEP = 1 << 20
 """Bytes handed to the compressor at once, which bounds what it returns."""
@@ -60,7 +60,7 @@ class ZStandard(StreamTransformExtension):
         return f"{self.registry_name()}/1"
 
     def transform_to(self, output: IO[bytes]) -> IO[bytes]:
-        return cast(IO[bytes], _Writer(output, _backend(), self.level, self.threads))
+        return cast(IO[bytes], ZStandardWriter(output, _backend(), self.level, self.threads))
 
     def transform_from(self, input: IO[bytes]) -> IO[bytes]:
         return cast(IO[bytes], _Reader(input, _backend()))
@@ -75,7 +75,9 @@ def _backend() -> Backend:
     return backend
 
 
-class _Writer(TransformWriter):
+class ZStandardWriter(TransformWriter):
+    """The compressed stream. Zstandard copies what it is given before it looks at it, so that may change meanwhile."""
+
     def __init__(self, output: IO[bytes], backend: Backend, level: int, threads: int) -> None:
         super().__init__(output)
         self._compressor = backend.compressor(level, threads)

@@ -24,12 +24,12 @@ class FrameBuilder:
         self._cut = 0
         self._entries: list[Entry] = []
 
-    def cut(self, raw: memoryview, encoder: Encoder, lanes: Lanes) -> Iterator[RawChunk]:
-        """`raw` as the next chunks, of the header's chunk size but for the last."""
+    def cut(self, raw: memoryview, encoder: Encoder, lanes: Lanes, still: bool) -> Iterator[RawChunk]:
+        """`raw` as the next chunks, of the header's chunk size but for the last; `still`: nobody writes to it."""
         size = self.header.chunk_size
         for start in range(0, len(raw), size):
             number, self._cut = self._cut, self._cut + 1
-            yield RawChunk(self.header, number, raw[start : start + size], encoder, lanes)
+            yield RawChunk(self.header, number, raw[start : start + size], encoder, lanes, still)
 
     def known(self, chunk: KnownChunk) -> bytes:
         """The record of the next chunk. All chunks that were cut before must have been added."""

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..codecs import CODECS, CodecError, Coded, Encoder, Lanes
+from ..codecs import CODECS, CodecError, Encoder, Lanes
 from ..errors import CorruptError, Where
 from .layout import ChunkHeader, Header, check_tag, content_hash, pack_chunk_header
 
 __all__ = ["KnownChunk", "RawChunk", "StoredChunk", "decode_chunk", "encode_chunk"]
 
-RAW_ID = 0
-
 
 class RawChunk(NamedTuple):
-    """A chunk to encode: `encoder` is tried first, and raw is what remains where it doesn't pay."""
+    """A chunk to encode. Unless it holds `still`, others may write to `raw` at any time."""
 
     frame: Header
     number: int
     raw: memoryview
     encoder: Encoder
     lanes: Lanes
+    still: bool
 
 
 class KnownChunk(NamedTuple):
@@ -49,9 +48,7 @@ class StoredChunk(NamedTuple):
 
 def encode_chunk(chunk: RawChunk) -> StoredChunk:
     """Encode and seal one chunk."""
-    coded = chunk.encoder.encode(chunk.raw, chunk.lanes) or Coded(RAW_ID, 0, chunk.raw)
-    codec, parameter, payload, known = coded
-    content = content_hash(chunk.raw) if known is None else known
+    (codec, parameter, payload), content = chunk.encoder.encode(chunk.raw, chunk.lanes, chunk.still)
     header = ChunkHeader(codec, parameter, chunk.number, len(payload), len(chunk.raw), b"")
     return StoredChunk(pack_chunk_header(header, chunk.frame, content), payload, len(chunk.raw), content)
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from functools import lru_cache
-from itertools import starmap
+from itertools import islice, starmap
 from operator import itemgetter
 from typing import NamedTuple, NoReturn
 
@@ -32,6 +32,7 @@ __all__ = [
     "Entry",
     "Final",
     "Header",
+    "Index",
     "ItemKey",
     "TensorHint",
     "content_digest",
@@ -88,6 +89,27 @@ Entry = tuple[int, int, int]
 
 INDEX_ENTRY_SIZE = _ENTRY.size
 _stored_size, _raw_size = itemgetter(0), itemgetter(1)
+
+_MOST_ENTRIES = 4096
+"""Entries that are hashed at once: as many as a file likes can lie in an index."""
+
+
+class Index(Sized, Iterable[Entry]):
+    """The entries of all chunks, kept as they are stored: as tuples they would take ten times the memory."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __len__(self) -> int:
+        return len(self._data) // INDEX_ENTRY_SIZE
+
+    def __getitem__(self, number: int) -> Entry:
+        return _ENTRY.unpack_from(self._data, number * INDEX_ENTRY_SIZE)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return _ENTRY.iter_unpack(self._data)
 
 
 class ItemKey(NamedTuple):
@@ -147,7 +169,7 @@ class ChunkHeader(NamedTuple):
 class Final(NamedTuple):
     """The final record: an entry for each chunk, and the digest of the item's content."""
 
-    entries: list[Entry]
+    entries: Index
     total: int
     digest: bytes
     size: int
@@ -341,9 +363,13 @@ def _tag(fields: bytes, frame: Header, content: int) -> bytes:
 # --- final record ---------------------------------------------------------------------------------------------------
 
 
-def content_digest(index: Sequence[Entry]) -> bytes:
+def content_digest(index: Iterable[Entry]) -> bytes:
     """The item's digest: XXH3-128 of the raw sizes and content hashes of its chunks, whatever their coding."""
-    return kernels.xxh3_128(b"".join(_CONTENT.pack(raw, content) for _, raw, content in index))
+    hasher = kernels.Xxh3_128()
+    entries = iter(index)
+    while part := b"".join([_CONTENT.pack(raw, content) for _, raw, content in islice(entries, _MOST_ENTRIES)]):
+        hasher.update(part)
+    return hasher.digest()
 
 
 def pack_final(index: Sequence[Entry], frame: Header) -> bytes:
@@ -374,7 +400,7 @@ def parse_final(data: bytes, frame: Header, offset: int) -> Final:
     if _checksum(data[:-CHECKSUM_SIZE], frame.checksum) != data[-CHECKSUM_SIZE:]:
         raise CorruptError("the final record doesn't match its checksum", where)
     kind, count, total, digest = _FINAL.unpack_from(data)
-    index: list[Entry] = list(_ENTRY.iter_unpack(data[_FINAL.size : -FOOTER_SIZE]))
+    index = Index(data[_FINAL.size : -FOOTER_SIZE])
     size, magic, _ = _FOOTER.unpack_from(data, len(data) - FOOTER_SIZE)
     if size != len(data) or magic != FOOTER_MAGIC:
         raise CorruptError("the final record's own size or magic is wrong", where)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
+from functools import lru_cache
 from itertools import accumulate
 
 from ..errors import CorruptError, TruncatedError, Where
@@ -27,22 +29,29 @@ _TAIL = 16 << 10
 class FrameMap:
     """A frame's header and index, from which any of its chunks is found and verified.
 
-    `begins[k]` is where chunk k begins in the raw item, and `begins[-1]` where the last one ends, in bytes.
+    `begins[k]` is where chunk k begins in the raw item, and `begins[-1]` where the last one ends, in bytes; `count` is
+    how many there are. A chunk takes some 32 bytes here.
     """
 
     def __init__(self, header: Header, final: Final) -> None:
         self.header = header
         self.index = final.entries
+        self.count = len(final.entries)
         self.total = final.total
         self.digest = final.digest
-        self.begins = list(accumulate((raw for _, raw, _ in final.entries), initial=0))
-        self._offsets = list(
-            accumulate((stored + CHUNK_HEADER_SIZE for stored, _, _ in final.entries), initial=header.size)
+        self.begins = array("Q", accumulate((raw for _, raw, _ in final.entries), initial=0))
+        self._codecs = _codec_bits(header.codecs)
+        self._offsets = array(
+            "Q", accumulate((stored + CHUNK_HEADER_SIZE for stored, _, _ in final.entries), initial=header.size)
         )
 
     def record(self, number: int) -> tuple[int, int]:
         """Where a chunk's record begins in the frame, and its size, in bytes."""
         return self._offsets[number], self._offsets[number + 1] - self._offsets[number]
+
+    def raw_size(self, number: int) -> int:
+        """A chunk's raw bytes."""
+        return self.begins[number + 1] - self.begins[number]
 
     def covering(self, begin: int, end: int) -> range:
         """The chunks that hold the raw bytes `begin` to `end - 1`; none where that is no byte."""
@@ -50,9 +59,10 @@ class FrameMap:
             return range(0)
         return range(bisect_right(self.begins, begin) - 1, bisect_left(self.begins, end))
 
-    def seal(self, number: int) -> tuple[int, int]:
-        """What a chunk's tag is made of beside its own header: the frame's header hash, the content's hash."""
-        return self.header.checksum, self.index[number][2]
+    def seal(self, number: int) -> tuple[int, int, int]:
+        """What the kernels hold a chunk against: the frame's header hash, the content's hash, and a bit for each codec
+        that the header names."""
+        return self.header.checksum, self.index[number][2], self._codecs
 
     def decode(self, number: int, record: memoryview, out: memoryview) -> None:
         """Decode a chunk from its record into `out`, which has its raw size; CorruptError unless it verifies."""
@@ -63,6 +73,11 @@ class FrameMap:
         content = decode_chunk(header, record[CHUNK_HEADER_SIZE:], out, self.header, offset)
         if content != entry[2]:
             raise CorruptError("the chunk isn't the one the index names", Where(offset=offset, chunk=number))
+
+
+@lru_cache(64)
+def _codec_bits(codecs: tuple[int, ...]) -> int:
+    return sum(1 << codec for codec in codecs if codec < 32)  # the kernels know none beyond
 
 
 def read_final(read_at: Callable[[int, int], bytes], header: Header, size: int) -> Final:

@@ -178,7 +178,7 @@ class IndexedFrameReader(FrameReader):
     def _chunk(self, number: int) -> memoryview:
         """A whole decoded chunk, kept for the small reads to come."""
         if number not in self._cache:
-            out = memoryview(bytearray(self._map.index[number][1]))
+            out = memoryview(bytearray(self._map.raw_size(number)))
             self._decode(self._job(number, out))
             self._cache[number] = out.toreadonly()
             if len(self._cache) > _CACHED_CHUNKS:

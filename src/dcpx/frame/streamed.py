@@ -121,7 +121,7 @@ class StreamedFrameReader(FrameReader):
         if len(data) != size:
             raise TruncatedError("the item ends within its final record", Where(offset=self._offset))
         final = parse_final(data, self.header, self._offset)
-        if final.entries != self._entries:
+        if list(final.entries) != self._entries:
             raise CorruptError("the final record names other chunks than those before it", Where(offset=self._offset))
         if read_exactly(self._input, 1):
             raise CorruptError("bytes follow the final record", Where(offset=self._offset + size))

@@ -57,7 +57,7 @@ class FrameWriter(TransformWriter):
         if len(data) >= OWN_CHUNK:
             coding = self._payload_coding(bytes(self._pending), data)
             self._store_pending()
-            self._store(data, coding)
+            self._store(data, coding, type(data.obj) is bytes)
             return
         while data:
             taken = data[: self._header.chunk_size - len(self._pending)]
@@ -91,12 +91,13 @@ class FrameWriter(TransformWriter):
     def _store_pending(self) -> None:
         if self._pending:
             pending, self._pending = self._pending, bytearray()
-            self._store(memoryview(pending), self._coding)
+            self._store(memoryview(pending), self._coding, True)
 
-    def _store(self, data: memoryview, coding: Coding) -> None:
-        """Encode `data` and write its chunks. On return nothing refers to `data` any more, not even after an error."""
+    def _store(self, data: memoryview, coding: Coding, still: bool) -> None:
+        """Encode `data` and write its chunks, of one copy each unless it holds `still`. On return nothing refers to
+        `data` any more, not even after an error."""
         frame = self._begun()
-        with closing(ordered_map(encode_chunk, frame.cut(data, coding.encoder, coding.lanes))) as stored:
+        with closing(ordered_map(encode_chunk, frame.cut(data, coding.encoder, coding.lanes, still))) as stored:
             for chunk in stored:
                 write_all(self._output, chunk.header)
                 write_all(self._output, chunk.payload)

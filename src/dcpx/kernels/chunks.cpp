@@ -28,18 +28,21 @@ bool decode_payload(u8 codec, unsigned parameter, const u8* payload, size_t stor
 
 bool decode_chunk(const ChunkJob& job, void* scratch) noexcept {
     if (job.record_size <= chunk_header_size || job.raw == 0 || job.raw > max_chunk) return false;
-    const u8* const at = job.record;
+    u8 head[chunk_header_size];  // looked at once, here: what is checked is what is used
+    std::memcpy(head, job.record, sizeof head);
     const size_t stored = job.record_size - chunk_header_size;
-    if (at[0] != kind_data || load_le(at + 4, 4) != job.number || load_le(at + 8, 4) != stored || stored > job.raw ||
-        load_le(at + 12, 4) != job.raw)
+    if (head[0] != kind_data || load_le(head + 4, 4) != job.number || load_le(head + 8, 4) != stored ||
+        stored > job.raw || load_le(head + 12, 4) != job.raw)
         return false;
-    const unsigned parameter = static_cast<unsigned>(load_le(at + 2, 2));
-    if (!decode_payload(at[1], parameter, at + chunk_header_size, stored, job, scratch)) return false;
+    const u8 codec = head[1];
+    if (codec >= 32 || !(job.codecs >> codec & 1)) return false;
+    const unsigned parameter = static_cast<unsigned>(load_le(head + 2, 2));
+    if (!decode_payload(codec, parameter, job.record + chunk_header_size, stored, job, scratch)) return false;
     if (xxh3(job.out, job.raw, 0) != job.content) return false;
     u8 tagged[24];
-    std::memcpy(tagged, at, 16);
+    std::memcpy(tagged, head, 16);
     for (unsigned i = 0; i < 8; ++i) tagged[16 + i] = static_cast<u8>(job.content >> (8 * i));
-    return xxh3(tagged, sizeof tagged, job.seed) == load_le(at + 16, 8);
+    return xxh3(tagged, sizeof tagged, job.seed) == load_le(head + 16, 8);
 }
 
 }  // namespace dcpx

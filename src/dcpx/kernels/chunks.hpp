@@ -15,6 +15,7 @@ struct ChunkJob {
     std::uint32_t number;
     std::uint64_t seed;     // the frame's header hash
     std::uint64_t content;  // the content's hash, as the index has it
+    std::uint32_t codecs;   // bit k: the frame's header names codec k
 };
 
 // Whether the chunk is of codec raw or float, was decoded to `out`, and all its checksums hold. If not, nothing is said

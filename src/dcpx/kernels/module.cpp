@@ -3,9 +3,10 @@
 #include <nanobind/stl/pair.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstring>
 #include <memory>
-#include <mutex>
+#include <stdexcept>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -14,12 +15,15 @@
 #include "chunks.hpp"
 #include "float/float_codec.hpp"
 #include "hash/xxh3.hpp"
+#include "payload.hpp"
 #include "planes.hpp"
 #include "sniff.hpp"
 
 namespace nb = nanobind;
 
 namespace {
+
+using dcpx::Payload;
 
 // A contiguous byte view of any object with the buffer protocol, held for the time of one call.
 class Bytes {
@@ -56,62 +60,12 @@ std::uint8_t* thread_scratch(std::size_t size) {
     return memory.get();
 }
 
-// A coded chunk, readable through the buffer protocol. Its memory goes back to a pool: as fresh memory each would cost
-// hundreds of page faults, which threads of one process take one after another.
-class Payload {
-  public:
-    explicit Payload(std::size_t capacity) : memory_(pool().take(capacity)) {}
-    ~Payload() { pool().put(std::move(memory_)); }
-    Payload(const Payload&) = delete;
-    Payload& operator=(const Payload&) = delete;
-
-    std::uint8_t* data() const { return memory_.bytes.get(); }
-    std::size_t size = 0;
-
-  private:
-    struct Memory {
-        std::unique_ptr<std::uint8_t[]> bytes;
-        std::size_t capacity = 0;
-    };
-
-    class Pool {
-      public:
-        Memory take(std::size_t capacity) {
-            {
-                const std::lock_guard<std::mutex> lock(mutex_);
-                for (auto memory = idle_.begin(); memory != idle_.end(); ++memory) {
-                    if (memory->capacity < capacity || memory->capacity / 2 > capacity) continue;
-                    Memory found = std::move(*memory);
-                    idle_.erase(memory);
-                    total_ -= found.capacity;
-                    return found;
-                }
-            }
-            return {std::unique_ptr<std::uint8_t[]>(new std::uint8_t[capacity]), capacity};
-        }
-        void put(Memory memory) {
-            const std::lock_guard<std::mutex> lock(mutex_);
-            if (total_ + memory.capacity > most) return;
-            total_ += memory.capacity;
-            idle_.push_back(std::move(memory));
-        }
-
-      private:
-        static constexpr std::size_t most = std::size_t{16} << 20;  // bytes that may lie idle
-        std::mutex mutex_;
-        std::vector<Memory> idle_;
-        std::size_t total_ = 0;
-    };
-
-    static Pool& pool() {
-        static Pool* const shared = new Pool;  // never destroyed: payloads may outlive every static
-        return *shared;
-    }
-
-    Memory memory_;
-};
-
 int payload_buffer(PyObject* self, Py_buffer* view, int flags) {
+    if (!nb::inst_ready(self)) {  // made by __new__ alone
+        view->obj = nullptr;
+        PyErr_SetString(PyExc_BufferError, "the payload was never made");
+        return -1;
+    }
     const Payload* const payload = nb::inst_ptr<Payload>(self);
     return PyBuffer_FillInfo(view, self, payload->data(), static_cast<Py_ssize_t>(payload->size), 1, flags);
 }
@@ -141,49 +95,89 @@ dcpx::Lane checked_lane(unsigned width, bool rotated) {
     return lane;
 }
 
-std::unique_ptr<Payload> coded(const Bytes& src, dcpx::Lane lane, dcpx::Level level) {
-    auto payload = std::make_unique<Payload>(src.size());
-    std::uint8_t* const scratch = thread_scratch(dcpx::encode_scratch(src.size()));
-    payload->size = dcpx::encode(src.data(), src.size(), lane, level, payload->data(), src.size(), scratch);
+void check_chunk(const Bytes& src) {
+    if (src.size() > dcpx::max_chunk) throw nb::value_error("a chunk must not exceed 16 MiB");
+}
+
+std::unique_ptr<Payload> coded(const std::uint8_t* src, std::size_t size, dcpx::Lane lane, dcpx::Level level) {
+    auto payload = std::make_unique<Payload>(size);
+    std::uint8_t* const scratch = thread_scratch(dcpx::encode_scratch(size));
+    payload->size = dcpx::encode(src, size, lane, level, payload->data(), size, scratch);
     return payload;
 }
 
 nb::object view_of(std::unique_ptr<Payload> payload) {
-    if (payload->size == 0) return nb::none();
     const nb::object owner = nb::cast(payload.release(), nb::rv_policy::take_ownership);
     PyObject* const view = PyMemoryView_FromObject(owner.ptr());
     if (view == nullptr) throw nb::python_error();
     return nb::steal(view);
 }
 
+nb::object view_if_smaller(std::unique_ptr<Payload> payload) {
+    return payload->size == 0 ? nb::object(nb::none()) : view_of(std::move(payload));
+}
+
 nb::object float_encode(nb::handle source, unsigned width, bool rotated, bool small) {
     const dcpx::Lane lane = checked_lane(width, rotated);
     const Bytes src(source, false);
-    if (src.size() > dcpx::max_chunk) throw nb::value_error("a chunk must not exceed 16 MiB");
+    check_chunk(src);
     std::unique_ptr<Payload> payload;
     {
         const nb::gil_scoped_release nogil;
-        payload = coded(src, lane, small ? dcpx::Level::small : dcpx::Level::fast);
+        payload = coded(src.data(), src.size(), lane, small ? dcpx::Level::small : dcpx::Level::fast);
     }
-    return view_of(std::move(payload));
+    return view_if_smaller(std::move(payload));
+}
+
+// A chunk's bytes as they are at one moment, from memory that others may write to meanwhile, and their hash.
+struct Taken {
+    std::unique_ptr<Payload> copy;
+    std::uint64_t content;
+
+    explicit Taken(const Bytes& src) : copy(std::make_unique<Payload>(src.size())) {
+        copy->size = src.size();
+        dcpx::Xxh3 hash;
+        hash.update_copying(src.data(), src.size(), copy->data());
+        content = hash.digest64();
+    }
+};
+
+nb::tuple take_chunk(nb::handle source) {
+    const Bytes src(source, false);
+    check_chunk(src);
+    std::unique_ptr<Taken> taken;
+    {
+        const nb::gil_scoped_release nogil;
+        taken = std::make_unique<Taken>(src);
+    }
+    return nb::make_tuple(view_of(std::move(taken->copy)), taken->content);
 }
 
 // Everything that the fast level asks of a chunk, in one call: each return to Python may have to wait for its lock.
-nb::tuple encode_chunk(nb::handle source, unsigned width, bool rotated) {
+nb::tuple encode_chunk(nb::handle source, unsigned width, bool rotated, bool still) {
     const dcpx::Lane lane = checked_lane(width, rotated);
     const Bytes src(source, false);
-    if (src.size() > dcpx::max_chunk) throw nb::value_error("a chunk must not exceed 16 MiB");
-    std::unique_ptr<Payload> payload;
+    check_chunk(src);
+    std::unique_ptr<Payload> copy, payload;
     std::uint64_t content;
     unsigned repeated, alike;
     {
         const nb::gil_scoped_release nogil;
-        payload = coded(src, lane, dcpx::Level::fast);
-        content = dcpx::xxh3(src.data(), src.size(), 0);
-        repeated = dcpx::repeats(src.data(), src.size());
-        alike = dcpx::runs(src.data(), src.size(), lane);
+        const std::uint8_t* bytes = src.data();
+        if (still) {
+            content = dcpx::xxh3(bytes, src.size(), 0);
+        } else {
+            Taken taken(src);
+            copy = std::move(taken.copy);
+            content = taken.content;
+            bytes = copy->data();
+        }
+        payload = coded(bytes, src.size(), lane, dcpx::Level::fast);
+        repeated = dcpx::repeats(bytes, src.size());
+        alike = dcpx::runs(bytes, src.size(), lane);
     }
-    return nb::make_tuple(view_of(std::move(payload)), content, repeated, alike);
+    const nb::object raw = still ? nb::borrow(source) : view_of(std::move(copy));
+    return nb::make_tuple(raw, content, view_if_smaller(std::move(payload)), repeated, alike);
 }
 
 const char* reason(dcpx::Status status) {
@@ -222,20 +216,23 @@ void float_decode(nb::handle source, nb::handle target, unsigned width, bool rot
     if (status != dcpx::Status::ok) throw nb::value_error(reason(status));
 }
 
-// Each job is (record, out, number, seed, content); its buffers are held for the time of the call.
-nb::list decode_chunks(nb::list jobs) {
+// Each job is (record, out, number, seed, content, codecs); its buffers are held for the time of the call. What a job
+// holds may run code of its own while it is looked at, which must not change the list under our feet: hence a tuple.
+nb::list decode_chunks(nb::list list) {
+    const nb::tuple jobs(list);
     std::vector<Bytes> held;
     std::vector<dcpx::ChunkJob> ready;
     held.reserve(2 * jobs.size());
     ready.reserve(jobs.size());
     for (const nb::handle item : jobs) {
         const nb::tuple job = nb::cast<nb::tuple>(item);
-        if (job.size() != 5) throw nb::value_error("a job is (record, out, number, seed, content)");
+        if (job.size() != 6) throw nb::value_error("a job is (record, out, number, seed, content, codecs)");
         const Bytes& record = held.emplace_back(job[0], false);
         const Bytes& out = held.emplace_back(job[1], true);
         if (overlap(record, out)) throw nb::value_error("a record and its target overlap");
         ready.push_back({record.data(), record.size(), out.data(), out.size(), nb::cast<std::uint32_t>(job[2]),
-                         nb::cast<std::uint64_t>(job[3]), nb::cast<std::uint64_t>(job[4])});
+                         nb::cast<std::uint64_t>(job[3]), nb::cast<std::uint64_t>(job[4]),
+                         nb::cast<std::uint32_t>(job[5])});
     }
     std::vector<std::size_t> failed;
     {
@@ -249,9 +246,10 @@ nb::list decode_chunks(nb::list jobs) {
     return found;
 }
 
-// Each job is (offset, size, out, number, seed, content); a record is read just before it is decoded, into memory that
+// Each job is (offset, size, out, number, seed, content, codecs); a record is read just before it is decoded, into memory that
 // stays in this core's cache.
-nb::list read_chunks(int descriptor, nb::list jobs) {
+nb::list read_chunks(int descriptor, nb::list list) {
+    const nb::tuple jobs(list);
     struct Read {
         off_t offset;
         std::size_t size;
@@ -263,14 +261,15 @@ nb::list read_chunks(int descriptor, nb::list jobs) {
     ready.reserve(jobs.size());
     for (const nb::handle item : jobs) {
         const nb::tuple job = nb::cast<nb::tuple>(item);
-        if (job.size() != 6) throw nb::value_error("a job is (offset, size, out, number, seed, content)");
+        if (job.size() != 7) throw nb::value_error("a job is (offset, size, out, number, seed, content, codecs)");
         const std::size_t size = nb::cast<std::size_t>(job[1]);
         if (size > dcpx::max_chunk + dcpx::chunk_header_size) throw nb::value_error("a chunk must not exceed 16 MiB");
         const Bytes& out = held.emplace_back(job[2], true);
         ready.push_back({static_cast<off_t>(nb::cast<std::int64_t>(job[0])),
                          size,
                          {nullptr, size, out.data(), out.size(), nb::cast<std::uint32_t>(job[3]),
-                          nb::cast<std::uint64_t>(job[4]), nb::cast<std::uint64_t>(job[5])}});
+                          nb::cast<std::uint64_t>(job[4]), nb::cast<std::uint64_t>(job[5]),
+                          nb::cast<std::uint32_t>(job[6])}});
     }
     std::vector<std::size_t> failed;
     {
@@ -332,30 +331,63 @@ nb::bytes xxh3_128(nb::handle source) {
     return nb::bytes(digest, sizeof digest);
 }
 
-void update(dcpx::Xxh3_128& self, nb::handle source) {
-    const Bytes src(source, false);
-    if (src.size() < worth_releasing) return self.update(src.data(), src.size());
-    const nb::gil_scoped_release nogil;
-    self.update(src.data(), src.size());
-}
-
-nb::bytes digest(const dcpx::Xxh3_128& self) {
-    std::uint8_t digest[16];
-    self.digest(digest);
-    return nb::bytes(digest, sizeof digest);
-}
-
-// xxHash's canonical form, the most significant byte first.
-nb::str hexdigest(const dcpx::Xxh3_128& self) {
-    std::uint8_t digest[16];
-    self.digest(digest);
-    char text[32];
-    for (unsigned i = 0; i < 16; ++i) {
-        text[2 * i] = "0123456789abcdef"[digest[15 - i] >> 4];
-        text[2 * i + 1] = "0123456789abcdef"[digest[15 - i] & 15];
+// XXH3-128 of pieces. Its state belongs to one call at a time: a second one is told so instead of spoiling both.
+class Hasher {
+  public:
+    void update(nb::handle source, nb::handle target) {
+        const Bytes src(source, false);
+        if (!target.is_none()) return update_copying(src, Bytes(target, true));
+        const Turn turn(busy_);
+        if (src.size() < worth_releasing) return state_.update(src.data(), src.size());
+        const nb::gil_scoped_release nogil;
+        state_.update(src.data(), src.size());
     }
-    return nb::str(text, sizeof text);
-}
+    nb::bytes digest() {
+        std::uint8_t bytes[16];
+        finish(bytes);
+        return nb::bytes(bytes, sizeof bytes);
+    }
+    nb::str hexdigest() {
+        std::uint8_t bytes[16];
+        finish(bytes);
+        char text[32];
+        for (unsigned i = 0; i < 16; ++i) {
+            text[2 * i] = "0123456789abcdef"[bytes[15 - i] >> 4];
+            text[2 * i + 1] = "0123456789abcdef"[bytes[15 - i] & 15];
+        }
+        return nb::str(text, sizeof text);
+    }
+
+  private:
+    class Turn {
+      public:
+        explicit Turn(std::atomic<bool>& busy) : busy_(busy) {
+            if (busy_.exchange(true, std::memory_order_acquire))
+                throw std::runtime_error("an Xxh3_128 is used by two threads at once");
+        }
+        ~Turn() { busy_.store(false, std::memory_order_release); }
+        Turn(const Turn&) = delete;
+        Turn& operator=(const Turn&) = delete;
+
+      private:
+        std::atomic<bool>& busy_;
+    };
+
+    void update_copying(const Bytes& src, const Bytes& copy) {
+        if (copy.size() != src.size()) throw nb::value_error("source and copy must have the same length");
+        if (overlap(src, copy)) throw nb::value_error("source and copy overlap");
+        const Turn turn(busy_);
+        const nb::gil_scoped_release nogil;
+        state_.update_copying(src.data(), src.size(), copy.data());
+    }
+    void finish(std::uint8_t* bytes) {
+        const Turn turn(busy_);
+        state_.digest(bytes);
+    }
+
+    dcpx::Xxh3 state_;
+    std::atomic<bool> busy_{false};
+};
 
 std::pair<unsigned, bool> sniff_lane(nb::handle source) {
     const Bytes src(source, false);
@@ -401,30 +433,37 @@ NB_MODULE(_native, m) {
         [](nb::handle src, nb::handle dst, std::size_t width) { run(dcpx::merge_planes, src, dst, width); },
         nb::arg("src"), nb::arg("dst"), nb::arg("width"),
         "The inverse of split_planes. ValueError for sizes that don't fit.");
-    nb::class_<Payload>(m, "Payload", nb::type_slots(payload_slots), "A coded chunk's memory.");
+    nb::class_<Payload>(m, "Payload", nb::type_slots(payload_slots), "The memory of a chunk, which never changes.");
+    Payload::survive_forks();
     m.def("float_encode", float_encode, nb::arg("src"), nb::arg("width"), nb::arg("rotated"), nb::arg("small"),
           "A view of the chunk src coded as spec/float.md says, or None where that isn't smaller.");
-    m.def("encode_chunk", encode_chunk, nb::arg("src"), nb::arg("width"), nb::arg("rotated"),
-          "(what float_encode gives at the fast level, XXH3-64 of src, what repeats gives, what runs gives).");
+    m.def("take_chunk", take_chunk, nb::arg("src"),
+          "(a view of a copy of src, XXH3-64 of the copy), whatever else is written to src meanwhile.");
+    m.def("encode_chunk", encode_chunk, nb::arg("src"), nb::arg("width"), nb::arg("rotated"), nb::arg("still"),
+          "(src itself if it holds still, else as take_chunk a view of a copy, and of that: its XXH3-64, what "
+          "float_encode gives at the fast level, what repeats gives, what runs gives).");
     m.def("float_decode", float_decode, nb::arg("src"), nb::arg("dst"), nb::arg("width"), nb::arg("rotated"),
           "Fill dst with the chunk coded in src. ValueError where src isn't such a chunk of len(dst) bytes.");
     m.def("decode_chunks", decode_chunks, nb::arg("jobs"),
-          "Decode and verify chunks of codec raw or float, each (record, out, number, seed, content); the indices of "
-          "those that are of another codec or don't verify, whose out is unspecified.");
+          "Decode and verify chunks of codec raw or float, each (record, out, number, seed, content, codecs), codecs with "
+          "a bit for each id that the frame's header names; the indices of those that are of another codec or don't "
+          "verify, whose out is unspecified.");
     m.def("read_chunks", read_chunks, nb::arg("descriptor"), nb::arg("jobs"),
           "As decode_chunks, with records that are read from an open file, each job (offset, size, out, number, seed, "
-          "content); what can't be read in one go is among the indices returned.");
+          "content, codecs); what can't be read in one go is among the indices returned.");
     m.def("copy_part", copy_part, nb::arg("src"), nb::arg("begin"), nb::arg("dst"), nb::arg("shape"),
           nb::arg("offsets"), nb::arg("sizes"), nb::arg("width"),
           "Copy what src, an array's bytes from begin on, has of a rectangular part, which dst holds alone in C order; "
           "the bytes copied. Shape, offsets and sizes are in elements of width bytes.");
     m.def("xxh3", xxh3, nb::arg("src"), nb::arg("seed"), "XXH3-64 of src.");
     m.def("xxh3_128", xxh3_128, nb::arg("src"), "XXH3-128 of src, 16 bytes, the least significant first.");
-    nb::class_<dcpx::Xxh3_128>(m, "Xxh3_128", "XXH3-128 of bytes given piece by piece, by one thread at a time.")
+    nb::class_<Hasher>(m, "Xxh3_128",
+                       "XXH3-128 of bytes given piece by piece; RuntimeError where two threads use it at once.")
         .def(nb::init<>())
-        .def("update", update, nb::arg("src"), "Hash src after what came before it.")
-        .def("digest", digest, "Of all so far, as the function xxh3_128 gives it.")
-        .def("hexdigest", hexdigest, "Of all so far, as xxhsum and python-xxhash print it.");
+        .def("update", &Hasher::update, nb::arg("src"), nb::arg("copy") = nb::none(),
+             "Hash src after what came before it; with copy, src is copied there, and what is hashed is the copy.")
+        .def("digest", &Hasher::digest, "Of all so far, as the function xxh3_128 gives it.")
+        .def("hexdigest", &Hasher::hexdigest, "Of all so far, as xxhsum and python-xxhash print it.");
     m.def("sniff_lane", sniff_lane, nb::arg("src"),
           "(width, rotated): how the bytes of src seem to group, from at most 8 KiB of samples.");
     m.def("repeats", repeats, nb::arg("src"),

@@ -24,18 +24,21 @@ struct Samples {
     }
 };
 
+// log2(i!) in 1024ths. Made while the library is loaded, not at the first call: a fork in the middle of that would leave
+// its guard locked.
+constexpr size_t factorials = most_samples * sample_bytes + 256;
+const std::array<u32, factorials> log_factorial = [] {
+    std::array<u32, factorials> table{};
+    double sum = 0;
+    for (size_t i = 1; i < factorials; ++i)
+        table[i] = static_cast<u32>(std::lround((sum += std::log2(static_cast<double>(i))) * 1024));
+    return table;
+}();
+
 // Bits that an adaptive order-0 coder takes for n symbols with these counts, log2((n + 255)! / (255! prod count!)):
 // unlike the entropy of a sample it doesn't fall with the sample's size, which would favour many short planes. In
 // 1024ths of a bit: integers add up faster, and to the same sum everywhere.
 u32 adaptive_cost(const Histogram& counts, size_t n) {
-    constexpr size_t most = most_samples * sample_bytes + 256;
-    static const std::array<u32, most> log_factorial = [] {
-        std::array<u32, most> table{};
-        double sum = 0;
-        for (size_t i = 1; i < most; ++i)
-            table[i] = static_cast<u32>(std::lround((sum += std::log2(static_cast<double>(i))) * 1024));
-        return table;
-    }();
     u32 gain = 0;
     for (const u32 count : counts) gain += log_factorial[count];
     return log_factorial[n + 255] - log_factorial[255] - gain;

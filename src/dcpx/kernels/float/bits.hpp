@@ -31,6 +31,13 @@ DCPX_INLINE u64 load_le(const u8* p, unsigned bytes) {
     for (unsigned i = 0; i < bytes; ++i) v |= u64{p[i]} << (8 * i);
     return v;
 }
+// The same, from memory that another thread may write to: what is checked is what is used, as the compiler can't know
+// the value and load it a second time.
+DCPX_INLINE u64 load_once(const u8* p, unsigned bytes) {
+    u64 v = load_le(p, bytes);
+    __asm__("" : "+r"(v));
+    return v;
+}
 DCPX_INLINE void store_le(u8* p, u64 v, unsigned bytes) {
     for (unsigned i = 0; i < bytes; ++i) p[i] = u8(v >> (8 * i));
 }

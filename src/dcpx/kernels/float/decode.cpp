@@ -1,4 +1,5 @@
-// Decoding: believe nothing in the chunk before it is checked, then decode and merge window by window.
+// Decoding: believe nothing in the chunk before it is checked, then decode and merge window by window. The chunk may lie
+// in memory that another thread writes to: what decides where to read or write is loaded once. All else becomes symbols.
 #include <algorithm>
 
 #include "layout.hpp"
@@ -57,26 +58,30 @@ Status Decoder::read_head(Plane& q) {
     if (q.method == constant_plane) {
         if (left() < 1 + count_bytes) return Status::truncated;
         q.window = arena.take<u8>(max_block);
-        std::memset(q.window, *at++, max_block);
+        std::memset(q.window, int(load_once(at++, 1)), max_block);
     } else {
         q.window = arena.take<u8>(window_bytes);
+        u8 table[max_table];
+        const size_t size = std::min(left(), sizeof table);
+        std::memcpy(table, at, size);
+        __asm__("" : : "r"(table) : "memory");  // a copy, and no other name for the chunk
         size_t used;
         if (q.method == prefix_plane) {
             Alphabet a;
-            used = read_lengths(at, left(), a);
+            used = read_lengths(table, size, a);
             q.prefix = arena.take<PrefixDecoder>();
             if (!used || !prefix_decoder(a, *q.prefix, temp)) return Status::bad_table;
         } else {
             Frequencies f;
-            used = read_frequencies(at, left(), f);
+            used = read_frequencies(table, size, f);
             q.tans = arena.take<TansDecoder>();
             if (!used || !tans_decoder(f, *q.tans)) return Status::bad_table;
         }
         at += used;
         if (left() < streams * size_bytes + count_bytes) return Status::truncated;
-        for (unsigned k = 0; k < streams; ++k, at += size_bytes) q.size[k] = load_le(at, size_bytes);
+        for (unsigned k = 0; k < streams; ++k, at += size_bytes) q.size[k] = load_once(at, size_bytes);
     }
-    q.patch_count = load_le(at, count_bytes);
+    q.patch_count = load_once(at, count_bytes);
     at += count_bytes;
     return q.patch_count > lanes ? Status::bad_patch : Status::ok;
 }
@@ -89,12 +94,12 @@ Status Decoder::start_stream(Plane& q, unsigned k) {
     at += q.size[k];
     if (q.method == prefix_plane || empty) return Status::ok;
     // zeros up to a 1 in the first byte, then the state
-    if (q.size[k] < 2 || *r.p == 0) return Status::bad_stream;
-    const unsigned skip = unsigned(std::countr_zero(*r.p)) + 1;
+    if (q.size[k] < 2) return Status::bad_stream;
+    const u64 head = load_once(r.p, unsigned(std::min<size_t>(q.size[k], 8)));
+    if (u8(head) == 0) return Status::bad_stream;
+    const unsigned skip = unsigned(std::countr_zero(head)) + 1;
     if (q.size[k] * 8 < skip + tans_bits) return Status::bad_stream;
-    u8 head[8] = {};
-    std::memcpy(head, r.p, std::min<size_t>(q.size[k], 8));
-    const u64 bits = (load_le64(head) | u64{1} << 63) >> skip;
+    const u64 bits = (head | u64{1} << 63) >> skip;
     r.state = bits & (tans_size - 1);
     r.bits = bits >> tans_bits;
     return Status::ok;
@@ -158,7 +163,8 @@ Status Decoder::patch(unsigned p) {
     const unsigned width = lane.width, top = 8 * width - 1;
     u64 previous = 0;
     for (size_t i = 0; i < q.patch_count; ++i) {
-        const u64 at_lane = load_le(q.patches + i * patch_bytes, 3), value = q.patches[i * patch_bytes + 3];
+        const u64 patch = load_once(q.patches + i * patch_bytes, patch_bytes);
+        const u64 at_lane = patch & 0xffffff, value = patch >> 24;
         if (at_lane >= lanes || (i && at_lane <= previous)) return Status::bad_patch;
         previous = at_lane;
         u8* const to = dst + at_lane * width;
@@ -177,9 +183,10 @@ Status Decoder::patch(unsigned p) {
 Status Decoder::run(size_t tail) {
     if (left() < lane.width) return Status::truncated;
     for (unsigned p = 0; p < lane.width; ++p) {
-        plane[p].method = Method(at[p]);
+        const u64 method = load_once(at + p, 1);
+        if (method > tans_plane) return Status::bad_method;
+        plane[p].method = Method(method);
         plane[p].patch_count = 0;
-        if (at[p] > tans_plane) return Status::bad_method;
     }
     at += lane.width;
     for (unsigned p = 0; p < lane.width; ++p)

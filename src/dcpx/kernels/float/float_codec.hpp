@@ -44,7 +44,6 @@ Status decode(const std::uint8_t* src, std::size_t src_len, Lane lane, std::uint
               void* scratch) noexcept;
 
 // Instruction sets. All give identical bytes. `best` is what this CPU has; forcing a path that it lacks returns false.
-// The environment variable DCPX_FLOAT_PATH (portable, avx2, avx512) is read once, at the first call.
 enum class Path : std::uint8_t { portable = 0, avx2 = 1, avx512 = 2, best = 255 };
 bool force_path(Path path) noexcept;
 Path current_path() noexcept;

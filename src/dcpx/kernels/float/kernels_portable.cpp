@@ -4,7 +4,6 @@
 #endif
 
 #include <atomic>
-#include <cstdlib>
 
 #include "loops.hpp"
 
@@ -48,19 +47,11 @@ bool has(Path path) {
     return path == Path::portable;
 }
 
-Path choose() {
-    const char* wish = std::getenv("DCPX_FLOAT_PATH");
-    if (wish)
-        for (Path p : {Path::portable, Path::avx2, Path::avx512}) {
-            static constexpr const char* names[] = {"portable", "avx2", "avx512"};
-            if (!std::strcmp(wish, names[int(p)]) && has(p)) return p;
-        }
+Path best_path() {
     return has(Path::avx512) ? Path::avx512 : has(Path::avx2) ? Path::avx2 : Path::portable;
 }
-std::atomic<Path>& path_in_use() {
-    static std::atomic<Path> path{choose()};
-    return path;
-}
+// Made while the library is loaded, not at the first call: a fork in the middle of that would leave its guard locked.
+std::atomic<Path> path_in_use{best_path()};
 }  // namespace
 
 extern const Kernels portable_kernels{split,         merge,       screen,      prefix_encode,
@@ -68,10 +59,10 @@ extern const Kernels portable_kernels{split,         merge,       screen,      p
 
 bool force_path(Path path) noexcept {
     if (path != Path::best && !has(path)) return false;
-    path_in_use() = path == Path::best ? choose() : path;
+    path_in_use = path == Path::best ? best_path() : path;
     return true;
 }
-Path current_path() noexcept { return path_in_use(); }
+Path current_path() noexcept { return path_in_use; }
 
 const Kernels& kernels() noexcept {
 #if defined(__x86_64__)

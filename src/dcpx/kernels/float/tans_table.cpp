@@ -128,8 +128,10 @@ size_t read_frequencies(const u8* p, size_t n, Frequencies& f) noexcept {
         if (at >= n) return 0;
         u32 v = p[at++];
         if (v & 128) {
-            if (at >= n || p[at] == 0 || p[at] > tans_size >> 7) return 0;  // too long a form, or too large
-            v = (v & 127) | u32{p[at++]} << 7;
+            if (at >= n) return 0;
+            const u32 high = p[at++];
+            if (high == 0 || high > tans_size >> 7) return 0;  // too long a form, or too large
+            v = (v & 127) | high << 7;
         }
         if (v > tans_size) return 0;
         f.value[lo + i] = u16(v);

@@ -16,7 +16,7 @@ std::uint64_t dcpx::hash::xxh3_avx2(const void* data, std::size_t size, std::uin
     return XXH3_64bits_withSeed(data, size, seed);
 }
 
-void dcpx::hash::xxh3_128_update_avx2(void* state, const void* data, std::size_t size) noexcept {
+void dcpx::hash::xxh3_update_avx2(void* state, const void* data, std::size_t size) noexcept {
     XXH3_128bits_update(static_cast<XXH3_state_t*>(state), data, size);
 }
 #if defined(__clang__)

@@ -1,0 +1,63 @@
+"""Keys: dictionaries whose keys aren't strings, which DCP's names can't tell from those that are.
+
+DCP flattens nested dictionaries into names and keeps a key as its text. A tensor is filled where it lies, so the
+optimizer's `state[0]["exp_avg"]` is right. An object is put back by its name: DCP makes a `"3"` beside the `3`. `load`
+finds the key in the state that it is given; whoever loads with DCP, or without a state, gets the text.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from ..errors import DcpxWarning
+
+__all__ = ["odd_keys", "warn_of_keys"]
+
+_MOST_NAMED = 3
+"""Objects that the warning names."""
+
+
+def odd_keys(state_dict: Mapping[str, Any]) -> list[str]:
+    """The names of all objects that lie under a key that is no string, in a state that DCP will flatten."""
+    found: list[str] = []
+    _look(state_dict, (), False, found)
+    return found
+
+
+def warn_of_keys(names: Sequence[str]) -> None:
+    """One DcpxWarning for all that `odd_keys` has found."""
+    if names:
+        shown = ", ".join(map(repr, names[:_MOST_NAMED]))
+        more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+        warnings.warn(
+            f"{shown}{more}: a key on the way there is no string, and is one for DCP itself and where the checkpoint "
+            "is loaded without a state. Save the dictionary within a tuple, which is stored as it is, or give it keys "
+            "that are strings",
+            DcpxWarning,
+            stacklevel=2,
+        )
+
+
+def _look(value: object, path: tuple[object, ...], odd: bool, found: list[str]) -> None:
+    """Add the names of the objects that an odd key leads to; what DCP takes apart is taken apart."""
+    if isinstance(value, torch.Tensor):
+        return
+    if isinstance(value, Mapping):
+        for key, one in value.items():
+            _look(one, (*path, key), odd or type(key) is not str, found)
+    elif isinstance(value, list) and _is_taken_apart(value):
+        for number, one in enumerate(value):
+            _look(one, (*path, number), odd, found)
+    elif odd:
+        found.append(".".join(map(str, path)))
+
+
+def _is_taken_apart(value: list[Any]) -> bool:
+    """Whether a tensor or a dictionary is in the list, or in one of its lists."""
+    return any(
+        isinstance(one, (torch.Tensor, Mapping)) or (isinstance(one, list) and _is_taken_apart(one)) for one in value
+    )

@@ -1,0 +1,125 @@
+"""Tensors without elements in memory: refused when they are saved, by every way of saving, and nothing is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils import _pytree
+
+import dcpx
+from dcpx import SaveError, StreamTransformExtension
+
+PACKS: dict[str, StreamTransformExtension | None] = {
+    "pack": dcpx.Pack(),
+    "raw": dcpx.Pack("raw"),
+    "zstandard": dcpx.ZStandard(),
+    "chain": dcpx.Chain(dcpx.Pack()),
+    "nothing": None,
+}
+
+SIZES = [1, 256, 100_000]
+
+
+def freed(size: int) -> torch.Tensor:
+    """As FSDP1 leaves a parameter between its uses."""
+    tensor = torch.full((size,), 7.0)
+    tensor.untyped_storage().resize_(0)
+    return tensor
+
+
+def shrunk(size: int) -> torch.Tensor:
+    tensor = torch.full((size,), 7.0)
+    tensor.untyped_storage().resize_(tensor.nbytes - 1)
+    return tensor
+
+
+def freed_view(size: int) -> torch.Tensor:
+    """Every second element, behind the end of what is left."""
+    tensor = torch.full((2 * size + 1,), 7.0)
+    view = tensor[1::2]
+    tensor.untyped_storage().resize_(4 * size)
+    return view
+
+
+def freed_parameter(size: int) -> torch.Tensor:
+    return torch.nn.Parameter(freed(size))
+
+
+class Wrapper(torch.Tensor):
+    """A subclass that keeps its elements in another tensor."""
+
+    inner: torch.Tensor
+
+    @staticmethod
+    def __new__(cls, inner: torch.Tensor) -> Wrapper:
+        wrapper: Wrapper = torch.Tensor._make_wrapper_subclass(cls, inner.shape, dtype=inner.dtype)  # type: ignore[attr-defined]
+        wrapper.inner = inner
+        return wrapper
+
+    def __tensor_flatten__(self) -> tuple[list[str], None]:
+        return ["inner"], None
+
+    @classmethod
+    def __torch_dispatch__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        args, kwargs = _pytree.tree_map_only(Wrapper, lambda one: one.inner, (args, kwargs or {}))
+        return function(*args, **kwargs)
+
+
+def wrapped(size: int) -> torch.Tensor:
+    return Wrapper(freed(size))
+
+
+@pytest.mark.parametrize("pack", PACKS)
+@pytest.mark.parametrize("make", [freed, shrunk, freed_view, freed_parameter, wrapped])
+def test_freed_memory_is_refused(make: Callable[[int], torch.Tensor], pack: str, tmp_path: Path):
+    for size in SIZES:
+        with pytest.raises(SaveError, match="freed or shrunk by its owner") as caught:
+            dcpx.save({"good": torch.ones(5), "bad": make(size)}, tmp_path / "c", pack=PACKS[pack])
+        assert caught.value.where.item == "bad"
+        assert "get_state_dict" in caught.value.remedy
+        assert not list((tmp_path / "c").iterdir())
+
+
+@pytest.mark.parametrize("pack", PACKS)
+def test_meta_tensors_are_refused(pack: str, tmp_path: Path):
+    for size in SIZES:
+        with pytest.raises(SaveError, match="'meta'") as caught:
+            dcpx.save({"bad": torch.empty(size, device="meta")}, tmp_path / "c", pack=PACKS[pack])
+        assert caught.value.where.item == "bad"
+
+
+@pytest.mark.parametrize("pack", PACKS)
+@pytest.mark.parametrize("make", ["to_sparse", "to_sparse_csr", "to_sparse_csc", "to_mkldnn"])
+@pytest.mark.filterwarnings("ignore:Sparse CS")
+def test_what_dcp_cannot_load_is_refused(make: str, pack: str, tmp_path: Path):
+    tensor = getattr(torch.eye(8), make)()
+    with pytest.raises(SaveError) as caught:
+        dcpx.save({"good": torch.ones(2), "bad": tensor}, tmp_path / "c", pack=PACKS[pack])
+    assert caught.value.where.item == "bad"
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CS")
+def test_the_remedy_for_a_sparse_tensor(tmp_path: Path):
+    dcpx.save({"sparse": (torch.eye(4).to_sparse_csr(),)}, tmp_path / "c")
+    state: dict[str, Any] = {"sparse": None}
+    dcpx.load(state, tmp_path / "c")
+    assert torch.equal(state["sparse"][0].to_dense(), torch.eye(4))
+
+
+@pytest.mark.parametrize("pack", PACKS)
+def test_what_still_has_its_elements_is_saved(pack: str, tmp_path: Path):
+    base = torch.arange(100.0)
+    view = base[:10]
+    base.untyped_storage().resize_(40)
+    expanded = torch.arange(3.0)[:, None].expand(3, 1000)
+    empty = torch.ones(0, 3)
+    empty.untyped_storage().resize_(0)
+    dcpx.save({"view": view, "expanded": expanded, "empty": empty}, tmp_path / "c", pack=PACKS[pack])
+    state = {"view": torch.zeros(10), "expanded": torch.zeros(3, 1000), "empty": torch.zeros(0, 3)}
+    dcpx.load(state, tmp_path / "c")
+    assert torch.equal(state["view"], torch.arange(10.0))
+    assert torch.equal(state["expanded"], expanded)
