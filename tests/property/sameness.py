@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .tensor_kinds import Wrapped, elements
+from .tensor_kinds import Wrapped, elements, is_freed
 
 __all__ = ["difference"]
 
@@ -120,7 +120,7 @@ def _tensor_parts(tensor: torch.Tensor) -> list[Any]:
     """What a tensor consists of: bytes, or other tensors."""
     if isinstance(tensor, Wrapped):
         return [tensor.inner]
-    if tensor.is_meta or (tensor.layout is torch.strided and tensor.untyped_storage().size() < tensor.nbytes):
+    if tensor.is_meta or is_freed(tensor):
         return []  # there are no elements
     if tensor.is_mkldnn:
         return [elements(tensor.to_dense())]

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_map
 
 from ..unit.tensors import LAYOUTS, random_tensor, weights
 
-__all__ = ["Recipe", "Tagged", "Wrapped", "dense", "elements", "emptied", "tensors"]
+__all__ = ["Recipe", "Tagged", "Wrapped", "dense", "elements", "emptied", "is_freed", "tensors"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +54,11 @@ def elements(tensor: torch.Tensor) -> bytes:
         tensor = torch.view_as_real(tensor)
     whole = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.itemsize]
     return tensor.view(whole).contiguous().flatten().numpy().tobytes()
+
+
+def is_freed(tensor: torch.Tensor) -> bool:
+    """Whether a strided tensor's elements lie in memory that is no more."""
+    return tensor.layout is torch.strided and tensor.numel() > 0 == tensor.untyped_storage().size()
 
 
 def emptied(tensor: torch.Tensor) -> torch.Tensor:

@@ -24,6 +24,7 @@ import dcpx
 
 from ..conftest import PlugIn
 from .states import BLANK, State, leaves, unfolded
+from .tensor_kinds import is_freed
 
 __all__ = [
     "PACKS",
@@ -233,7 +234,7 @@ def save(state: dict[Any, Any], path: Path, way: Way, plug_in: PlugIn, **options
         earlier = path.with_name("earlier")
         with contextlib.suppress(Exception, CheckpointException):
             if plan.before == "stock":
-                dcp.save(state, storage_writer=FileSystemWriter(earlier), planner=plan.make())
+                stock_save(state, earlier, way)
             else:
                 dcpx.save(state, earlier, planner=plan.make())
 
@@ -277,8 +278,13 @@ def load_anew(target: dict[Any, Any], path: Path, way: Way) -> Outcome:
 
 def stock_save(state: dict[Any, Any], path: Path, way: Way) -> Outcome:
     """Save with DCP alone."""
-    forget_plans()
+    if any(_has_no_memory(leaf.value) for leaf in leaves(unfolded(state))):
+        return Outcome(MemoryError("stock DCP reads freed memory, and crashes"), None, [])
     return outcome(lambda: dcp.save(state, storage_writer=FileSystemWriter(path), planner=way.plan.make()))
+
+
+def _has_no_memory(value: Any) -> bool:
+    return type(value) is torch.Tensor and is_freed(value)
 
 
 def stock_load(target: dict[Any, Any], path: Path, way: Way) -> Outcome:
