@@ -25,10 +25,12 @@ from torch.distributed.checkpoint.planner import LoadPlan, WriteItem
 import dcpx
 from dcpx import (
     CorruptError,
+    DcpxError,
     LimitError,
     Limits,
     LoadError,
     NotFoundError,
+    ReplacedError,
     SaveError,
     TrustError,
     UnsupportedError,

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch.distributed.checkpoint as dcp
-from torch.distributed.checkpoint import DefaultSavePlanner, FileSystemWriter
+from torch.distributed.checkpoint import FileSystemWriter
 
 import dcpx
 from dcpx import LoadError, NotFoundError
@@ -153,10 +153,10 @@ def test_checkpoints_of_several_ranks(tmp_path: Path):
     assert len(names(tmp_path)) == 9
 
 
-def test_a_checkpoint_whose_files_name_several_saves(tmp_path: Path):
-    """DCP's plan caching keeps a rank from knowing which save its files belong to."""
-    for number in (1, 2):
-        dcpx.save(state(number), tmp_path, overwrite=True, planner=DefaultSavePlanner(enable_plan_caching=True))
+def test_a_checkpoint_whose_files_name_several_saves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """DCP's plan caching keeps other ranks than the coordinator from knowing which save their files belong to."""
+    monkeypatch.setattr(dcpx.Writer, "_checkpoint", lambda self, place: None)
+    dcpx.save(state(2), tmp_path)
     before = names(tmp_path)
     assert len({save_of(name) for name in before} - {None}) == 2
     age(tmp_path, 2 * DAY)

@@ -149,9 +149,9 @@ def is_object(item: WriteItem) -> bool:
     return bool(item.type == WriteItemType.BYTE_IO)
 
 
-def weak_storage(tensor: torch.Tensor) -> int:
-    """A weak reference to the tensor's storage, for `is_gone`; to be forgotten by `forget_storages`."""
-    return cast(int, tensor.untyped_storage()._weak_ref())
+def weak_storage(storage: torch.UntypedStorage) -> int:
+    """A weak reference to a storage, for `is_gone`; to be forgotten by `forget_storages`."""
+    return cast(Any, storage)._weak_ref()  # type: ignore[no-any-return]
 
 
 def is_gone(storage: int) -> bool:

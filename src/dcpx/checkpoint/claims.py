@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
-
-import torch
 
 from ._torch import forget_storages, is_gone, weak_storage
 from .extents import Extent
@@ -35,12 +33,13 @@ class _Place:
         self.disordered = False
 
 
-class _Region(NamedTuple):
-    """Places each of which begins before another one ends."""
+class _Claim(NamedTuple):
+    """The first request for some memory; most stay the only one."""
 
-    begin: int
-    end: int
-    places: list[_Place]
+    extent: Extent
+    storage: int
+    item: StoredItem
+    number: int
 
 
 class Conflict(NamedTuple):
@@ -49,6 +48,9 @@ class Conflict(NamedTuple):
 
     others: bool
     itself: bool
+
+
+_NONE = Conflict(False, False)
 
 
 class Claims:
@@ -66,35 +68,82 @@ class Claims:
         for item in items:
             path, number = item.info.relative_path, item.numbers[0]
             self._first[path] = min(number, self._first.get(path, number))
+        # Disjoint regions of memory, ascending: in each one claim, or places each of which begins before another ends.
         self._begins: list[int] = []
-        self._regions: list[_Region] = []  # ascending, and none overlaps another
+        self._ends: list[int] = []
+        self._regions: list[_Claim | list[_Place]] = []
         self._storages: list[int] = []
-        self._under_way: dict[int, list[_Place]] = {}  # by the item's id
+        self._under_way: dict[int, list[_Place]] = {}  # by the item's id; places that have one claim are left out
 
     def claim(self, item: StoredItem, targets: Sequence[Target]) -> Conflict:
         """Note that an item is about to be written, and say what must wait for what."""
-        others = itself = False
-        places = self._under_way[id(item)] = []
+        conflict = _NONE
+        begins, ends = self._begins, self._ends
+        self._under_way[id(item)] = []
         for number, target in enumerate(targets):
-            for part, extent in target.memory_parts:
-                place, found = self._place(extent, part)
-                order = self._order(item, number)
-                for other in found:
-                    other.contested = place.contested = True
-                    disordered = other.last > order
-                    if other.under_way and other.requests[-1][0] is item:
-                        itself = True
-                        # Chunks of one item have an order of their own.
-                        same = other is place and targets[other.requests[-1][1]].box == target.box
-                        disordered = disordered or not same
-                    else:
-                        others = others or other.under_way > 0
-                    place.disordered = place.disordered or disordered
-                place.requests.append((item, number))
-                place.last = max(place.last, order)
-                place.under_way += 1
-                places.append(place)
+            for storage, extent in target.memory_parts:
+                claim = _Claim(extent, weak_storage(storage), item, number)
+                self._storages.append(claim.storage)
+                begin, end = extent.begin, extent.end
+                at = bisect_right(begins, begin)
+                if (at and ends[at - 1] > begin) or (at < len(begins) and begins[at] < end):
+                    conflict = self._join(claim, targets, conflict)
+                else:
+                    begins.insert(at, begin)
+                    ends.insert(at, end)
+                    self._regions.insert(at, claim)
+        return conflict
+
+    def _join(self, claim: _Claim, targets: Sequence[Target], conflict: Conflict) -> Conflict:
+        """Add a claim to memory whose regions hold others already; the conflict that is known, and what comes of it."""
+        extent, storage, item, number = claim
+        places = self._merged(extent)
+        found = [other for other in places if other.extent.meets(extent)]
+        place = next((other for other in found if other.extent == extent), None)
+        if place is None:
+            place = _Place(extent, storage)
+            places.append(place)
+        others, itself = conflict
+        order = self._order(item, number)
+        for other in found:
+            other.contested = place.contested = True
+            disordered = other.last > order
+            if other.under_way and other.requests[-1][0] is item:
+                itself = True
+                # Chunks of one item have an order of their own.
+                same = other is place and targets[other.requests[-1][1]].box == targets[number].box
+                disordered = disordered or not same
+            else:
+                others = others or other.under_way > 0
+            place.disordered = place.disordered or disordered
+        self._add(place, item, number)
         return Conflict(others, itself)
+
+    def _add(self, place: _Place, item: StoredItem, number: int) -> None:
+        place.requests.append((item, number))
+        place.last = max(place.last, self._order(item, number))
+        under_way = self._under_way.get(id(item))
+        if under_way is not None:
+            under_way.append(place)
+            place.under_way += 1
+
+    def _merged(self, extent: Extent) -> list[_Place]:
+        """One region of those that the extent overlaps, without what doesn't exist any more; its places."""
+        begin, end = extent.begin, extent.end
+        low = bisect_right(self._ends, begin)
+        high = bisect_left(self._begins, end)
+        places: list[_Place] = []
+        for region in self._regions[low:high]:
+            if isinstance(region, _Claim):
+                place = _Place(region.extent, region.storage)
+                self._add(place, region.item, region.number)
+                places.append(place)
+            else:
+                places += region
+        places = [place for place in places if place.under_way or not is_gone(place.storage)]
+        begin, end = min(begin, *self._begins[low:high]), max(end, *self._ends[low:high])
+        self._begins[low:high], self._ends[low:high], self._regions[low:high] = [begin], [end], [places]
+        return places
 
     def release(self, item: StoredItem) -> None:
         """The item is written, and whoever it was written for has taken it."""
@@ -105,7 +154,9 @@ class Claims:
         """What must be written again, one after another: each request as an item of its own, without the `failed`."""
         found: dict[int, StoredItem] = {}
         for region in self._regions:
-            places = [place for place in region.places if place.contested]
+            if isinstance(region, _Claim):
+                continue
+            places = [place for place in region if place.contested]
             requests = [request for place in places for request in place.requests]
             if any(place.disordered for place in places) or any(item.name in failed for item, _ in requests):
                 for item, number in requests:
@@ -117,42 +168,8 @@ class Claims:
     def close(self) -> None:
         """Forget everything."""
         forget_storages(self._storages)
-        self._begins, self._regions, self._storages = [], [], []
+        self._begins, self._ends, self._regions, self._storages = [], [], [], []
 
     def _order(self, item: StoredItem, number: int) -> tuple[int, int]:
         """Where stock DCP has a request of the item, which reads file by file."""
         return self._first[item.info.relative_path], item.numbers[number]
-
-    def _place(self, extent: Extent, tensor: torch.Tensor) -> tuple[_Place, list[_Place]]:
-        """The place of this extent, and all that overlap it, which may be the same."""
-        begin, end = extent.begin, extent.end
-        begins, regions = self._begins, self._regions
-        low = bisect_right(begins, begin)
-        if low and regions[low - 1].end > begin:
-            low -= 1
-        high = low
-        while high < len(begins) and begins[high] < end:
-            high += 1
-        storage = weak_storage(tensor)
-        self._storages.append(storage)
-        place = _Place(extent, storage)
-        if low == high:
-            begins.insert(low, begin)
-            regions.insert(low, _Region(begin, end, [place]))
-            return place, []
-        region = _merged(regions[low:high], begin, end)
-        begins[low:high], regions[low:high] = [region.begin], [region]
-        found = [other for other in region.places if other.extent.meets(extent)]
-        place = next((other for other in found if other.extent == extent), place)
-        if place not in found:
-            region.places.append(place)
-        return place, found
-
-
-def _merged(regions: list[_Region], begin: int, end: int) -> _Region:
-    """One region of all these, without what doesn't exist any more, and of what lies from `begin` to `end`."""
-    places = [place for region in regions for place in region.places]
-    places = [place for place in places if place.under_way or not is_gone(place.storage)]
-    return _Region(
-        min(begin, *(region.begin for region in regions)), max(end, *(region.end for region in regions)), places
-    )

@@ -24,20 +24,22 @@ _MOST_DIMENSIONS = 8
 class Extent(NamedTuple):
     """The memory of a strided tensor's elements, of `width` bytes each, from address `begin` to before `end`.
 
-    `strides` are in bytes.
+    `strides` are in bytes. Of a contiguous one all is said by its edges, and the rest left out.
     """
 
     begin: int
     end: int
-    sizes: tuple[int, ...]
-    strides: tuple[int, ...]
-    width: int
+    sizes: tuple[int, ...] = ()
+    strides: tuple[int, ...] = ()
+    width: int = 1
 
     def meets(self, other: Extent) -> bool:
         """Whether both have a byte in common. Of tensors with other strides each, or very many dimensions, that is said
         as soon as one begins before the other ends."""
         if self.end <= other.begin or other.end <= self.begin:
             return False
+        if not self.sizes or not other.sizes:
+            return True
         if self.width != other.width or len(self.sizes) != len(other.sizes):
             return True
         dimensions = []
@@ -86,35 +88,35 @@ def overlaps_itself(tensor: torch.Tensor) -> bool:
     return False
 
 
-def memory_of(tensor: torch.Tensor) -> list[tuple[torch.Tensor, Extent]]:
-    """What is written when the tensor is: itself, or the tensors that a subclass consists of, as far as it tells.
+def memory_of(tensor: torch.Tensor) -> list[tuple[torch.UntypedStorage, Extent]]:
+    """What is written when the tensor is: its storage, or those of the tensors that a subclass consists of, as far as
+    it tells, and where in memory.
 
     Raises LoadError where that memory isn't there, because it was freed or never was.
     """
-    if is_strided(tensor):
-        extent = _extent(tensor)
-        return [] if extent is None else [(tensor, extent)]
-    return [pair for part in _parts(tensor) for pair in memory_of(part)]
-
-
-def _extent(tensor: torch.Tensor) -> Extent | None:
+    if not is_strided(tensor):
+        return [pair for part in _parts(tensor) for pair in memory_of(part)]
     width = tensor.itemsize
-    sizes = tensor.size()
-    strides = tuple([stride * width for stride in tensor.stride()])
-    if tensor.is_contiguous():
-        length = tensor.nbytes
-    else:
-        length = width + sum([(size - 1) * stride for size, stride in zip(sizes, strides, strict=True)])
-    if 0 in sizes:
-        return None
-    room = tensor.untyped_storage().nbytes() - tensor.storage_offset() * width
+    contiguous = tensor.is_contiguous()
+    strides: tuple[int, ...] = () if contiguous else tuple([stride * width for stride in tensor.stride()])
+    length = tensor.nbytes
+    if length == 0:
+        return []
+    if not contiguous:
+        length = width + sum([(size - 1) * stride for size, stride in zip(tensor.size(), strides, strict=True)])
+    storage = tensor.untyped_storage()
+    room = storage.nbytes()
+    if room != length or not contiguous:
+        room -= int(tensor.storage_offset()) * width
     if room < length:
         cause = f"the target's memory was freed: of the {length} bytes that it shows, {max(room, 0)} are there"
         raise LoadError(cause, None, _GIVE_BACK)
-    if tensor.is_meta:
-        raise LoadError("the target is on the device meta and has no memory", None, "Make it with to_empty(device=...)")
     begin = tensor.data_ptr()
-    return Extent(begin, begin + length, sizes, strides, width)
+    if not begin:
+        raise LoadError("the target has no memory, as on the device meta", None, "Make it with to_empty(device=...)")
+    if contiguous:
+        return [(storage, Extent(begin, begin + length))]
+    return [(storage, Extent(begin, begin + length, tuple(tensor.size()), strides, width))]
 
 
 def _parts(tensor: torch.Tensor) -> Iterator[torch.Tensor]:

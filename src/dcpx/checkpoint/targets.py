@@ -23,7 +23,7 @@ class Target:
     """One request's tensor, and which of the stored item's elements go there.
 
     `begin` to `end` are the first and behind the last of them, counted in elements in C order of the stored shape.
-    `memory_parts` are the tensors whose memory is written, and where that is.
+    `memory_parts` are the storages that are written to, and where.
 
     A tensor of torch's own is filled piece by piece, by any thread. Of all others nobody knows whether a slice is a
     view, and whether each element is stored by itself: what goes there is put together in a tensor of the stored dtype,
@@ -38,24 +38,31 @@ class Target:
         self._bytes: memoryview | None = None
         if tensor.size() != request.lengths:
             raise LoadError(f"the stored tensor gives {tuple(request.lengths)}, the target is {tuple(tensor.size())}")
-        if len(self.box.sizes) != len(shape) or any(
-            offset < 0 or size < 0 or offset + size > limit
-            for offset, size, limit in zip(self.box.offsets, self.box.sizes, shape, strict=True)
-        ):
-            raise CorruptError(f"a part of shape {self.box.sizes} at {self.box.offsets} of a tensor {tuple(shape)}")
         self._shape = shape
         self._dtype = dtype
         self.begin = self.end = 0
         self._alone = True
-        if 0 not in self.box.sizes:
-            self.begin, self.end, self._alone = span(shape, self.box)
+        if request.lengths == shape and not any(request.storage_offsets):
+            self.end = tensor.numel()
+        else:
+            self._take_part()
         self.memory_parts = memory_of(tensor)
-        strided = is_strided(tensor)
-        contiguous = strided and tensor.is_contiguous()
-        self.in_pieces = contiguous or (strided and not overlaps_itself(tensor))
+        contiguous = is_strided(tensor) and tensor.is_contiguous()
+        self.in_pieces = contiguous or (is_strided(tensor) and not overlaps_itself(tensor))
         self._filled = tensor if self.in_pieces else None
         self.on_device = self.in_pieces and on_device(tensor)  # what is filled is beyond the host's reach
         self._direct = contiguous and tensor.dtype == dtype and not self.on_device and is_plain(tensor)
+
+    def _take_part(self) -> None:
+        """Set the range of elements for a target that doesn't take the whole. CorruptError if there is no such part."""
+        shape, box = self._shape, self.box
+        if len(box.sizes) != len(shape) or any(
+            offset < 0 or size < 0 or offset + size > limit
+            for offset, size, limit in zip(box.offsets, box.sizes, shape, strict=True)
+        ):
+            raise CorruptError(f"a part of shape {box.sizes} at {box.offsets} of a tensor {tuple(shape)}")
+        if 0 not in box.sizes:
+            self.begin, self.end, self._alone = span(shape, box)
 
     @property
     def held_bytes(self) -> int:

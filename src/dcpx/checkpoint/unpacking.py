@@ -109,16 +109,37 @@ class _Done(NamedTuple):
 
 
 class _Isolated:
-    """A block whose error is noted for all `items` in `failures`, where there are such, and what follows goes on."""
+    """A block whose error is noted for all `items` in `failures`, where there are such, and what follows goes on.
 
-    def __init__(self, failures: dict[str, DcpxError] | None, items: Sequence[StoredItem]) -> None:
+    Of a block about one item the error is located, too: as `located` does, but at no cost where there is none.
+    """
+
+    __slots__ = ("_failures", "_file", "_items")
+
+    def __init__(
+        self, failures: dict[str, DcpxError] | None, items: Sequence[StoredItem], file: str | None = None
+    ) -> None:
         self._failures = failures
         self._items = items
+        self._file = file
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
+        if error is None:
+            return False
+        if self._file is None:
+            return self._noted(error)
+        try:
+            with located(self._file, self._items[0].name):
+                raise error
+        except DcpxError as found:
+            if not self._noted(found):
+                raise found from found.__cause__
+            return True
+
+    def _noted(self, error: BaseException) -> bool:
         if self._failures is None or not isinstance(error, DcpxError):
             return False
         self._failures.update((item.name, error) for item in self._items)
@@ -221,7 +242,7 @@ class Unpacker:
         """The job for small items that lie near each other, or several where they share memory."""
         groups: list[list[_Wanted]] = [[]]
         for item in items:
-            with self._isolated([item]), located(source.name, item.name):
+            with self._isolated([item], source.name):
                 wanted = self._wanted(item)
                 if self._claims.claim(item, wanted.targets).others:
                     groups.append([])
@@ -312,14 +333,14 @@ class Unpacker:
         for item, targets in all_wanted:
             for target in targets:
                 if target.pending == 0 and item.name not in self.failures:
-                    with self._isolated([item]), located(done.job.source.name, item.name):
+                    with self._isolated([item], done.job.source.name):
                         target.commit(self._planner)
                     items += 1
             if all(target.pending == 0 for target in targets):
                 self._begun.pop(item.name, None)
                 self._claims.release(item)
         for item, content in done.objects:
-            with self._isolated([item]), located(done.job.source.name, item.name):
+            with self._isolated([item], done.job.source.name):
                 items += self._load_object(item, content)
         self._meter.add(done.nbytes, items)
         file = _file(done.job)
@@ -349,7 +370,7 @@ class Unpacker:
         if isinstance(job, _Neighbours):
             return self._read_neighbours(job)
         item = job.wanted.item
-        with self._isolated([item]), located(job.source.name, item.name):
+        with self._isolated([item], job.source.name):
             if isinstance(job, _Chunks):
                 return _Done(job, self._read_chunks(job), [])
             return self._through_container(job, job.source.part(item.info.offset, item.info.length))
@@ -375,7 +396,7 @@ class Unpacker:
         steps: list[Step | None] = []
         for wanted in job.wanted:
             item, targets = wanted
-            with self._isolated([item]), located(job.source.name, item.name):
+            with self._isolated([item], job.source.name):
                 begin = item.info.offset - job.offset
                 content = stored[begin : begin + item.info.length]
                 found = self._unpack(wanted, content) if targets else None
@@ -406,8 +427,8 @@ class Unpacker:
             alone.append(self._read_neighbours(_Neighbours(job.source, info.offset, info.length, [wanted])))
         return _Done(job, sum(done.nbytes for done in alone), [pair for done in alone for pair in done.objects])
 
-    def _isolated(self, items: Sequence[StoredItem]) -> _Isolated:
-        return _Isolated(self.failures if self._partial else None, items)
+    def _isolated(self, items: Sequence[StoredItem], file: str | None = None) -> _Isolated:
+        return _Isolated(self.failures if self._partial else None, items, file)
 
     def _unpack(self, wanted: _Wanted, content: memoryview) -> tuple[int, Iterable[Step | None]] | None:
         """Unpack a whole small frame: the bytes that were filled, and the chunks still to be decoded. None where it

@@ -26,6 +26,7 @@ __all__ = [
     "FOOTER_SIZE",
     "INDEX_ENTRY_SIZE",
     "MAGIC",
+    "MANY_CHUNKS",
     "PREFIX_SIZE",
     "BaseReference",
     "ChunkHeader",
@@ -90,12 +91,12 @@ Entry = tuple[int, int, int]
 INDEX_ENTRY_SIZE = _ENTRY.size
 _stored_size, _raw_size = itemgetter(0), itemgetter(1)
 
-_MOST_ENTRIES = 4096
-"""Entries that are hashed at once: as many as a file likes can lie in an index."""
+MANY_CHUNKS = 4096
+"""Chunks of a frame from which on what is known of them is kept as small as it can be."""
 
 
 class Index(Sized, Iterable[Entry]):
-    """The entries of all chunks, kept as they are stored: as tuples they would take ten times the memory."""
+    """The entries of many chunks, kept as they are stored: as tuples they would take ten times the memory."""
 
     __slots__ = ("_data",)
 
@@ -169,7 +170,7 @@ class ChunkHeader(NamedTuple):
 class Final(NamedTuple):
     """The final record: an entry for each chunk, and the digest of the item's content."""
 
-    entries: Index
+    entries: Sequence[Entry] | Index
     total: int
     digest: bytes
     size: int
@@ -367,7 +368,7 @@ def content_digest(index: Iterable[Entry]) -> bytes:
     """The item's digest: XXH3-128 of the raw sizes and content hashes of its chunks, whatever their coding."""
     hasher = kernels.Xxh3_128()
     entries = iter(index)
-    while part := b"".join([_CONTENT.pack(raw, content) for _, raw, content in islice(entries, _MOST_ENTRIES)]):
+    while part := b"".join([_CONTENT.pack(raw, content) for _, raw, content in islice(entries, MANY_CHUNKS)]):
         hasher.update(part)
     return hasher.digest()
 
@@ -400,7 +401,8 @@ def parse_final(data: bytes, frame: Header, offset: int) -> Final:
     if _checksum(data[:-CHECKSUM_SIZE], frame.checksum) != data[-CHECKSUM_SIZE:]:
         raise CorruptError("the final record doesn't match its checksum", where)
     kind, count, total, digest = _FINAL.unpack_from(data)
-    index = Index(data[_FINAL.size : -FOOTER_SIZE])
+    packed = data[_FINAL.size : -FOOTER_SIZE]
+    index = Index(packed) if count >= MANY_CHUNKS else list(_ENTRY.iter_unpack(packed))
     size, magic, _ = _FOOTER.unpack_from(data, len(data) - FOOTER_SIZE)
     if size != len(data) or magic != FOOTER_MAGIC:
         raise CorruptError("the final record's own size or magic is wrong", where)

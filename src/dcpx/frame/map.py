@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from itertools import accumulate
+from operator import itemgetter
 
 from ..errors import CorruptError, TruncatedError, Where
 from .chunks import decode_chunk
 from .layout import (
     CHUNK_HEADER_SIZE,
     FOOTER_SIZE,
+    MANY_CHUNKS,
     Final,
     Header,
     parse_chunk_header,
@@ -25,12 +27,14 @@ __all__ = ["FrameMap", "read_final"]
 _TAIL = 16 << 10
 """Bytes read at a frame's end in the hope that they hold the whole final record (1,000 chunks)."""
 
+_stored_size, _raw_size = itemgetter(0), itemgetter(1)
+
 
 class FrameMap:
     """A frame's header and index, from which any of its chunks is found and verified.
 
     `begins[k]` is where chunk k begins in the raw item, and `begins[-1]` where the last one ends, in bytes; `count` is
-    how many there are. A chunk takes some 32 bytes here.
+    how many there are. Of very many chunks each takes 32 bytes.
     """
 
     def __init__(self, header: Header, final: Final) -> None:
@@ -39,11 +43,13 @@ class FrameMap:
         self.count = len(final.entries)
         self.total = final.total
         self.digest = final.digest
-        self.begins = array("Q", accumulate((raw for _, raw, _ in final.entries), initial=0))
+        self.begins = self._edges(accumulate(map(_raw_size, final.entries), initial=0))
+        stored = (size + CHUNK_HEADER_SIZE for size in map(_stored_size, final.entries))
+        self._offsets = self._edges(accumulate(stored, initial=header.size))
         self._codecs = _codec_bits(header.codecs)
-        self._offsets = array(
-            "Q", accumulate((stored + CHUNK_HEADER_SIZE for stored, _, _ in final.entries), initial=header.size)
-        )
+
+    def _edges(self, edges: Iterable[int]) -> Sequence[int]:
+        return array("Q", edges) if self.count >= MANY_CHUNKS else list(edges)
 
     def record(self, number: int) -> tuple[int, int]:
         """Where a chunk's record begins in the frame, and its size, in bytes."""
