@@ -74,7 +74,11 @@ def emptied(tensor: torch.Tensor) -> torch.Tensor:
             return torch.zeros_like(tensor)
         elif tensor.layout in _COMPRESSED or tensor.layout is torch.jagged:
             emptied(tensor.values())
-        elif not isinstance(tensor, torch.nn.UninitializedParameter):
+        elif isinstance(tensor, torch.nn.UninitializedParameter):
+            return tensor
+        elif not is_freed(tensor) and 0 in tensor.stride():
+            return torch.zeros(tensor.shape, dtype=tensor.dtype)  # nothing can be copied to what lies in one place
+        else:
             tensor.untyped_storage().fill_(1 if tensor.dtype == torch.bool else 0x5A)
     return tensor
 
