@@ -64,7 +64,7 @@ class Changing {
         trapping.values[1] = first;
         trapping.values[0] = second;
         trapping.looks = 0;
-        struct sigaction action {};
+        struct sigaction action{};
         action.sa_flags = SA_SIGINFO | SA_NODEFER;
         action.sa_sigaction = on_access;
         sigaction(SIGSEGV, &action, &trapping.segv_before);
@@ -90,7 +90,7 @@ template <class Work>
 void with_each_byte_changing(const Bytes& bytes, size_t count, Work work) {
     Random random_number(bytes.size());
     for (size_t at = 0; at < bytes.size(); at += at < count ? 1 : 1 + random_number.below(200))
-        for (const uint8_t other : {uint8_t(bytes[at] + 1), uint8_t(random_number.below(4)), uint8_t(random_number())})
+        for (const uint8_t other : {uint8_t(random_number.below(4)), uint8_t(random_number())})
             for (const bool first : {false, true}) {
                 const Changing source(bytes, at, first ? other : bytes[at], first ? bytes[at] : other);
                 work(source.data());
@@ -118,7 +118,7 @@ void code_and_decode(const Bytes& raw, Lane lane, Level level) {
         tables.fill(0x41);  // where a table is missing, a wild pointer
         dcpx::decode(source, coded.size(), lane, out.data(), raw.size(), tables.data());
     });
-    with_each_byte_changing(raw, 4, [&](const uint8_t* source) {
+    with_each_byte_changing(raw, 1, [&](const uint8_t* source) {
         scratch.lift();
         dcpx::encode(source, raw.size(), lane, level, out.data(), raw.size(), scratch.data());
     });
@@ -152,10 +152,9 @@ void take_and_release(const Bytes& raw) {
 }  // namespace
 
 int main() {
-    for (const Path path : paths()) {
+    for (const Path path : {Path::portable, Path::best}) {
         dcpx::force_path(path);
-        for (const Level level : {Level::fast, Level::small})
-            for (const Lane lane : {Lane{1, false}, Lane{2, true}}) code_and_decode(weights(700), lane, level);
+        for (const Level level : {Level::fast, Level::small}) code_and_decode(weights(600), {2, true}, level);
         take_and_release(weights(300));
     }
     std::printf("%zu runs, %zu looks at what changes\n", runs, looks);

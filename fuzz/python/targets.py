@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import pickletools
 import re
 import struct
 import sys
@@ -29,12 +30,14 @@ from torch.distributed.checkpoint.metadata import MetadataIndex
 import dcpx
 from dcpx import DcpxError, LoadError, kernels
 from dcpx.checkpoint._archive import PICKLE, open_archive
+from dcpx.checkpoint._restricted import KNOWN, known_name
 from dcpx.checkpoint._torch_calls import CALLS, STORAGES
+from dcpx.checkpoint._torch_pickle import python3_name
 from dcpx.checkpoint.containers import fill_from_container, located
 from dcpx.checkpoint.items import StoredItem
 from dcpx.checkpoint.manifest import TAIL_SIZE, parse_manifest
 from dcpx.checkpoint.metadata import load_metadata
-from dcpx.checkpoint.objects import _SAFE, checked_bytes
+from dcpx.checkpoint.objects import checked_bytes
 from dcpx.frame import layout
 from dcpx.frame.map import read_final
 
@@ -239,14 +242,19 @@ def archive(data: bytes) -> None:
         assert reader.get_record(name) == found.read(name, len(data))
 
 
-NAMES = [name.replace(".", "\n").encode() for name in (*CALLS, *STORAGES)]
+NAMES = [name.replace(".", "\n").encode() for name in (*CALLS, *STORAGES, *KNOWN)]
 
 
 @target(objects_saved, [*WORDS, *NAMES])
 def objects(data: bytes) -> None:
     """What is handed on names only what is allowed, and is accepted again."""
     checked = checked_bytes(contained(data))
-    assert set(torch.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(checked))) <= _SAFE.keys()
+    names = {
+        python3_name(*text.split(" ", 1))
+        for opcode, text, _ in pickletools.genops(open_archive(io.BytesIO(checked)).read(PICKLE, len(checked)))
+        if opcode.name == "GLOBAL"
+    }
+    assert all(known_name(name) for name in names - {"zoneinfo.ZoneInfo"})
     with broken(DcpxError):
         checked_bytes(checked)
 

@@ -1,4 +1,4 @@
-"""The targets of fuzz/python hold for what fuzzing begins with, and the kernels for the inputs in the archives."""
+"""The targets of fuzz/python hold for the inputs that fuzzing begins with, the kernels for those of the archives."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import pytest
 
 from dcpx import DcpxError, kernels
 
+sys.path.append(str(Path(__file__).parents[2] / "fuzz"))
+sys.path.append(str(Path(__file__).parents[2] / "fuzz/python"))
+
+from corpus import inputs, pack, unpack
+from targets import MAX_LENGTH, TARGETS
+
 FUZZ = Path(__file__).parents[2] / "fuzz"
-sys.path += [str(FUZZ), str(FUZZ / "python")]
-
-from corpus import inputs, pack, unpack  # noqa: E402
-from targets import MAX_LENGTH, TARGETS  # noqa: E402
-
 ARCHIVES = sorted((FUZZ / "corpus").iterdir())
 LANES = ((1, False), (2, False), (2, True), (4, False), (4, True), (8, False), (8, True))
 

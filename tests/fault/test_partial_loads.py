@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import shutil
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from tests.unit.leaks import nothing_left
 from tests.unit.planners import Part, PartsPlanner, read
 from tests.unit.tensors import bits, blank, weights
 from torch.distributed.checkpoint import FileSystemWriter
+from torch.distributed.checkpoint.planner import ReadItem
 
 import dcpx
 from dcpx import CorruptError, DcpxError, LoadError, TruncatedError
@@ -171,3 +173,57 @@ def test_damaged_metadata_still_ends_the_load(writer: str, checkpoint: Path):
     (checkpoint / ".metadata").write_bytes(b"nothing")
     with nothing_left(), pytest.raises(DcpxError):
         dcpx.load({"object": None}, checkpoint, partial=True)
+
+
+# --- targets that can't be made, or aren't taken ----------------------------------------------------------------------
+
+
+def freed(tensor: torch.Tensor) -> torch.Tensor:
+    tensor.untyped_storage().resize_(0)
+    return tensor
+
+
+class Refusing(PartsPlanner):
+    """Raises in one of its methods, for one name."""
+
+    def __init__(self, parts: list[Part], method: str, name: str) -> None:
+        super().__init__(parts)
+        self._method, self._name = method, name
+
+    def _check(self, method: str, request: ReadItem) -> None:
+        if (method, request.storage_index.fqn) == (self._method, self._name):
+            raise OSError("not this one")
+
+    def resolve_tensor(self, request: ReadItem) -> torch.Tensor:
+        self._check("resolve", request)
+        found = super().resolve_tensor(request)
+        wrong = (self._method, self._name) == ("shape", request.storage_index.fqn)
+        return found.unsqueeze(0) if wrong else found
+
+    def commit_tensor(self, request: ReadItem, tensor: torch.Tensor) -> None:
+        self._check("commit", request)
+        super().commit_tensor(request, tensor)
+
+    def load_bytes(self, request: ReadItem, value: io.BytesIO) -> None:
+        self._check("load", request)
+        super().load_bytes(request, value)
+
+
+@every_writer
+@pytest.mark.parametrize("name", ["small 0", "small 30", "small 59", "large"])
+@pytest.mark.parametrize("method", ["resolve", "commit", "shape", "freed"])
+def test_a_target_takes_none_of_its_neighbours_with_it(method: str, name: str, writer: str, saved: Path):
+    targets = {one: blank(tensor) for one, tensor in TENSORS.items()}
+    if method == "freed":
+        targets[name] = freed(targets[name])
+    parts = [Part(one, (0,) * target.dim(), target) for one, target in targets.items()]
+    planner = Refusing([*parts, *(Part(one) for one in OBJECTS)], method, name)
+    reader = dcpx.Reader(saved / writer, partial=True, threads=3)
+    with nothing_left():
+        read(saved / writer, planner, reader)
+    assert set(reader.failures) == {name}
+    assert isinstance(reader.failures[name], LoadError)
+    assert reader.failures[name].where.item == name
+    assert all(bits(targets[other]) == bits(TENSORS[other]) for other in TENSORS if other != name)
+    assert sorted(planner.committed) == [n for n, part in enumerate(parts) if part.name != name]
+    assert len(planner.objects) == len(OBJECTS)

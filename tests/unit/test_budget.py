@@ -5,9 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+
+import dcpx
+from dcpx.codecs import Encoder, Lanes
+from dcpx.frame.builder import FrameBuilder, RawChunk
 
 MIB = 1 << 20
 SIZE = 192 * MIB
@@ -89,3 +96,29 @@ def test_memory_beyond_the_tensors(content: str, tmp_path: Path):
         if extra > budget + ROOM:
             over[name] = f"{extra / MIB:.1f} MiB"
     assert over == {}
+
+
+def cut_in_bytes(self: FrameBuilder, raw: memoryview, encoder: Encoder, lanes: Lanes) -> Iterator[RawChunk]:
+    """As FrameBuilder.cut, but a chunk for each byte of the elements."""
+    for start in range(len(raw)):
+        number, self._cut = self._cut, self._cut + 1
+        yield RawChunk(self.header, number, raw[start : start + 1], encoder, lanes)
+
+
+@pytest.mark.parametrize("sizes", [[40_000], [4_000] * 10], ids=["one item", "small items"])
+def test_chunks_of_one_byte(sizes: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """What a chunk costs beside its bytes is bounded, too."""
+    saved = {str(number): torch.randint(0, 256, (size,), dtype=torch.uint8) for number, size in enumerate(sizes)}
+    with monkeypatch.context() as patch:
+        patch.setattr(FrameBuilder, "cut", cut_in_bytes)
+        dcpx.save(saved, tmp_path / "c", pack=dcpx.Pack("raw"), sync=False)
+    loaded = {name: torch.zeros_like(tensor) for name, tensor in saved.items()}
+    tracemalloc.start()
+    try:
+        dcpx.load(dict(loaded), tmp_path / "c", threads=2, budget=1 * MIB)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in saved.items())
+    print(f"{most / MIB:.1f} MiB")
+    assert most < 10 * MIB, "some 45 MiB if all chunks are held at once"

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 import dcpx
-from dcpx.checkpoint import api, items, objects
+from dcpx.checkpoint import api, objects, targets
 from dcpx.checkpoint.setting import HeldSetting
 from tests.unit.leftovers import loaded, state
 
@@ -160,7 +160,7 @@ def test_a_load_in_a_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     def load(wait: Callable[[], None]) -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(items, "bytes_of", stopping(items.bytes_of, wait))
+            patch.setattr(targets, "bytes_of", stopping(targets.bytes_of, wait))
             loaded(tmp_path)
 
     with meanwhile(load):

@@ -7,17 +7,17 @@ storage's end, and a sparse tensor's indices are looked at by nobody. Here every
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol, TypeAlias
 
 import torch
 
-from ..errors import CorruptError
+from ..errors import CorruptError, UnsupportedError
 
 __all__ = [
     "CALLS",
-    "OBJECT",
+    "HASHED",
     "OTHER_CALLS",
     "PLAIN",
     "STORAGES",
@@ -26,20 +26,24 @@ __all__ = [
     "Call",
     "Dict",
     "Name",
+    "Object",
+    "Stateful",
     "Storage",
     "Tensor",
+    "Text",
     "Walk",
+    "check_attributes",
     "is_constant",
 ]
-
-OBJECT = object()
-"""Stands for an object of a class that torch doesn't know by itself."""
 
 TENSOR = object()
 """Stands for a tensor that is more than a view of a storage: of a class of its own, or with attributes."""
 
 PLAIN = object()
 """Stands for anything else that nothing more needs to be known of."""
+
+HASHED = object()
+"""Stands for the same, where nobody can choose its hash."""
 
 
 @dataclass(frozen=True)
@@ -77,22 +81,57 @@ class Tensor:
 
 
 @dataclass(frozen=True)
-class Bytes:
-    """Bytes, of this size."""
+class Text:
+    """A text too long to be made before it is needed, of so many characters."""
 
     size: int
 
 
-@dataclass(eq=False)
-class Dict:
-    """A dictionary of any kind with at most `size` keys; one of torch's own can't be given attributes."""
+@dataclass(frozen=True)
+class Bytes:
+    """Bytes, of this size; few of them are known."""
 
-    size: int = 0
-    attributes: bool = True
+    size: int
+    data: bytes | None = None
+
+
+class Dict:
+    """A dictionary of any kind, whose `parts` are the keys, each followed by its value. One of torch's own can't be
+    given attributes."""
+
+    __match_args__ = ("size",)
+    __slots__ = ("attributes", "parts")
+
+    def __init__(self, parts: Iterable[Any] = (), *, attributes: bool = True) -> None:
+        self.parts: list[Any] = [*parts]
+        self.attributes = attributes
+
+    @property
+    def size(self) -> int:
+        """How many keys it has at most."""
+        return len(self.parts) // 2
+
+
+@dataclass(eq=False)
+class Object:
+    """An object of a class that the caller allowed. Hashing it may hash its parts, and theirs."""
+
+    depth: int = 1
+    weight: int = 1
+
+
+class Stateful(Protocol):
+    """An object that isn't complete before it is given its state."""
+
+    def build(self, walk: Walk, state: Any) -> None:
+        """Take the state, once. UnsupportedError for one that isn't known to be harmless."""
 
 
 class Walk(Protocol):
     """What a call may ask of the pickle that it stands in."""
+
+    names: set[str]
+    """What is named that the caller must have allowed."""
 
     sparse: bool
     """Set where a sparse tensor is made."""
@@ -102,6 +141,9 @@ class Walk(Protocol):
 
     def hash(self, keys: list[Any]) -> None:
         """Check what becomes the keys of a dictionary, or the members of a set."""
+
+    def attribute(self, name: Name, attribute: str) -> Name:
+        """What is named as an attribute of a class."""
 
     def call(self, name: Name, arguments: tuple[Any, ...]) -> object:
         """What a call makes."""
@@ -128,6 +170,9 @@ STORAGES: dict[str, torch.dtype | None] = {
     "torch.ShortStorage": torch.int16,
 }
 """The classes of storages, and what their elements are."""
+
+_FEW = 64
+"""Bytes whose content is kept."""
 
 _MAX_DIMENSIONS = 254
 _END = 1 << 62
@@ -232,8 +277,33 @@ def _from_type(walk: Walk, arguments: tuple[Any, ...]) -> object:
 
 
 def _spend_state(walk: Walk, state: object) -> None:
+    check_attributes(state)
     for part in state if isinstance(state, tuple) else (state,):
         walk.spend(64 * part.size if type(part) is Dict else 0)
+
+
+_LOOKED_FOR = {
+    "__class__",
+    "__getnewargs__",
+    "__getnewargs_ex__",
+    "__getstate__",
+    "__module__",
+    "__qualname__",
+    "__reduce__",
+    "__reduce_ex__",
+}
+"""Attributes that whoever pickles or copies an object looks for: they could name and import anything."""
+
+
+def check_attributes(state: object) -> None:
+    """UnsupportedError for a state that would change how its object is pickled."""
+    for part in state if isinstance(state, tuple) else (state,):
+        if type(part) is Dict:
+            for name, value in zip(part.parts[::2], part.parts[1::2], strict=True):
+                if type(name) is str and name.startswith("__"):
+                    if name in _LOOKED_FOR:
+                        raise UnsupportedError(f"an object's state sets its {name}")
+                    check_attributes(value)
 
 
 def _quantized(walk: Walk, arguments: tuple[Any, ...]) -> object:
@@ -330,7 +400,7 @@ def _counter(walk: Walk, arguments: tuple[Any, ...]) -> object:
             return Dict(attributes=False)
         case (Dict(size),):
             walk.spend(128 * size)
-            return Dict(size, attributes=False)
+            return Dict((None, None) * size, attributes=False)
     _wrong("a counter")
 
 
@@ -350,7 +420,10 @@ def _encode(walk: Walk, arguments: tuple[Any, ...]) -> object:
     match arguments:
         case (str(text), "latin1" | "latin-1"):
             walk.spend(len(text))
-            return Bytes(len(text))
+            return Bytes(len(text), text.encode("latin1") if len(text) <= _FEW else None)
+        case (Text(size), "latin1" | "latin-1"):
+            walk.spend(size)
+            return Bytes(size)
     _wrong("bytes")
 
 

@@ -1,26 +1,45 @@
-"""Goes through a pickle of `torch.save` to see what torch would make of it, without making it.
+"""Goes through a pickle of `torch.save` to see what would be made of it, without making it.
 
-`torch.load(weights_only=True)` runs nothing foreign, but a pickle can still crash it or use up memory and time: it
-hashes whatever is made a key, such as tuples of tuples of tuples, and copies what a few bytes refer to again and again.
-Here every object is followed as far as that matters, and everything is charged to one account of bytes.
+A pickle that runs nothing foreign can still crash whoever unpickles it, or use up memory and time: it hashes whatever
+is made a key, such as tuples of tuples of tuples, and copies what a few bytes refer to again and again. Here every
+object is followed as far as that matters, and everything is charged to one account of bytes.
 """
 
 from __future__ import annotations
 
+import enum
+import pickle
 import pickletools
+import re
 import struct
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
 import torch
 
 from ..errors import CorruptError, DcpxError, LimitError, UnsupportedError
 from ._archive import Archive
-from ._torch_calls import CALLS, OBJECT, OTHER_CALLS, PLAIN, STORAGES, Dict, Name, Storage, is_constant
+from ._library_calls import Deque, attributes
+from ._torch_calls import (
+    CALLS,
+    OTHER_CALLS,
+    PLAIN,
+    STORAGES,
+    Call,
+    Dict,
+    Name,
+    Object,
+    Storage,
+    Text,
+    check_attributes,
+    is_constant,
+)
 from ._unpickle import shown
+from .limits import available_memory
 
-__all__ = ["Foreseen", "SafeGlobal", "by_name", "check_names", "foresee", "full_name"]
+__all__ = ["Foreseen", "SafeGlobal", "allowed_name", "by_name", "check_names", "foresee", "full_name", "python3_name"]
 
 SafeGlobal: TypeAlias = Callable[..., object] | tuple[Callable[..., object], str]
 """A class or function that an object may name, as `torch.serialization.add_safe_globals` takes it: alone, or with the
@@ -28,10 +47,26 @@ full name that it has in the file."""
 
 _ROOM = 1 << 30
 _ROOM_FOR_EACH = 4
-"""Bytes that what is made may take: so many, and these for each byte of the pickle."""
+"""Bytes that what is made may take in any case: so many, and these for each byte of the pickle."""
 
+_MOST_FOR_EACH = 32
+"""Bytes for each byte of the pickle where there is so much memory. Small lists and dictionaries take some 25."""
+
+_PLACE = 8
+_NUMBER_SIZE = 32
 _OBJECT_SIZE = 64
-"""Bytes that an object takes, about."""
+"""Bytes that an object's place in a list, a number, and any other object take, about."""
+
+_LONG_TEXT = 64 << 10
+"""Bytes of a text that isn't made to be looked at."""
+
+_NUMBERS = 1000
+"""Numbers that are looked at together: pickle writes a list in parts of so many elements."""
+
+_FIXED = {ord("J"): (5, b"J" * _NUMBERS), ord("G"): (9, b"G" * _NUMBERS)}
+"""The size of a number of each kind, and the opcodes of many of them."""
+
+_MIXED = re.compile(rb"(?:K.|M..|J.{4}|G.{8}){16,%d}" % _NUMBERS, re.DOTALL)
 
 _MAX_DEPTH = 200
 _MAX_WEIGHT = 1 << 24
@@ -52,7 +87,7 @@ class Foreseen(NamedTuple):
 
     made: object
     names: set[str]
-    """What it names that torch doesn't know by itself."""
+    """What it names that isn't known here."""
 
     called: set[str]
     created: set[str]
@@ -61,34 +96,55 @@ class Foreseen(NamedTuple):
     sparse: bool
     """Whether a sparse tensor is made, whose indices nobody has looked at."""
 
+    plain: bool
+    """Whether it names nothing at all, so that nothing can be called."""
 
-def foresee(pickled: bytes, archive: Archive) -> Foreseen:
-    """What torch would make of `pickled`, the pickle of this archive.
+
+def foresee(pickled: bytes, archive: Archive, known: Mapping[str, Call | None] | None = None) -> Foreseen:
+    """What is made of `pickled`, the pickle of this archive, by whoever has torch's calls, and those that are `known`.
 
     Raises CorruptError, UnsupportedError for what torch.save doesn't write, LimitError for what would take too much.
     """
-    walk = _Walk(pickled, archive)
+    walk = _Walk(pickled, archive, known or {})
     try:
-        return Foreseen(walk.load(), walk.names, walk.called, walk.created, walk.sparse)
+        made = walk.load()
+        # A class that is named only for what lies in it needn't be allowed itself.
+        names = walk.names - (walk.outer - walk.called - walk.created)
+        return Foreseen(made, names, walk.called, walk.created, walk.sparse, walk.plain)
     except DcpxError:
         raise
     except MemoryError:
         pass  # and with it what was made so far
-    except (LookupError, ValueError, TypeError, struct.error) as error:
+    except (LookupError, ValueError, TypeError, ArithmeticError, struct.error) as error:
         raise CorruptError(f"the pickle isn't valid: {error}") from error
     raise LimitError("the pickle needs more memory than there is")
 
 
 def check_names(found: Foreseen, what: str, allowed: Mapping[str, object], remedy: str) -> None:
     """Raise UnsupportedError if `what` names more than is `allowed`, CorruptError for tensors of its own making."""
-    if refused := sorted(found.names - allowed.keys()):
+    if refused := sorted(name for name in found.names if not allowed_name(name, allowed)):
         listed = ", ".join(map(shown, refused[:10]))
         raise UnsupportedError(f"{what} names {listed}, which could run code", remedy=remedy)
     for name in found.called | found.created:
         # A class of tensors allocates what it is told to, and more when it is given a state.
-        cls = allowed[name]
+        cls = allowed.get(name)
         if isinstance(cls, type) and issubclass(cls, (torch.Tensor, torch.UntypedStorage, torch.TypedStorage)):
             raise CorruptError(f"{what} makes a {shown(name)} without its elements")
+
+
+def allowed_name(name: str, allowed: Mapping[str, object]) -> bool:
+    """Whether a name is allowed, or that of a member of an enumeration which is."""
+    if name in allowed:
+        return True
+    cls, _, member = name.rpartition(".")
+    found = allowed.get(cls)
+    return isinstance(found, enum.EnumMeta) and member in found.__members__
+
+
+def python3_name(module: str, name: str) -> str:
+    """A full name, of what is named as Python 2 did, which protocol 2 keeps to."""
+    module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
+    return f"{module}.{name}"
 
 
 def by_name(entries: Iterable[SafeGlobal]) -> dict[str, object]:
@@ -107,23 +163,27 @@ class _Nested(tuple[Any, ...]):
     weight: int
 
 
-def _depth(parts: tuple[Any, ...]) -> int:
-    return parts.depth if isinstance(parts, _Nested) else 1
+def _depth(part: tuple[Any, ...] | Object) -> int:
+    return part.depth if isinstance(part, (_Nested, Object)) else 1
 
 
-def _weight(parts: tuple[Any, ...]) -> int:
-    return parts.weight if isinstance(parts, _Nested) else len(parts)
+def _weight(part: tuple[Any, ...] | Object) -> int:
+    return part.weight if isinstance(part, (_Nested, Object)) else len(part)
 
 
 class _Walk:
-    def __init__(self, pickled: bytes, archive: Archive) -> None:
+    def __init__(self, pickled: bytes, archive: Archive, known: Mapping[str, Call | None]) -> None:
         self.names: set[str] = set()
+        self.outer: set[str] = set()  # classes of which an attribute is named
         self.called: set[str] = set()
         self.created: set[str] = set()
         self.sparse = False
+        self.plain = True
         self._pickled = pickled
         self._archive = archive
-        self._room = _ROOM + _ROOM_FOR_EACH * len(pickled)
+        self._known = known
+        self._room = _room(len(pickled))
+        self._unknown = 0  # keys whose hashes aren't known
         self._storages: dict[str, Storage] = {}
         self._keys: set[object] = set()
         self._alike: dict[int, int] = {}  # of the keys, by their hash
@@ -138,10 +198,18 @@ class _Walk:
             if type(key) is str:
                 continue  # nobody can choose these hashes
             self.spend(4 * _OBJECT_SIZE)
-            if isinstance(key, tuple):
+            if isinstance(key, (tuple, Object)):
                 self.spend(_OBJECT_SIZE * _weight(key))
+            elif type(key) is int:
+                self.spend(key.bit_length() >> 3)
             if type(key) is Dict:
                 raise CorruptError("the pickle has a key that is a dictionary")
+            if key is PLAIN or type(key) is Object:
+                # It may have the hash of all others, and be compared with each of them.
+                self._unknown += 1
+                self.spend(8 * self._unknown)
+            if type(key) is Object and key.depth > _MAX_DEPTH:
+                raise LimitError("the pickle has a key that nests too deep")
             found = hash(key)
             if key not in self._keys:
                 self._keys.add(key)
@@ -150,14 +218,29 @@ class _Walk:
                     raise LimitError("the pickle has many keys of the same hash")
 
     def call(self, name: Name, arguments: tuple[Any, ...]) -> object:
-        call = CALLS.get(name.full) or OTHER_CALLS.get(name.full)
+        call = CALLS.get(name.full) or OTHER_CALLS.get(name.full) or self._known.get(name.full)
         if call is not None:
             return call(self, arguments)
         if name.full not in self.names:
             raise CorruptError(f"the pickle calls {shown(name.full)}")
         self.called.add(name.full)
+        return self._object(arguments)
+
+    def attribute(self, name: Name, attribute: str) -> Name:
+        self.outer.add(name.full)
+        return self._named(f"{name.full}.{attribute}")
+
+    def _object(self, arguments: tuple[Any, ...]) -> Object:
         self.spend(sum(map(_size, arguments)))
-        return OBJECT
+        made = Object()
+        self._add_parts(made, arguments)
+        return made
+
+    def _add_parts(self, whole: Object, parts: Iterable[Any]) -> None:
+        for part in parts:
+            if isinstance(part, (tuple, Object)):
+                whole.depth = max(whole.depth, 1 + _depth(part))
+                whole.weight = min(whole.weight + _weight(part), 2 * _MAX_WEIGHT)
 
     def load(self) -> object:
         data, position = self._pickled, 0
@@ -165,40 +248,90 @@ class _Walk:
         stack: list[Any] = []
         below: list[list[Any]] = []
         memo: dict[int, Any] = {}
+        if data[:2] != b"\x80\x02":
+            raise UnsupportedError("the pickle isn't of protocol 2, which torch.save writes")
         # A chain of comparisons, the most frequent opcodes first: Python has nothing faster.
         while True:
             opcode = data[position]
             position += 1
-            self.spend(_OBJECT_SIZE)
             match opcode:
                 case 0x71:  # BINPUT
                     memo[data[position]] = stack[-1]
                     position += 1
+                case 0x72:  # LONG_BINPUT
+                    index = _UINT32(data, position)[0]
+                    if index > len(data):  # whoever unpickles it has a place for each up to this one
+                        raise CorruptError("the pickle remembers more than it makes")
+                    memo[index] = stack[-1]
+                    position += 4
                 case 0x68:  # BINGET
                     stack.append(memo[data[position]])
                     position += 1
-                case 0x4B:  # BININT1
-                    stack.append(data[position])
-                    position += 1
+                case 0x6A:  # LONG_BINGET
+                    stack.append(memo[_UINT32(data, position)[0]])
+                    position += 4
                 case 0x58:  # BINUNICODE
                     start = position + 4
                     position = start + _UINT32(data, position)[0]
                     if position > len(data):
                         raise CorruptError("the pickle ends within a text")
+                    if position - start > _LONG_TEXT:
+                        stack.append(self._long_text(start, position))
+                        continue
                     text = str(data[start:position], "utf-8", "surrogatepass")
                     self.spend(text.__sizeof__())
                     stack.append(text)
+                case 0x4B:  # BININT1
+                    stack.append(data[position])
+                    position += 1
+                case 0x4A:  # BININT
+                    self.spend(_NUMBER_SIZE)
+                    stack.append(_INT32(data, position)[0])
+                    position += 4
+                case 0x7D:  # EMPTY_DICT
+                    self.spend(2 * _OBJECT_SIZE)
+                    stack.append(Dict(attributes=False))
+                case 0x73:  # SETITEM
+                    last, middle = stack.pop(), stack.pop()
+                    self._insert(stack[-1], [middle, last])
+                case 0x5D:  # EMPTY_LIST
+                    self.spend(_OBJECT_SIZE)
+                    stack.append([])
+                case 0x61:  # APPEND
+                    last = stack.pop()
+                    self._extend(stack[-1], [last])
                 case 0x28:  # MARK
+                    self.spend(_OBJECT_SIZE)
                     below.append(stack)
-                    stack = []
+                    stack, position = self._numbers(position)
+                case 0x75:  # SETITEMS
+                    parts, stack = stack, below.pop()
+                    if len(parts) % 2:
+                        raise CorruptError("the pickle has a key without a value")
+                    self._insert(stack[-1], parts)
+                case 0x65:  # APPENDS
+                    parts, stack = stack, below.pop()
+                    self._extend(stack[-1], parts)
+                case 0x8A:  # LONG1
+                    start = position + 1
+                    position = start + data[position]
+                    self.spend(_NUMBER_SIZE + position - start)
+                    stack.append(int.from_bytes(data[start:position], "little", signed=True))
+                case 0x4D:  # BININT2
+                    stack.append(_UINT16(data, position)[0])
+                    position += 2
+                case 0x47:  # BINFLOAT
+                    self.spend(_NUMBER_SIZE)
+                    stack.append(_FLOAT64(data, position)[0])
+                    position += 8
                 case 0x74:  # TUPLE
                     parts, stack = stack, below.pop()
                     stack.append(self._tuple(parts))
-                case 0x85:  # TUPLE1
-                    stack.append(self._tuple([stack.pop()]))
                 case 0x86:  # TUPLE2
                     last = stack.pop()
                     stack.append(self._tuple([stack.pop(), last]))
+                case 0x85:  # TUPLE1
+                    stack.append(self._tuple([stack.pop()]))
                 case 0x87:  # TUPLE3
                     last, middle = stack.pop(), stack.pop()
                     stack.append(self._tuple([stack.pop(), middle, last]))
@@ -218,28 +351,22 @@ class _Walk:
                     stack.append(self.call(function, arguments))
                 case 0x81:  # NEWOBJ
                     arguments, cls = stack.pop(), stack.pop()
+                    if type(cls) is Name and isinstance(arguments, tuple) and (known := self._known.get(cls.full)):
+                        stack.append(known(self, arguments))
+                        continue
                     if type(cls) is not Name or cls.full not in self.names or not isinstance(arguments, tuple):
                         raise CorruptError("the pickle makes an object of what isn't a class")
                     self.created.add(cls.full)
-                    self.spend(sum(map(_size, arguments)))
-                    stack.append(OBJECT)
+                    stack.append(self._object(arguments))
                 case 0x62:  # BUILD
-                    state, built = stack.pop(), stack[-1]
-                    if built is not OBJECT and not (type(built) is Dict and built.attributes and type(state) is Dict):
-                        raise CorruptError("the pickle changes an object that is complete")
-                    self.spend(_size(state))
-                case 0x4A:  # BININT
-                    stack.append(_INT32(data, position)[0])
-                    position += 4
-                case 0x4D:  # BININT2
-                    stack.append(_UINT16(data, position)[0])
-                    position += 2
-                case 0x47:  # BINFLOAT
-                    stack.append(_FLOAT64(data, position)[0])
-                    position += 8
-                case 0x8A:  # LONG1
-                    start = position + 1
-                    position = start + data[position]
+                    state = stack.pop()
+                    self._build(stack[-1], state)
+                case 0x8B:  # LONG4
+                    start = position + 4
+                    position = start + _INT32(data, position)[0]
+                    if not start <= position <= len(data):
+                        raise CorruptError("the pickle ends within a number")
+                    self.spend(_NUMBER_SIZE + position - start)
                     stack.append(int.from_bytes(data[start:position], "little", signed=True))
                 case 0x4E:  # NONE
                     stack.append(None)
@@ -247,35 +374,10 @@ class _Walk:
                     stack.append(True)
                 case 0x89:  # NEWFALSE
                     stack.append(False)
-                case 0x5D:  # EMPTY_LIST
-                    stack.append([])
-                case 0x61:  # APPEND
-                    last = stack.pop()
-                    _list(stack[-1]).append(last)
-                case 0x65:  # APPENDS
-                    parts, stack = stack, below.pop()
-                    _list(stack[-1]).extend(parts)
-                case 0x7D:  # EMPTY_DICT
-                    stack.append(Dict(attributes=False))
-                case 0x73:  # SETITEM
-                    stack.pop()
-                    key = stack.pop()
-                    self._insert(stack[-1], [key])
-                case 0x75:  # SETITEMS
-                    parts, stack = stack, below.pop()
-                    if len(parts) % 2:
-                        raise CorruptError("the pickle has a key without a value")
-                    self._insert(stack[-1], parts[::2])
                 case 0x8F:  # EMPTY_SET
                     self.spend(2 * _OBJECT_SIZE)
                     stack.append(PLAIN)
-                case 0x72:  # LONG_BINPUT
-                    memo[_UINT32(data, position)[0]] = stack[-1]
-                    position += 4
-                case 0x6A:  # LONG_BINGET
-                    stack.append(memo[_UINT32(data, position)[0]])
-                    position += 4
-                case 0x80:  # PROTO
+                case 0x80 if position == 1:  # PROTO
                     position += 1
                 case 0x2E:  # STOP
                     if below or len(stack) != 1:
@@ -286,8 +388,8 @@ class _Walk:
 
     def _tuple(self, parts: list[Any]) -> tuple[Any, ...]:
         made = tuple(parts)
-        self.spend(8 * len(made))
-        inner = [part for part in made if isinstance(part, tuple)]
+        self.spend(_OBJECT_SIZE + _PLACE * len(made))
+        inner = [part for part in made if isinstance(part, (tuple, Object))]
         if not inner:
             return made
         self.spend(4 * _OBJECT_SIZE)
@@ -298,18 +400,69 @@ class _Walk:
             raise LimitError("the pickle has tuples that nest too deep")
         return nested
 
-    def _insert(self, target: Any, keys: list[Any]) -> None:
-        if type(target) is not Dict:
+    def _numbers(self, position: int) -> tuple[list[Any], int]:
+        """The numbers that a list begins with, if they are many, and where the next opcode is.
+
+        They are made by pickle itself, from nothing but numbers: a list may have millions.
+        """
+        data = self._pickled
+        size, all_alike = _FIXED.get(data[position], (0, b""))
+        end = position + size * _NUMBERS
+        if not size or data[position:end:size] != all_alike or end > len(data):
+            found = _MIXED.match(data, position)
+            if found is None:
+                return [], position
+            end = found.end()
+        numbers: list[Any] = pickle.loads(b"\x80\x02](%be." % data[position:end])
+        self.spend(_NUMBER_SIZE * len(numbers))
+        return numbers, end
+
+    def _long_text(self, start: int, end: int) -> Text:
+        """A text that is counted instead of made; one that isn't valid is refused by whoever makes it."""
+        size = widest = 0
+        for begin in range(start, end, 1 << 20):
+            part = np.frombuffer(self._pickled, np.uint8, min(1 << 20, end - begin), begin)
+            size += int(np.count_nonzero(part & 0xC0 != 0x80))  # UTF-8: what doesn't go on with a character begins one
+            widest = max(widest, int(part.max()))
+        self.spend(size * (1 if widest < 0xC4 else 2 if widest < 0xF0 else 4))
+        return Text(size)
+
+    def _extend(self, target: Any, parts: list[Any]) -> None:
+        if type(target) is list or type(target) is Deque:
+            target.extend(parts)
+        elif type(target) is not Object:
+            raise CorruptError("the pickle appends to what isn't a list")
+        self.spend(_PLACE * len(parts))
+
+    def _insert(self, target: Any, parts: list[Any]) -> None:
+        if type(target) is not Dict and type(target) is not Object:
             raise CorruptError("the pickle puts keys into what isn't a dictionary")
+        keys = parts[::2]
         self.hash(keys)
         self.spend(_OBJECT_SIZE * len(keys))
-        target.size += len(keys)
+        if type(target) is Dict:
+            target.parts += parts
+
+    def _build(self, built: Any, state: Any) -> None:
+        self.spend(_size(state))
+        if type(built) is Object:
+            check_attributes(state)
+            for parts in state if isinstance(state, tuple) else (state,):
+                self._add_parts(built, parts.parts[1::2] if type(parts) is Dict else (parts,))
+        elif type(built) is Dict and built.attributes and type(state) is Dict:
+            attributes(state)
+        elif hasattr(built, "build"):
+            built.build(self, state)
+        else:
+            raise CorruptError("the pickle changes an object that is complete")
 
     def _name(self, module: str, name: str) -> Name:
-        # As Python 2 named it, which protocol 2 keeps to.
-        module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
-        full = f"{module}.{name}"
-        if full not in CALLS and not is_constant(full):
+        self.plain = False
+        self.spend(_OBJECT_SIZE)
+        return self._named(python3_name(module, name))
+
+    def _named(self, full: str) -> Name:
+        if full not in CALLS and full not in self._known and not is_constant(full):
             self.names.add(full)
         return Name(full)
 
@@ -334,18 +487,21 @@ class _Walk:
         raise CorruptError("the pickle refers to what isn't a storage")
 
 
-def _list(target: Any) -> list[Any]:
-    if type(target) is not list:
-        raise CorruptError("the pickle appends to what isn't a list")
-    return target
+def _room(size: int) -> int:
+    """Bytes that what a pickle of this size makes may take."""
+    least = _ROOM + _ROOM_FOR_EACH * size
+    most = _MOST_FOR_EACH * size
+    return least if most <= least else max(least, min(most, available_memory() // 2))
 
 
 def _size(value: Any) -> int:
     """Bytes that a copy of a value may take."""
     if type(value) is str:
         return len(value)
+    if type(value) is int:
+        return _OBJECT_SIZE + (value.bit_length() >> 3)
     if isinstance(value, (list, tuple)):
-        return _OBJECT_SIZE + 8 * len(value)
+        return _OBJECT_SIZE + _PLACE * len(value)
     return _OBJECT_SIZE + getattr(value, "size", 0)
 
 

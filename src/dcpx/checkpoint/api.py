@@ -45,6 +45,7 @@ def save(
     pack: StreamTransformExtension | None = Pack(),  # noqa: B008 (immutable)
     overwrite: bool = False,
     user: Mapping[str, Any] | None = None,
+    strict: bool = False,
     sync: bool = True,
     threads: int | None = None,
     budget: int = DEFAULT_BUDGET,
@@ -57,10 +58,12 @@ def save(
     """Save `state_dict` as a checkpoint in the directory `path`; every rank calls it, as with `dcp.save`.
 
     `pack` is how items are stored (see `Pack`), `overwrite` allows replacing an existing checkpoint, `user` is put into
-    the manifest, `sync` fsyncs the files. `threads` encode, by default as many as there are cores, and hold about
-    `budget` bytes. `progress` is True for a bar in the terminal (needs rich), or a function that is called with a
-    `Progress`. `use_collectives=False` gives each rank a checkpoint of its own in the directory, for `load` with
-    `rank_local=True`, and `no_dist=True` saves this process's state as if there were no others. Returns DCP's metadata.
+    the manifest, `sync` fsyncs the files. An object that a load refuses by default, such as one of a class of your own,
+    is said in a DcpxWarning, and refused with `strict=True`. `threads` encode, by default as many as there are cores,
+    and hold about `budget` bytes. `progress` is True for a bar in the terminal (needs rich), or a function that is
+    called with a `Progress`. `use_collectives=False` gives each rank a checkpoint of its own in the directory, for
+    `load` with `rank_local=True`, and `no_dist=True` saves this process's state as if there were no others. Returns
+    DCP's metadata.
 
     Of a plain tensor or an object that several ranks hold under one name one is stored: a DcpxWarning says where their
     values differ, as far as that can be seen cheaply, and SaveError where their shapes or dtypes do. A DcpxWarning also
@@ -77,6 +80,7 @@ def save(
             pack=pack,
             overwrite=overwrite,
             user=user,
+            strict=strict,
             sync_files=sync,
             threads=threads,
             budget=budget,

@@ -24,6 +24,7 @@ from ._archive import PICKLE, Archive, open_archive
 from ._torch_calls import TENSOR, Tensor
 from ._torch_pickle import by_name, check_names, foresee
 from .items import StoredItem
+from .limits import limits_remedy
 from .targets import Target
 
 __all__ = ["check_container", "fill_from_container", "located", "open_item", "read_object"]
@@ -39,9 +40,12 @@ _STEP = 1 << 20
 
 def read_object(stored: IO[bytes], item: StoredItem, registry: ExtensionRegistry, limit: int) -> bytes:
     """An object's bytes. LimitError for more than `limit`, of which no more are ever held."""
-    whole = _read_up_to(open_item(stored, item, registry, limit), limit)
-    if whole.tell() > limit:
-        raise LimitError(f"the object unfolds into more than {limit} bytes, of {item.info.length} that are stored")
+    try:
+        whole = _read_up_to(open_item(stored, item, registry, limit), limit)
+        if whole.tell() > limit:
+            raise LimitError(f"the object unfolds into more than {limit} bytes, of {item.info.length} that are stored")
+    except LimitError as error:
+        raise LimitError(error.cause, error.where, limits_remedy("object_size", "object_ratio")) from None
     return whole.getvalue()
 
 

@@ -1,117 +1,203 @@
 """Makes a stored object (everything in a state that isn't a tensor) safe to hand to DCP's planner, which unpickles it.
 
-`DefaultLoadPlanner.load_bytes` calls `torch.load(weights_only=False)`, and other planners do as they like. So the
-object is loaded here with `weights_only=True`, and the planner gets what torch writes of it: bytes that name nothing
-but what was allowed, whatever the stored ones would have meant to another unpickler.
+`DefaultLoadPlanner.load_bytes` calls `torch.load(weights_only=False)`, and other planners do as they like. So an
+object's pickle is gone through first, opcode by opcode (`_torch_pickle`): it must make nothing but values that hold
+data, of arguments that fit, in a memory that its size accounts for. One that names nothing at all can't call anything,
+and is handed on as it is. Any other is made here by Python's own unpickler, which finds no name outside of the tables
+of what is allowed (`_restricted`), and the planner gets what torch writes of it: bytes that name nothing but what was
+allowed, whatever the stored ones would have meant to another unpickler.
+
+A save asks the same of every object that it stores, so that what a load will refuse is said while it can be mended.
 """
 
 from __future__ import annotations
 
-import datetime
 import io
 import os
 import pickle
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
-from typing import Any
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import IO, NamedTuple, Protocol
 
 import torch
+from torch.distributed.checkpoint.planner import WriteItem
 
-from ..errors import CorruptError, LimitError, LoadError, UnsupportedError
+from ..errors import CorruptError, DcpxError, DcpxWarning, LimitError, LoadError, SaveError, UnsupportedError, Where
 from ._archive import PICKLE, open_archive
-from ._numpy_objects import MADE_BY_NUMPY, NUMPY_NAMES
-from ._records import PATHS
-from ._torch_pickle import Foreseen, SafeGlobal, by_name, check_names, foresee, full_name
+from ._restricted import KNOWN, load_restricted
+from ._torch_pickle import Foreseen, SafeGlobal, by_name, check_names, foresee
 from ._unpickle import shown
+from .limits import Limits, limits_remedy
 
-__all__ = ["SafeGlobal", "checked_bytes"]
+__all__ = ["ObjectCheck", "Resolver", "SafeGlobal", "checked_bytes"]
 
 _TRUST = "If you trust where the checkpoint comes from, pass trust=True"
 
-_PLAIN_CLASSES = (
-    datetime.date,
-    datetime.datetime,
-    datetime.time,
-    datetime.timedelta,
-    datetime.timezone,
-    frozenset,
-    io.BytesIO,
-)
+_FORBIDDEN = {"sys", "os", "posix", "nt"}
+"""Modules of which nothing can be allowed but by trust, as torch has it."""
 
 
-_SAFE: dict[str, object] = {
-    **{full_name(cls): cls for cls in _PLAIN_CLASSES},
-    **{f"{module}.{name}": cls for name, cls in PATHS.items() for module in ("pathlib", "pathlib._local")},
-    **NUMPY_NAMES,
-}
-"""What may be named besides what torch allows itself: none of them can do more than hold data."""
+class _Checked(NamedTuple):
+    found: Foreseen
+    allowed: Mapping[str, object]
+    """What the caller and the process allow, by full name."""
 
 
 def checked_bytes(content: bytes, safe_globals: Sequence[SafeGlobal] = ()) -> bytes:
     """The object in `content`, a container of `torch.save`, as a container whose unpickling can't run foreign code.
 
-    Allowed are what torch allows for `weights_only=True` (numbers, strings, the standard containers, tensors), dates,
-    paths, frozenset, BytesIO, numpy's scalars and arrays, what was given to `torch.serialization.add_safe_globals`, and
-    `safe_globals`. Tensors inside are loaded to the device that they were saved from, as the planner would.
+    Allowed are numbers, strings, the standard containers, tensors, what `_library_calls` and `_numpy_objects` list of
+    the standard library and of NumPy, what was given to `torch.serialization.add_safe_globals`, and `safe_globals`.
+    Tensors inside are loaded to the device that they were saved from, as the planner would.
 
-    Raises UnsupportedError for an object that names anything else, and says what; CorruptError for damage; LimitError
-    if it nests too deep or unfolds into more than its own size; LoadError if it needs a device that isn't there.
+    Raises UnsupportedError for an object that names anything else, and says what, or that can't be made here;
+    CorruptError for damage; LimitError if it nests too deep or unfolds into more memory than its size accounts for;
+    LoadError if it needs a device that isn't there.
     """
-    known = _SAFE | by_name(safe_globals)
+    found, allowed = _checked(io.BytesIO(content), len(content), safe_globals)
+    if found.plain:
+        return content
     output = io.BytesIO()
-    with _lock:
-        of_process = by_name(torch.serialization.get_safe_globals())
-        container = io.BytesIO(content)
-        found = _foreseen(container, {**of_process, **known})
-        # What the process allows is torch's business, and isn't taken off its list.
-        names = {name: known[name] for name in found.names if name not in of_process}
-        # Torch makes objects of its own classes without calling them: some would set up communication.
-        called = {name for name in found.called - known.keys() if isinstance(of_process[name], type)}
-        if torchs := sorted(name for name in called if name.startswith("torch.")):
-            raise UnsupportedError(f"the object calls {', '.join(map(shown, torchs))}", remedy=_TRUST)
-        try:
-            with torch.sparse.check_sparse_tensor_invariants() if found.sparse else nullcontext():
-                loaded = _load(container, names)
-            torch.save(loaded, output)
-        except pickle.PickleError as error:
-            raise UnsupportedError(f"the object can't be loaded safely: {_reason(error)}", remedy=_TRUST) from error
-        except (MemoryError, RecursionError) as error:
-            raise LimitError(f"the object is too large or nests too deep: {error!r}") from None
-        except Exception as error:
-            if str(error).startswith("Attempting to deserialize object on"):  # a device that isn't there
-                raise LoadError(f"the object can't be loaded here: {error}") from error
-            raise CorruptError(f"the object can't be loaded: {error!r}") from error
+    with _making():
+        with _sparse_checked() if found.sparse else nullcontext():
+            made = load_restricted(content, allowed)
+        torch.save(made, output)
     return output.getvalue()
 
 
-_lock = threading.RLock()
-"""Held while an object is looked through and loaded: torch keeps one list of what is safe for the whole process."""
-
-if hasattr(os, "register_at_fork"):
-    # A fork waits for the object that another thread is loading: in the child nobody would free the lock.
-    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+# --- the check --------------------------------------------------------------------------------------------------------
 
 
-def _foreseen(container: io.BytesIO, allowed: Mapping[str, object]) -> Foreseen:
-    """What is in the object. The container and its pickle are sound enough to be loaded then."""
-    archive = open_archive(container)
+def _checked(stream: IO[bytes], size: int, safe_globals: Sequence[SafeGlobal]) -> _Checked:
+    """What is in the object, which is sound and allowed; nothing of it has been made yet."""
+    archive = open_archive(stream)
     try:
-        found = foresee(archive.read(PICKLE, archive.size(PICKLE)), archive)
+        found = foresee(archive.read(PICKLE, size), archive, KNOWN)
     except (UnsupportedError, LimitError) as error:
         raise type(error)(f"the object can't be loaded safely: {error.cause}", remedy=_TRUST) from None
+    if not found.names:
+        return _Checked(found, {})
+    of_process = by_name(torch.serialization.get_safe_globals())
+    of_caller = by_name(safe_globals)
+    allowed = {**of_process, **of_caller}
+    if forbidden := sorted(name for name in found.names if name.partition(".")[0] in _FORBIDDEN):
+        raise UnsupportedError(
+            f"the object names {', '.join(map(shown, forbidden))}, which could run code", None, _TRUST
+        )
     check_names(found, "the object", allowed, f"{_TRUST}, or safe_globals=[...] with these")
-    archive.cut(container)
-    return found
+    # Torch makes objects of its own classes without calling them: some would set up communication.
+    called = {name for name in found.called - of_caller.keys() if isinstance(allowed.get(name), type)}
+    if torchs := sorted(name for name in called if name.startswith("torch.")):
+        raise UnsupportedError(f"the object calls {', '.join(map(shown, torchs))}", remedy=_TRUST)
+    return _Checked(found, allowed)
 
 
-def _load(container: io.BytesIO, names: dict[str, object]) -> object:
-    allowed: list[Any] = [(value, name) for name, value in {**names, **MADE_BY_NUMPY}.items()] if names else []
-    with torch.serialization.safe_globals(allowed):
-        return torch.load(container, weights_only=True, mmap=False)
+@contextmanager
+def _making() -> Iterator[None]:
+    """Errors of making what was found to be sound: its class may refuse it, or be another than the one saved."""
+    try:
+        yield
+    except DcpxError:
+        raise
+    except pickle.PickleError as error:
+        raise UnsupportedError(f"the object can't be loaded safely: {error}", remedy=_TRUST) from error
+    except (MemoryError, RecursionError) as error:
+        raise LimitError(f"the object is too large or nests too deep: {error!r}", remedy=_TRUST) from None
+    except Exception as error:
+        if str(error).startswith("Attempting to deserialize object on"):  # a device that isn't there
+            raise LoadError(f"the object can't be loaded here: {error}") from error
+        cause = f"the object can't be made here: {type(error).__name__}: {error}"
+        raise UnsupportedError(cause, remedy="Load it where its classes are as they were when it was saved") from error
 
 
-def _reason(error: Exception) -> str:
-    """What torch's unpickler says, without the advice around it."""
-    text = str(error).rsplit("WeightsUnpickler error:", 1)[-1]
-    return text.split("\n\nCheck the documentation", 1)[0].strip().split("\n")[-1]
+_sparse_lock = threading.Lock()
+
+if hasattr(os, "register_at_fork"):
+    # A fork waits for the object that another thread is making: in the child nobody would free the lock.
+    os.register_at_fork(
+        before=_sparse_lock.acquire, after_in_parent=_sparse_lock.release, after_in_child=_sparse_lock.release
+    )
+
+
+@contextmanager
+def _sparse_checked() -> Iterator[None]:
+    """Torch checks sparse tensors, or doesn't, in the whole process."""
+    with _sparse_lock, torch.sparse.check_sparse_tensor_invariants():
+        try:
+            yield
+        except RuntimeError as error:
+            raise CorruptError(f"the object has a sparse tensor that can't be one: {error}") from error
+
+
+# --- when saving ------------------------------------------------------------------------------------------------------
+
+_SMALL = 1024
+_HEADER = 30
+"""Bytes of a container that are looked at first, and of its first record's header but for the names."""
+
+
+class Resolver(Protocol):
+    """What gives the items of a save their data: a planner."""
+
+    def resolve_data(self, write_item: WriteItem) -> torch.Tensor | io.BytesIO: ...
+
+
+class ObjectCheck:
+    """A planner whose objects are looked at as a load by default will: `refused` has the errors it would end in."""
+
+    def __init__(self, planner: Resolver) -> None:
+        self._planner = planner
+        self._limits = Limits()
+        self.refused: list[DcpxError] = []
+
+    def resolve_data(self, write_item: WriteItem) -> torch.Tensor | io.BytesIO:
+        data = self._planner.resolve_data(write_item)
+        if isinstance(data, io.BytesIO):
+            try:
+                self._check(data)
+            except DcpxError as error:
+                self.refused.append(error.located(item=write_item.index.fqn))
+        return data
+
+    def report(self, *, strict: bool) -> None:
+        """Say what was refused: in a warning or, if `strict`, in a SaveError."""
+        if not self.refused:
+            return
+        # The thread that an item was saved in doesn't matter.
+        refused = sorted(self.refused, key=lambda error: error.where.item or "")
+        listed = "; ".join(f"{error.where.item!r}: {error.cause}" for error in refused[:_LISTED])
+        more = f"; and {len(refused) - _LISTED} more" if len(refused) > _LISTED else ""
+        remedies = " | ".join(dict.fromkeys(error.remedy for error in refused[:_LISTED]))
+        text = f"objects that a load refuses by default: {listed}{more}"
+        if strict:
+            where = Where(item=refused[0].where.item)
+            raise SaveError(text, where, f"Save plain values instead, or without strict=True. When loading: {remedies}")
+        warnings.warn(f"{text}. When loading: {remedies}", DcpxWarning, stacklevel=2)
+
+    def _check(self, data: io.BytesIO) -> None:
+        size = data.seek(0, io.SEEK_END)
+        try:
+            if not _is_trivial(data):
+                most = self._limits.most_object_bytes(size, sealed=True)
+                if size > most:
+                    raise LimitError(f"the object has more than {most} bytes", remedy=limits_remedy("object_size"))
+                _checked(data, size, ())
+        finally:
+            data.seek(size)
+
+
+_LISTED = 10
+
+
+def _is_trivial(data: io.BytesIO) -> bool:
+    """Whether torch has just written a small pickle that names nothing, such as a number's, a text's or a list's.
+
+    A name ends with a line's end, so that a pickle without any has none; and what is so small can't nest too deep.
+    """
+    data.seek(0)
+    head = data.read(_SMALL)
+    begin = _HEADER + int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
+    end = head.find(b".PK\7\10", begin)
+    return 0 <= end - begin <= _SMALL // 2 and b"\n" not in head[begin:end] and head.startswith(b"PK")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from torch.distributed.checkpoint.planner import SavePlanner, WriteItem
+from torch.distributed.checkpoint.planner import WriteItem
 
 from ..codecs.container import Container
 from ..extension import Item
@@ -29,6 +29,7 @@ from .changes import Changes
 from .files import DataFiles
 from .frames import OwnContainer, own_container
 from .manifest import Seal
+from .objects import Resolver
 from .results import StoredItemResult
 from .staging import DTYPES, Block, ahead, blocks, compact, is_plain, on_device
 from .streaming import located, resolved, stream_item
@@ -102,7 +103,7 @@ class _Piece(NamedTuple):
 
 def pack_items(
     items: Iterable[WriteItem],
-    planner: SavePlanner,
+    planner: Resolver,
     pack: Pack,
     checkpoint: bytes | None,
     files: DataFiles,
@@ -182,7 +183,7 @@ def _cost(batch: list[_Piece]) -> int:
     return sum(piece.size * (2 if piece.copied else 1) for piece in batch)
 
 
-def _blocks(items: Iterable[WriteItem], planner: SavePlanner, changes: Changes) -> Iterator[_Block]:
+def _blocks(items: Iterable[WriteItem], planner: Resolver, changes: Changes) -> Iterator[_Block]:
     """Every item's data, tensors block by block; making one starts its copy from a device."""
     for item in items:
         data = resolved(planner, item)

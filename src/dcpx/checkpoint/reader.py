@@ -117,6 +117,9 @@ class Reader(FileSystemReader):
         """Whether what is loaded is this rank's own checkpoint; then the ranks read without collectives."""
         self.finished = False
 
+    def __repr__(self) -> str:
+        return f"Reader({str(self.path)!r})"
+
     def reset(self, checkpoint_id: str | os.PathLike[str] | None = None) -> None:
         if checkpoint_id is not None:
             check_path(checkpoint_id)

@@ -9,7 +9,7 @@ from typing import IO, Any, cast
 
 import torch
 from torch.distributed.checkpoint.metadata import MetadataIndex
-from torch.distributed.checkpoint.planner import SavePlanner, WriteItem
+from torch.distributed.checkpoint.planner import WriteItem
 
 from ..errors import DcpxError, SaveError, Where
 from ..extension import Item, StreamTransformExtension
@@ -23,6 +23,7 @@ from ._torch import StorageInfo, cpu_tensors, is_object, tensor_bytes, without_c
 from .changes import Changes
 from .files import DataFiles
 from .manifest import Seal
+from .objects import Resolver
 from .results import StoredItemResult
 from .sink import FileSink
 from .staging import check_memory, compact, is_plain
@@ -35,7 +36,7 @@ _STEP = 1 << 20
 
 def stream_items(
     items: list[WriteItem],
-    planner: SavePlanner,
+    planner: Resolver,
     pack: StreamTransformExtension | None,
     checkpoint: bytes | None,
     files: DataFiles,
@@ -119,7 +120,7 @@ def located(item: WriteItem, files: DataFiles | None = None) -> Iterator[None]:
         raise SaveError(f"{type(error).__name__}: {error}", where) from error
 
 
-def resolved(planner: SavePlanner, item: WriteItem) -> torch.Tensor | io.BytesIO:
+def resolved(planner: Resolver, item: WriteItem) -> torch.Tensor | io.BytesIO:
     """The item's data; an error of the planner names the item, as does data that isn't what was planned and will be
     looked for."""
     with located(item):

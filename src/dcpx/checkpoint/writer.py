@@ -29,6 +29,7 @@ from .files import DataFiles
 from .keys import warn_of_keys
 from .manifest import check_user
 from .names import data_file_names, metadata_name
+from .objects import ObjectCheck, Resolver
 from .packing import pack_items
 from .replicas import compare, replicas
 from .results import StoredItemResult, Written
@@ -44,8 +45,9 @@ class Writer(FileSystemWriter):
     as the process may use cores); what they and the copies from a device hold is limited to about `budget` bytes.
     `sync_files` fsyncs every file before the checkpoint counts as saved. `single_file_per_rank=False` gives each item
     a file. `overwrite` allows replacing an existing checkpoint, which is refused otherwise. `user`, a dictionary of
-    what JSON can hold (a step, a loss, a commit's hash), goes to the manifest. `progress` is called with a `Progress`
-    as the save goes on. `cache_staged_state_dict` is FileSystemWriter's.
+    what JSON can hold (a step, a loss, a commit's hash), goes to the manifest. An object that a load refuses by
+    default, such as one of a class of your own, is said in a DcpxWarning; `strict` refuses it. `progress` is called
+    with a `Progress` as the save goes on. `cache_staged_state_dict` is FileSystemWriter's.
 
     An error on any rank or thread, an extension's own included, fails the save. Until the moment when it succeeds, the
     checkpoint that it replaces stays whole, and is what readers find; see `commit`. Without collectives
@@ -68,6 +70,7 @@ class Writer(FileSystemWriter):
         cache_staged_state_dict: bool = False,
         overwrite: bool = False,
         user: Mapping[str, Any] | None = None,
+        strict: bool = False,
         progress: OnProgress | None = None,
     ) -> None:
         if pack is not None and not is_stream_transform(pack):
@@ -87,11 +90,15 @@ class Writer(FileSystemWriter):
         self.threads = threads
         self.budget = budget
         self.user = check_user(user)
+        self.strict = strict
         self.progress = progress
         self._commit: Commit | None = None
         self._planned: list[WriteItem] = []
         self.odd_keys: Sequence[str] = ()
         """What the coordinator has to warn of, where DCP's planner flattens the state; see `keys`."""
+
+    def __repr__(self) -> str:
+        return f"Writer({str(self.path)!r}, pack={self.pack!r})"
 
     # --- on every rank ------------------------------------------------------------------------------------------------
 
@@ -125,17 +132,19 @@ class Writer(FileSystemWriter):
         item_checkpoint = None if checkpoint is None else uuid.UUID(checkpoint).bytes
         changes = Changes()
         meter = Meter(self.progress, sum(map(tensor_bytes, plan.items)), len(plan.items))
+        checked = ObjectCheck(planner)
         with portable_errors(SaveError), Crew(self.threads, self.budget) as crew:
             if type(self.pack) is Pack:
                 objects_first = sorted(plan.items, key=is_object, reverse=True)
                 with self._files(names) as files:
                     results = pack_items(
-                        objects_first, planner, self.pack, item_checkpoint, files, crew, meter, changes
+                        objects_first, checked, self.pack, item_checkpoint, files, crew, meter, changes
                     )
                 written = Written(results, files.records)
             else:
-                written = self._stream(plan.items, planner, names, item_checkpoint, crew, meter, changes)
+                written = self._stream(plan.items, checked, names, item_checkpoint, crew, meter, changes)
             _check_complete(plan.items, written)
+            checked.report(strict=self.strict)
             if isinstance(place, _Place) and place.ranks > 1:
                 values = getattr(planner, "state_dict", None)
                 written.held = replicas(self._planned, values if isinstance(values, Mapping) else None)
@@ -161,7 +170,7 @@ class Writer(FileSystemWriter):
     def _stream(
         self,
         items: list[WriteItem],
-        planner: SavePlanner,
+        planner: Resolver,
         names: Iterator[str],
         checkpoint: bytes | None,
         crew: Crew,

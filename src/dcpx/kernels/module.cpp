@@ -246,8 +246,8 @@ nb::list decode_chunks(nb::list list) {
     return found;
 }
 
-// Each job is (offset, size, out, number, seed, content, codecs); a record is read just before it is decoded, into memory that
-// stays in this core's cache.
+// Each job is (offset, size, out, number, seed, content, codecs); a record is read just before it is decoded, into
+// memory that stays in this core's cache.
 nb::list read_chunks(int descriptor, nb::list list) {
     const nb::tuple jobs(list);
     struct Read {
@@ -265,11 +265,11 @@ nb::list read_chunks(int descriptor, nb::list list) {
         const std::size_t size = nb::cast<std::size_t>(job[1]);
         if (size > dcpx::max_chunk + dcpx::chunk_header_size) throw nb::value_error("a chunk must not exceed 16 MiB");
         const Bytes& out = held.emplace_back(job[2], true);
-        ready.push_back({static_cast<off_t>(nb::cast<std::int64_t>(job[0])),
-                         size,
-                         {nullptr, size, out.data(), out.size(), nb::cast<std::uint32_t>(job[3]),
-                          nb::cast<std::uint64_t>(job[4]), nb::cast<std::uint64_t>(job[5]),
-                          nb::cast<std::uint32_t>(job[6])}});
+        ready.push_back(
+            {static_cast<off_t>(nb::cast<std::int64_t>(job[0])),
+             size,
+             {nullptr, size, out.data(), out.size(), nb::cast<std::uint32_t>(job[3]), nb::cast<std::uint64_t>(job[4]),
+              nb::cast<std::uint64_t>(job[5]), nb::cast<std::uint32_t>(job[6])}});
     }
     std::vector<std::size_t> failed;
     {
@@ -445,7 +445,8 @@ NB_MODULE(_native, m) {
     m.def("float_decode", float_decode, nb::arg("src"), nb::arg("dst"), nb::arg("width"), nb::arg("rotated"),
           "Fill dst with the chunk coded in src. ValueError where src isn't such a chunk of len(dst) bytes.");
     m.def("decode_chunks", decode_chunks, nb::arg("jobs"),
-          "Decode and verify chunks of codec raw or float, each (record, out, number, seed, content, codecs), codecs with "
+          "Decode and verify chunks of codec raw or float, each (record, out, number, seed, content, codecs), codecs "
+          "with "
           "a bit for each id that the frame's header names; the indices of those that are of another codec or don't "
           "verify, whose out is unspecified.");
     m.def("read_chunks", read_chunks, nb::arg("descriptor"), nb::arg("jobs"),

@@ -24,8 +24,8 @@ struct Samples {
     }
 };
 
-// log2(i!) in 1024ths. Made while the library is loaded, not at the first call: a fork in the middle of that would leave
-// its guard locked.
+// log2(i!) in 1024ths. Made while the library is loaded, not at the first call: a fork in the middle of that would
+// leave its guard locked.
 constexpr size_t factorials = most_samples * sample_bytes + 256;
 const std::array<u32, factorials> log_factorial = [] {
     std::array<u32, factorials> table{};

@@ -1,5 +1,6 @@
-// Decoding: believe nothing in the chunk before it is checked, then decode and merge window by window. The chunk may lie
-// in memory that another thread writes to: what decides where to read or write is loaded once. All else becomes symbols.
+// Decoding: believe nothing in the chunk before it is checked, then decode and merge window by window. The chunk may
+// lie in memory that another thread writes to: what decides where to read or write is loaded once. All else becomes
+// symbols.
 #include <algorithm>
 
 #include "layout.hpp"

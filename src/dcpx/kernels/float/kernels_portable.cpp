@@ -47,9 +47,7 @@ bool has(Path path) {
     return path == Path::portable;
 }
 
-Path best_path() {
-    return has(Path::avx512) ? Path::avx512 : has(Path::avx2) ? Path::avx2 : Path::portable;
-}
+Path best_path() { return has(Path::avx512) ? Path::avx512 : has(Path::avx2) ? Path::avx2 : Path::portable; }
 // Made while the library is loaded, not at the first call: a fork in the middle of that would leave its guard locked.
 std::atomic<Path> path_in_use{best_path()};
 }  // namespace

@@ -1,4 +1,5 @@
-// Building, writing and reading the two code tables; what is read must hold still. Integers only: the same histogram gives the same bytes everywhere.
+// Building, writing and reading the two code tables; what is read must hold still. Integers only: the same histogram
+// gives the same bytes everywhere.
 #pragma once
 #include "kernels.hpp"
 
