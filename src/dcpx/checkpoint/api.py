@@ -26,7 +26,7 @@ from ..progress import OnProgress, progress_bar
 from ..registry import ExtensionRegistry
 from ._torch import collectives
 from .collector import paused_collector
-from .keys import odd_keys
+from .keys import named_by_text, odd_keys
 from .limits import Limits
 from .objects import SafeGlobal
 from .planners import OwnLoadPlanner, OwnSavePlanner
@@ -146,6 +146,7 @@ def load(
         raise ValueError("strict=False is for the default planner: pass allow_partial_load=True to your own")
     alone = no_dist or not (dist.is_available() and dist.is_initialized())
     chosen = OwnLoadPlanner(allow_partial_load=not strict) if planner is None else planner
+    named = named_by_text(state_dict)
     with paused_collector, _shown(progress, f"loading {os.fspath(path)}") as tell:
         reader = Reader(
             path,
@@ -165,11 +166,13 @@ def load(
             options = _given(dcp_load, no_dist=no_dist)
 
             def attempt() -> None:
-                dcp_load(state_dict, storage_reader=reader, planner=chosen, process_group=process_group, **options)
+                dcp_load(named, storage_reader=reader, planner=chosen, process_group=process_group, **options)
 
             with _raising(LoadError, alone), _quiet:
                 try:
                     _load_what_stays(attempt)
+                    if named is not state_dict:
+                        state_dict.update({key: named[str(key)] for key in state_dict})
                 except Exception:
                     if reader.own and not (reader.finished or alone):
                         _join_barrier(process_group)
