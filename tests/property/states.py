@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import types
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -115,8 +114,6 @@ def _blank(tree: Any, made: dict[int, torch.Tensor]) -> Any:
         return emptied(tree.clone())
     if isinstance(tree, Drawn):
         return _blank(tree.value, made)
-    if isinstance(tree, types.MappingProxyType):
-        return types.MappingProxyType({key: _blank(value, made) for key, value in tree.items()})
     if isinstance(tree, Mapping):
         target: Any = copy.copy(tree)
         for key in tree:

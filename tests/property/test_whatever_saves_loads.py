@@ -99,7 +99,8 @@ def _check_refusal(saved: Outcome, path: Path, items: list[Leaf], with_writer: b
     assert error is not None
     if saved.reached_dcpx:  # what DCP's own planner refuses before that says what it says
         assert isinstance(error, (DcpxError, ValueError, TypeError)), repr(error)
-        assert any(_names(error, item.name) for item in items), f"no item is named by {type(error).__name__}: {error}"
+        named = any(_names(error, item.name) for item in items) or not items
+        assert named, f"no item is named by {type(error).__name__}: {error}"
     with pytest.raises(dcpx.NotFoundError):
         dcpx.verify(path)
     left = [file.name for file in path.iterdir()] if path.exists() else []
@@ -250,9 +251,10 @@ def _without_class(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _names(error: BaseException, name: Any) -> bool:
-    """Whether an error names an item."""
+    """Whether an error names an item, or a container that it is in."""
     where = getattr(error, "where", None)
-    return (where is not None and where.item == name) or _says(str(error), name)
+    found = None if where is None else where.item
+    return (found is not None and (found == name or str(name).startswith(f"{found}."))) or _says(str(error), name)
 
 
 def _says(text: str, name: Any) -> bool:

@@ -96,7 +96,8 @@ class Halving(DefaultSavePlanner):
 
 def _halved(value: Any) -> bool:
     floats = (torch.float32, torch.float64, torch.bfloat16)
-    return type(value) is torch.Tensor and value.layout is torch.strided and value.dtype in floats
+    plain = type(value) is torch.Tensor and value.layout is torch.strided and not is_freed(value)
+    return plain and value.dtype in floats
 
 
 def _half(state: dict[Any, Any]) -> dict[Any, Any]:
