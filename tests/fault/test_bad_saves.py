@@ -103,7 +103,7 @@ class Broken(dcpx.Pack):
         choice = super().choose(item)
         return choice._replace(elements=self) if item is not None and item.fqn == "large" else choice
 
-    def encode(self, raw: memoryview, lanes: object) -> None:
+    def encode(self, raw: memoryview, lanes: object, still: bool) -> None:
         raise MemoryError("no luck")
 
 

@@ -28,6 +28,7 @@ from torch.distributed.checkpoint.filesystem import (
 )
 from torch.distributed.checkpoint.metadata import Metadata, TensorProperties
 from torch.distributed.checkpoint.planner import WriteItem, WriteItemType
+from torch.distributed.checkpoint.planner_helpers import _create_write_items
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from ..errors import SaveError
@@ -49,10 +50,12 @@ __all__ = [
     "own_rank",
     "set_version",
     "split_by_size",
+    "storage_reference",
     "tensor_bytes",
     "version_of",
     "weak_storage",
     "without_crc32",
+    "write_items",
 ]
 
 HAS_STRIDES = "strides" in TensorProperties.__dataclass_fields__
@@ -127,6 +130,20 @@ without_crc32 = HeldSetting(torch.serialization.get_crc32_options, torch.seriali
 def split_by_size(parts: int, items: list[WriteItem]) -> list[list[WriteItem]]:
     """The items in `parts` lists of about the same number of bytes."""
     return _split_by_size_and_type(parts, items)
+
+
+def storage_reference(storage: torch.TypedStorage | torch.UntypedStorage) -> tuple[type, torch.UntypedStorage, int]:
+    """What torch.save says of a storage: the class that it names, what holds the bytes, and how many elements."""
+    if isinstance(storage, torch.UntypedStorage):
+        return torch.UntypedStorage, storage, storage.nbytes()
+    return getattr(torch, storage._pickle_storage_type()), storage._untyped_storage, storage._size()
+
+
+def write_items(name: str, value: object) -> list[WriteItem]:
+    """What DCP's own planner makes of a value under this name, with the sizes that it looks at when it plans."""
+    items = _create_write_items(name, value)
+    sum(item.tensor_storage_size() or 1 for item in items)
+    return items
 
 
 def check_path(path: str | os.PathLike[str]) -> None:

@@ -33,6 +33,7 @@ from .planners import OwnLoadPlanner, OwnSavePlanner
 from .protection import Require
 from .reader import Reader
 from .setting import HeldSetting
+from .storable import name_unstorable
 from .writer import Writer
 
 __all__ = ["load", "save"]
@@ -103,6 +104,8 @@ def save(
                 )
             except BaseException as error:
                 writer.discard()
+                if isinstance(error, CheckpointException) and not _told(error):
+                    name_unstorable(state_dict)
                 if isinstance(error, Exception) and not (use_collectives or writer.committed or alone):
                     _join_barrier(process_group)
                 raise
@@ -213,6 +216,11 @@ def _load_what_stays(load: Callable[[], None]) -> None:
             if dist.is_available() and dist.is_initialized():
                 raise
     return load()
+
+
+def _told(error: CheckpointException) -> bool:
+    """Whether a rank's error is one of dcpx's, which says what it is about."""
+    return any(isinstance(cause, DcpxError) for cause, _ in error.failures.values())
 
 
 def _join_barrier(process_group: dist.ProcessGroup | None) -> None:

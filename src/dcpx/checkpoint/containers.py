@@ -7,32 +7,48 @@ from __future__ import annotations
 
 import io
 import os
-import pickle
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import IO, cast
 
 import torch
 
-from ..errors import CorruptError, DcpxError, LimitError, LoadError, Where
+from ..errors import CorruptError, DcpxError, LimitError, LoadError, UnsupportedError, Where
 from ..extension import Extension, StreamTransformExtension
 from ..extensions.chain import Chain
 from ..frame import frame_of
 from ..registry import ExtensionRegistry
 from ..streams import TransformReader, read_exactly
 from ._archive import PICKLE, Archive, open_archive
+from ._safe_list import also_allowed
 from ._torch_calls import TENSOR, Tensor
-from ._torch_pickle import by_name, check_names, foresee
+from ._torch_pickle import SafeGlobal, by_name, check_names, foresee
 from .items import StoredItem
+from .kept import Held, Kept
 from .limits import limits_remedy
+from .protection import Trust
 from .targets import Target
 
-__all__ = ["check_container", "fill_from_container", "located", "open_item", "read_object"]
+__all__ = [
+    "check_container",
+    "check_pickle",
+    "classes_of",
+    "damage_told",
+    "fill_from_container",
+    "located",
+    "open_item",
+    "read_object",
+]
 
 _MOST_PICKLE = 256 << 10
 """Bytes of a tensor's pickle. What isn't elements is a few hundred, or a few thousand of a class with more of them."""
 
-_ALLOW = "If you trust where the checkpoint comes from, pass its class to torch.serialization.add_safe_globals"
+_ALLOW = (
+    "Load it into a tensor of the class that was saved; or, if you trust where the checkpoint comes from, pass "
+    "safe_globals=[...] with these, or trust=True"
+)
+_OTHER_VERSION = "Load it with the versions of torch, and of its class, that it was saved with"
+_NOT_STORED = "Store what it is made of as tensors of their own"
 
 _STEP = 1 << 20
 """Bytes that are read at once where nobody knows how many there are."""
@@ -41,7 +57,8 @@ _STEP = 1 << 20
 def read_object(stored: IO[bytes], item: StoredItem, registry: ExtensionRegistry, limit: int) -> bytes:
     """An object's bytes. LimitError for more than `limit`, of which no more are ever held."""
     try:
-        whole = _read_up_to(open_item(stored, item, registry, limit), limit)
+        with damage_told():
+            whole = _read_up_to(open_item(stored, item, registry, limit), limit)
         if whole.tell() > limit:
             raise LimitError(f"the object unfolds into more than {limit} bytes, of {item.info.length} that are stored")
     except LimitError as error:
@@ -49,20 +66,18 @@ def read_object(stored: IO[bytes], item: StoredItem, registry: ExtensionRegistry
     return whole.getvalue()
 
 
-def fill_from_container(stored: IO[bytes], item: StoredItem, registry: ExtensionRegistry, targets: list[Target]) -> int:
+def fill_from_container(
+    stored: IO[bytes], item: StoredItem, registry: ExtensionRegistry, targets: list[Target], trust: Trust
+) -> int:
     """Load the whole tensor and copy to every target what it wants; returns how many bytes that were."""
     limit = item.most_bytes
-    content = open_item(stored, item, registry, limit)
-    if not content.seekable():
-        content = _read_up_to(content, limit)
-    if content.seek(0, os.SEEK_END) > limit:
+    with damage_told():
+        content, size = _steady(open_item(stored, item, registry, limit), limit)
+    if size > limit:
         raise CorruptError(f"the item unfolds into more than {limit} bytes, which its shape doesn't need")
-    archive = check_container(content)
-    content.seek(0)
-    if archive.used:
-        content = _read_up_to(content, limit)
-        archive.cut(content)
-    loaded = _load(content)
+    classes = {cls for target in targets for cls in classes_of(target.tensor)}
+    with damage_told():
+        loaded = _load(content, trust, classes, limit)
     if not isinstance(loaded, torch.Tensor):
         raise CorruptError(f"a tensor was expected, a {type(loaded).__name__} is stored")
     if loaded.shape != item.shape:
@@ -72,29 +87,98 @@ def fill_from_container(stored: IO[bytes], item: StoredItem, registry: Extension
     return sum(target.fill_from(loaded) for target in targets)
 
 
-def check_container(content: IO[bytes]) -> Archive:
-    """The archive in a tensor's container; one that torch must not load is refused. Of the elements nothing is read.
+def classes_of(tensor: torch.Tensor) -> set[type]:
+    """The classes of a tensor, and of those that it says it is made of."""
+    flatten = getattr(tensor, "__tensor_flatten__", None)
+    inner = (getattr(tensor, name) for name in flatten()[0]) if flatten is not None else ()
+    return {type(tensor), *(cls for part in inner if isinstance(part, torch.Tensor) for cls in classes_of(part))}
 
-    It may name classes that were given to `torch.serialization.add_safe_globals`, but for those that torch itself put
-    there: DCP stores none of them.
+
+def check_container(content: IO[bytes], trust: Trust = Trust(), classes: Iterable[type] = ()) -> None:  # noqa: B008
+    """Refuse a tensor's container that torch must not load; of the elements nothing is read.
+
+    What it may name is said at `check_pickle`. Raises CorruptError for what torch.save doesn't write, UnsupportedError.
     """
-    archive = open_archive(content)
-    pickled = archive.read(PICKLE, _MOST_PICKLE)
+    _check(open_archive(content), trust, classes)
+
+
+def _check(archive: Archive, trust: Trust, classes: Iterable[type]) -> dict[str, object]:
+    """What of `trust` and `classes` torch must be told of, by name, to load the archive's tensor."""
+    if trust.all:
+        return {}
+    if archive.size(PICKLE) > _MOST_PICKLE:
+        cause = f"the tensor's pickle has {archive.size(PICKLE)} bytes, more than {_MOST_PICKLE}"
+        raise UnsupportedError(cause, remedy="Store what isn't elements as an object of its own")
+    return check_pickle(archive.read(PICKLE, _MOST_PICKLE), archive, trust.safe_globals, classes)
+
+
+def check_pickle(
+    pickled: bytes, archive: Archive, safe_globals: Sequence[SafeGlobal], classes: Iterable[type]
+) -> dict[str, object]:
+    """Refuse a tensor's pickle that torch must not load; returns what torch must be told of to load it, by name.
+
+    It may name what was given to `torch.serialization.add_safe_globals`, but for what torch itself put there (DCP
+    stores none of that), `safe_globals`, and `classes`, those of the tensors that it is loaded into: their code runs
+    in any case when they are filled, and they are made of nothing but what else is allowed.
+    """
     try:
         found = foresee(pickled, archive)
     except LimitError as error:
-        raise CorruptError(f"{error.cause}, which no tensor needs") from None
-    allowed: dict[str, object] = {}
+        raise UnsupportedError(f"{error.cause}, which no tensor needs", remedy=_NOT_STORED) from None
+    given: dict[str, object] = {}
     if found.names:
         known = by_name(torch.serialization.get_safe_globals())
-        allowed = {name: value for name, value in known.items() if not name.startswith("torch.")}
-    check_names(found, "the tensor", allowed, _ALLOW)
+        known = {name: value for name, value in known.items() if not name.startswith("torch.")}
+        given = by_name([*classes, *safe_globals])
+        check_names(found, "the tensor", known | given, _ALLOW)
+        given = {name: given[name] for name in found.names if name not in known}
     made = found.made
-    if found.sparse or (type(made) is not Tensor and made is not TENSOR):
-        raise CorruptError("what is stored is no tensor that DCP stores")
+    if found.sparse:
+        raise UnsupportedError("a sparse tensor can't be loaded", remedy="Store its indices and values, or to_dense()")
+    if type(made) is not Tensor and made is not TENSOR:
+        raise UnsupportedError("what is stored is no tensor that can be loaded", remedy=_NOT_STORED)
     if type(made) is Tensor and made.shares:
-        raise CorruptError(f"the tensor has {made.nbytes} bytes, of which {made.storage_bytes} are stored")
-    return archive
+        cause = f"the tensor has {made.nbytes} bytes, of which {made.storage_bytes} are stored"
+        raise UnsupportedError(cause, remedy="Store a copy of it, whose elements share nothing")
+    return given
+
+
+def _steady(content: IO[bytes], most: int) -> tuple[IO[bytes], int]:
+    """The same content as a stream that stays as it is checked, whatever becomes of the file, and its size, which is
+    no more than a byte above `most` where it isn't known beforehand."""
+    if content.seekable():
+        size = content.seek(0, os.SEEK_END)
+        content.seek(0)
+        if isinstance(content, (io.BytesIO, Held)):
+            return content, size
+        if size > _STEP:
+            return cast(IO[bytes], Kept(content, size)), size
+    held = _read_up_to(content, most)
+    return held, held.tell()
+
+
+def _load(content: IO[bytes], trust: Trust, classes: Iterable[type], most: int) -> object:
+    """The tensor in `content`: torch finds there what was checked."""
+    with content.keeping() if isinstance(content, Kept) else nullcontext():
+        archive = open_archive(content)
+        given = _check(archive, trust, classes)
+    content.seek(0)
+    if archive.used:
+        whole = _read_up_to(content, most)
+        archive.cut(whole)
+        content = whole
+    try:
+        with also_allowed(given) if given else nullcontext():
+            return torch.load(content, map_location="cpu", weights_only=not trust.all, mmap=False)
+    except (DcpxError, MemoryError):
+        raise
+    except Exception as error:
+        failure = getattr(content, "failure", None)
+        if failure is not None:  # torch may report another error in the place of the stream's own
+            raise failure from None
+        archive.check_crc32()
+        cause = f"torch doesn't load the tensor: {type(error).__name__}: {error!s:.200}"
+        raise UnsupportedError(cause, remedy=_OTHER_VERSION) from error
 
 
 def _read_up_to(content: IO[bytes], most: int) -> io.BytesIO:
@@ -151,34 +235,26 @@ class _Bounded(TransformReader):
         return len(data)
 
 
-def _load(content: IO[bytes]) -> object:
+@contextmanager
+def damage_told() -> Iterator[None]:
+    """In a block that reads through extensions: by ValueError or EOFError they say that what they read is damaged."""
     try:
-        return torch.load(content, map_location="cpu", weights_only=True, mmap=False)
-    except BaseException as error:
-        # torch may report another error in the place of the stream's own, even of an interrupt.
-        failure = getattr(frame_of(content), "failure", None)
-        if failure is not None and failure is not error:
-            raise failure from None
-        if isinstance(error, _REFUSED):
-            raise CorruptError(f"the item can't be loaded: {error!r:.200}") from error
+        yield
+    except DcpxError:
         raise
-
-
-_REFUSED = (ArithmeticError, AssertionError, AttributeError, TypeError)
-"""What torch's functions say of arguments of a wrong kind."""
-
-_DAMAGED = (RuntimeError, ValueError, EOFError, LookupError, pickle.UnpicklingError)
-"""What torch says of a damaged container."""
+    except (ValueError, EOFError) as error:
+        raise CorruptError(f"an extension can't read the item: {type(error).__name__}: {error}") from error
 
 
 @contextmanager
 def located(file: str, item: str | None) -> Iterator[None]:
-    """Errors of reading a file or, where it is named, an item: typed, and naming both."""
+    """Errors of reading a file or, where it is named, an item: typed, and naming both.
+
+    Only what has been found to be damage is called so, by a CorruptError; an error of any other kind is a LoadError.
+    """
     try:
         yield
     except DcpxError as error:
         raise error.located(file, item) from error.__cause__
     except Exception as error:
-        if item is not None and isinstance(error, _DAMAGED):
-            raise CorruptError(f"the item can't be loaded: {error}", Where(file, item)) from error
         raise LoadError(f"{type(error).__name__}: {error}", Where(file, item)) from error

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch.distributed.checkpoint.metadata import Metadata
 
-from ..errors import CorruptError, DcpxError, LoadError, ReplacedError, UnsupportedError, Where
+from ..errors import CorruptError, DcpxError, LoadError, MissingFileError, ReplacedError, UnsupportedError, Where
 from ._unpickle import shown
 from .directory import Directory
 from .lost import missing_pointer
@@ -117,7 +117,7 @@ def _manifest(directory: Directory, metadata: Metadata, limit: int) -> Manifest 
         if not saves:
             return None
         remedy = "Restore it from another copy, or load with partial=True, which does without it"
-        raise CorruptError("the manifest is missing", Where(place), remedy) from None
+        raise MissingFileError("the manifest is missing", Where(place), remedy) from None
     except OSError as error:
         raise LoadError(f"the manifest can't be read: {error}", Where(place)) from error
     except DcpxError as error:

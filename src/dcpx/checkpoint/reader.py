@@ -39,7 +39,7 @@ from .manifest import Manifest
 from .names import metadata_name
 from .objects import SafeGlobal, checked_bytes
 from .pointer import is_replaced, read_pointer
-from .protection import Require, check_encrypted
+from .protection import Require, Trust, check_encrypted
 from .source import Sources
 from .unpacking import Unpacker
 
@@ -58,8 +58,9 @@ class Reader(FileSystemReader):
 
     Nothing in a checkpoint is run. `.metadata` is read field by field. An object (what isn't a tensor) may be made of
     numbers, text, containers, dates, paths, NumPy's arrays and whatever `safe_globals` and torch's own list of them
-    allow; `trust=True` gives it to DCP as it is, which runs what it says. `rank_local=True` reads the metadata that
-    each rank wrote for itself, where DCP finds no common one.
+    allow; `trust=True` gives it to DCP as it is, which runs what it says. A tensor that is more than elements may be of
+    the class of the tensor that it is loaded into, or of what these allow; with `trust=True` of any. `rank_local=True`
+    reads the metadata that each rank wrote for itself, where DCP finds no common one.
 
     What dcpx wrote must be what its manifest says: `.metadata` byte for byte, and every item that is loaded. A
     checkpoint without a manifest, as stock DCP writes it, is loaded with whatever checks its items bring, after a
@@ -194,10 +195,11 @@ class Reader(FileSystemReader):
                 check_encrypted(items, self.registry)
             total = sum(map(request_bytes, plan.items, repeat(self.metadata)))
             meter = Meter(self.progress, total, len(plan.items))
+            trust = Trust(self.safe_globals, self.trust)
             with Sources(self._directory, self._sizes()) as sources, Crew(self.threads, self.budget) as crew:
                 sources.hold(item.info.relative_path for item in items)
                 unpacker = Unpacker(
-                    planner, self.registry, sources, crew, meter, self._checked, self.limits, self.partial
+                    planner, self.registry, sources, crew, meter, self._checked, self.limits, self.partial, trust
                 )
                 self.failures |= unpacker.read(items)
         self.finished = True

@@ -11,20 +11,25 @@ from itertools import islice
 from types import TracebackType
 from typing import IO, Any, cast
 
-from ..errors import CorruptError, DcpxError, LoadError, TruncatedError, Where
+from ..errors import CorruptError, DcpxError, LoadError, MissingFileError, TruncatedError, Where
 from .directory import Directory
 
 __all__ = ["FileSource", "Sources"]
 
 
 class FileSource:
-    """A file of a checkpoint. Local files are read side by side, other streams one read at a time."""
+    """A file of a checkpoint. Local files are read side by side, other streams one read at a time.
+
+    Raises MissingFileError where there is none, LoadError where it can't be opened.
+    """
 
     def __init__(self, directory: Directory, name: str) -> None:
         self.name = directory.place(name)
         self._stack = contextlib.ExitStack()
         try:
             self._stream = self._stack.enter_context(directory.open(name, "rb"))
+        except FileNotFoundError as error:
+            raise MissingFileError("the file is missing", Where(self.name)) from error
         except OSError as error:
             raise LoadError(f"{type(error).__name__}: {error}", Where(self.name)) from error
         # Only a file that Python itself opened: what wraps one wants to see the reads.

@@ -27,6 +27,7 @@ from .objects import Resolver
 from .results import StoredItemResult
 from .sink import FileSink
 from .staging import check_memory, compact, is_plain
+from .storable import check_storable
 
 __all__ = ["describe", "located", "resolved", "stream_item", "stream_items"]
 
@@ -122,7 +123,7 @@ def located(item: WriteItem, files: DataFiles | None = None) -> Iterator[None]:
 
 def resolved(planner: Resolver, item: WriteItem) -> torch.Tensor | io.BytesIO:
     """The item's data; an error of the planner names the item, as does data that isn't what was planned and will be
-    looked for."""
+    looked for, or that no load would take."""
     with located(item):
         data = planner.resolve_data(item)
         planned = item.tensor_data
@@ -137,6 +138,7 @@ def resolved(planner: Resolver, item: WriteItem) -> torch.Tensor | io.BytesIO:
                 )
         if isinstance(data, torch.Tensor):
             check_memory(data)
+            check_storable(data)
         return data
 
 

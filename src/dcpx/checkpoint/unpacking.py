@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from io import BytesIO
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, cast
 
 import torch
 from torch.distributed.checkpoint.planner import LoadItemType, LoadPlanner
@@ -36,7 +36,9 @@ from .frames import (
     whole_elements,
 )
 from .items import StoredItem
+from .kept import Held
 from .limits import Limits
+from .protection import Trust
 from .source import FileSource, Sources
 from .targets import Target, count_as_changed
 
@@ -163,6 +165,7 @@ class Unpacker:
         check_object: Callable[[bytes], bytes],
         limits: Limits,
         partial: bool = False,
+        trust: Trust = Trust(),  # noqa: B008 (immutable)
     ) -> None:
         self._planner = planner
         self._registry = registry
@@ -173,6 +176,7 @@ class Unpacker:
         self._limits = limits
         self._total = 0  # bytes of what is loaded
         self._partial = partial
+        self._trust = trust
         self.failures: dict[str, DcpxError] = {}
         self._buffers = Buffers()
         self._file: str | None = None  # whose jobs are being made
@@ -378,11 +382,22 @@ class Unpacker:
 
     def _through_container(self, job: _Container, stored: IO[bytes]) -> _Done:
         item, targets = job.wanted
-        item.check_stored(stored)
+        if item.seal is not None and item.seal.kind == "stored":
+            stored = cast(IO[bytes], Held(self._whole(job.source, item)))  # to be checked, and then read
+            item.check_stored(stored)
         if not targets:
             content = read_object(stored, item, self._registry, self._limits.most_bytes(item))
             return _Done(job, 0, [(item, content)])
-        return _Done(job, fill_from_container(stored, item, self._registry, targets), [])
+        return _Done(job, fill_from_container(stored, item, self._registry, targets, self._trust), [])
+
+    def _whole(self, source: FileSource, item: StoredItem) -> memoryview:
+        """All that is stored of an item; memory is taken once it's certain that there is as much."""
+        begin, size = item.info.offset, item.info.length
+        if size:
+            source.read(begin + size - 1, 1)
+        memory = self._buffers.stored(size)
+        source.read_into(begin, memory)
+        return memory
 
     def _read_neighbours(self, job: _Neighbours) -> _Done:
         stored = self._buffers.stored(job.size)

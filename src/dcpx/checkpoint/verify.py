@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import groupby
 from typing import IO, NamedTuple, cast
@@ -13,8 +12,8 @@ from typing import IO, NamedTuple, cast
 from torch.distributed.checkpoint.filesystem import FileSystem
 
 from .. import kernels
-from ..errors import CorruptError, DcpxError, LoadError, ReplacedError, TruncatedError, Where
-from ..frame import frame_of
+from ..errors import CorruptError, DcpxError, LoadError, MissingFileError, ReplacedError, Where
+from ..frame import TensorHint, frame_of
 from ..frame.map import FrameMap
 from ..parallel import DEFAULT_BUDGET, Crew, check_crew
 from ..progress import Meter, OnProgress
@@ -22,16 +21,20 @@ from ..registry import ExtensionRegistry, default_registry
 from ..report import Problem, Report
 from ._archive import open_archive
 from ._torch import check_path
-from .containers import check_container, located, open_item
+from ._torch_pickle import SafeGlobal
+from .containers import check_container, damage_told, located, open_item, read_object
 from .directory import Directory
-from .frames import HEAD, checked_hint, frame_map, runs
+from .frames import HEAD, checked_hint, frame_map, holds_own_container, runs, whole_elements
 from .items import StoredItem, all_items
 from .leftovers import find_leftovers
 from .limits import Limits
 from .lost import missing_pointer
 from .manifest import FileRecord
 from .names import METADATA, is_pointer
+from .objects import checked_bytes
 from .pointer import is_replaced, read_pointer
+from .protection import Trust
+from .rewindable import Rewindable
 from .source import FileSource
 
 __all__ = ["verify"]
@@ -53,6 +56,8 @@ def verify(
     registry: ExtensionRegistry | None = None,
     threads: int | None = None,
     budget: int = DEFAULT_BUDGET,
+    safe_globals: Sequence[SafeGlobal] = (),
+    trust: bool = False,
     limits: Limits = Limits(),  # noqa: B008 (immutable)
     progress: OnProgress | None = None,
 ) -> Report:
@@ -60,8 +65,9 @@ def verify(
 
     Those are, of what dcpx wrote, the manifest's, of every file and item, and those of every chunk; of stock
     checkpoints the CRC32s of torch's archives, which torch doesn't look at, and those of the extensions. Damage isn't
-    raised but listed in the report, with what can still be loaded. `threads`, `budget` and `limits` are those of
-    `Reader`; `progress` counts stored bytes, and items.
+    raised but listed in the report, with what can still be loaded; and apart from it what a load with the same
+    `registry`, `safe_globals`, `trust` and `limits` would refuse, found by the same checks. These, `threads` and
+    `budget` are those of `Reader`; an object is held as a whole. `progress` counts stored bytes, and items.
 
     Raises NotFoundError if there is no checkpoint, LostPointerError if there is one that has only lost its pointer,
     ReplacedError if others are saving there all the time, LoadError if the directory can't be read, and ValueError for
@@ -78,7 +84,7 @@ def verify(
         raise missing_pointer(directory, METADATA)
     with Crew(threads, budget) as crew:
         for _ in range(_ATTEMPTS):
-            verifier = _Verifier(directory, registry or default_registry(), limits)
+            verifier = _Verifier(directory, registry or default_registry(), Trust(safe_globals, trust), limits)
             verifier.verify(names, crew, progress)
             report = verifier.report(os.fspath(path))
             if report.ok or not verifier.is_replaced():
@@ -117,9 +123,10 @@ class _Found(NamedTuple):
 class _Verifier:
     """Verifies one checkpoint, once, which has one pointer, or one for each rank."""
 
-    def __init__(self, directory: Directory, registry: ExtensionRegistry, limits: Limits) -> None:
+    def __init__(self, directory: Directory, registry: ExtensionRegistry, trust: Trust, limits: Limits) -> None:
         self._directory = directory
         self._registry = registry
+        self._trust = trust
         self._limits = limits
         self._sealed = True
         self._items: list[StoredItem] = []
@@ -147,24 +154,37 @@ class _Verifier:
 
     def report(self, path: str) -> Report:
         """What was found."""
-        located_in = {problem.file for problem in self._problems if problem.item is not None}
-        # A file's hash says only that something in it is wrong: that is left out where it is known what.
-        problems = [one for one in self._problems if not (one.begin is None and one.file in located_in)]
-        problems = list({(one.file, one.item, one.chunk): one for one in problems}.values())
-        missing = {one.file for one in problems if isinstance(one.error, LoadError)}
-        lost = {one.item for one in problems} | {i.name for i in self._items if i.info.relative_path in missing}
+        damage = [one for one in self._problems if isinstance(one.error, CorruptError)]
+        located_in = {one.file for one in damage if one.item is not None}
+        in_chunks = {one.item for one in damage if one.chunk is not None}
+        # What a file's hash or a whole item says is left out where it is known which part of it is wrong.
+        damage = [one for one in damage if one.begin is not None or one.file not in located_in]
+        damage = [one for one in damage if one.chunk is not None or one.item not in in_chunks]
+        damage = _distinct(damage)
+        lost = self._names(damage, MissingFileError)
+        refusals = _distinct(one for one in self._problems if not isinstance(one.error, CorruptError))
+        refused = self._names(refusals, LoadError) - lost
         names = [item.name for item in self._items]
         return Report(
             path,
             sealed=self._sealed,
-            whole=[name for name in names if name not in lost],
+            whole=[name for name in names if name not in lost | refused],
             lost=[name for name in names if name in lost],
-            unchecked=[name for name in names if name in self._unchecked - lost],
-            problems=problems,
+            refused=[name for name in names if name in refused],
+            unchecked=[name for name in names if name in self._unchecked - lost - refused],
+            problems=damage,
+            refusals=refusals,
             leftovers=_leftovers(path),
             files=len({item.info.relative_path for item in self._items}),
             nbytes=sum(item.info.length for item in self._items),
         )
+
+    def _names(self, problems: list[Problem], of_files: type[DcpxError]) -> set[str]:
+        """The items that these are about, and all in the files of which nothing could be read for such an error."""
+        files = {one.file for one in problems if one.item is None and isinstance(one.error, of_files)}
+        return {one.item for one in problems if one.item is not None} | {
+            item.name for item in self._items if item.info.relative_path in files
+        }
 
     def _open(self, pointer: str) -> None:
         try:
@@ -196,12 +216,15 @@ class _Verifier:
                 yield _Batch(file, batch)
 
     def _runs(self, file: str, item: StoredItem) -> list[_Run]:
+        frame: FrameMap | None = None
         try:
             with located(self._directory.place(file), item.name), self._source(file) as source:
                 frame = _frame(source, item)
+                self._check_content(source, item, frame)
         except DcpxError as error:
             self._problems.append(_problem(item, error))
-            return []
+            if frame is None:
+                return []
         return [_Run(file, item, frame, run) for run in runs([range(frame.count)], frame, _JOB_BYTES)]
 
     def _source(self, file: str) -> closing[FileSource]:
@@ -240,37 +263,62 @@ class _Verifier:
                 with located(source.name, item.name):
                     if item.is_packed:
                         frame = _frame(source, item)
-                        problems += _check_chunks(source, item, frame, range(frame.count))
+                        damage = _check_chunks(source, item, frame, range(frame.count))
+                        problems += damage
+                        if not damage:
+                            self._check_content(source, item, frame)
                     elif not self._check_stream(source, item):
                         unchecked.append(item.name)
             except DcpxError as error:
                 problems.append(_problem(item, error))
         return _Found(problems, unchecked, sum(item.info.length for item in job.items), len(job.items))
 
+    def _check_content(self, source: FileSource, item: StoredItem, frame: FrameMap) -> None:
+        """Check that a load takes what the frame holds: an object, or a container that isn't dcpx's own."""
+        if item.shape is not None:
+            hint = checked_hint(item, frame)
+            if hint is not None and _is_direct(source, item, frame, hint):
+                return
+        if item.shape is None:
+            self._check_object(source.part(item.info.offset, item.info.length), item)
+        else:
+            self._check_tensor(source, item)
+
     def _check_stream(self, source: FileSource, item: StoredItem) -> bool:
         """Check an item that goes through streams; whether anything vouches for its content."""
+        item.check_stored(source.part(item.info.offset, item.info.length))
+        if item.shape is None:
+            return self._check_object(source.part(item.info.offset, item.info.length), item)
+        return self._check_tensor(source, item)
 
-        def stored() -> IO[bytes]:
-            return source.part(item.info.offset, item.info.length)
+    def _check_object(self, stored: IO[bytes], item: StoredItem) -> bool:
+        """Check an object as a load does; whether anything vouches for its content."""
+        content = read_object(stored, item, self._registry, self._limits.most_bytes(item))
+        vouched = item.seal is not None or item.is_packed or open_archive(io.BytesIO(content)).check_crc32()
+        if not self._trust.all:
+            checked_bytes(content, self._trust.safe_globals)
+        return vouched
+
+    def _check_tensor(self, source: FileSource, item: StoredItem) -> bool:
+        """Read all of a tensor's container, of which only a part is held at any time, and check it as a load does;
+        whether anything vouches for its content."""
 
         def content() -> IO[bytes]:
-            return open_item(stored(), item, self._registry, most)
+            return open_item(source.part(item.info.offset, item.info.length), item, self._registry, most)
 
-        item.check_stored(stored())
         most = self._limits.most_bytes(item)
-        opened = content()
-        framed = frame_of(opened) is not None
-        size = 0
-        while part := opened.read(_PART):
-            size += len(part)
-            if size > most:
-                raise CorruptError(f"the item unfolds into more than {most} bytes")
-        if item.seal is not None or framed:
-            return True
-        archive = cast(IO[bytes], io.BufferedReader(_Rewindable(content, size)))
-        if item.shape is not None:
-            check_container(archive)
-        return _check_archive(archive)
+        with damage_told():
+            opened = content()
+            framed = frame_of(opened) is not None
+            size = 0
+            while part := opened.read(_PART):
+                size += len(part)
+                if size > most:
+                    raise CorruptError(f"the item unfolds into more than {most} bytes")
+            container = cast(IO[bytes], io.BufferedReader(Rewindable(content, size)))
+            vouched = item.seal is not None or framed or open_archive(container).check_crc32()
+            check_container(container, self._trust)
+        return vouched
 
 
 def _leftovers(path: str) -> list[str]:
@@ -281,7 +329,9 @@ def _leftovers(path: str) -> list[str]:
 
 
 def _cost(job: _Job) -> int:
-    return _JOB_BYTES
+    """What a job may hold: parts of what is read, and the objects that it holds against what a load takes."""
+    objects = [item.info.length for item in job.items if item.shape is None] if isinstance(job, _Batch) else []
+    return _JOB_BYTES + max(objects, default=0)
 
 
 def _problem(item: StoredItem, error: DcpxError) -> Problem:
@@ -316,6 +366,26 @@ def _frame(source: FileSource, item: StoredItem) -> FrameMap:
     return frame
 
 
+def _is_direct(source: FileSource, item: StoredItem, frame: FrameMap, hint: TensorHint) -> bool:
+    """Whether a load finds the elements in the frame by itself, without what torch would read of its container."""
+
+    def record(number: int) -> memoryview:
+        offset, size = frame.record(number)
+        return memoryview(source.read(item.info.offset + offset, size))
+
+    if frame.count == 1:
+        return whole_elements(frame, hint, record) is not None
+    return holds_own_container(frame, hint, record)
+
+
+def _distinct(problems: Iterable[Problem]) -> list[Problem]:
+    """The first problem of each item, chunk or file."""
+    found: dict[tuple[str, str | None, int | None], Problem] = {}
+    for one in problems:
+        found.setdefault((one.file, one.item, one.chunk), one)
+    return list(found.values())
+
+
 def _check_chunks(source: FileSource, item: StoredItem, frame: FrameMap, numbers: Iterable[int]) -> list[Problem]:
     """Read and decode these chunks; the damaged ones."""
     problems = []
@@ -330,62 +400,3 @@ def _check_chunks(source: FileSource, item: StoredItem, frame: FrameMap, numbers
         except DcpxError as error:
             problems.append(Problem(item.info.relative_path, error, item.name, number, begin, begin + size))
     return problems
-
-
-def _check_archive(content: IO[bytes]) -> bool:
-    """Compare the CRC32s of an archive of torch.save, which torch doesn't do when it loads; False if it has none."""
-    archive = open_archive(content)
-    if not any(archive.crc32.values()):
-        return False  # torch was told to leave them out
-    for name, (offset, size) in sorted(archive.records.items(), key=lambda record: record[1]):
-        content.seek(offset)
-        found = 0
-        while size > 0:
-            part = content.read(min(_PART, size))
-            if not part:
-                raise TruncatedError("the container ends too early")
-            found = zlib.crc32(part, found)
-            size -= len(part)
-        if found != archive.crc32[name]:
-            raise CorruptError(f"the CRC32 of the container's record {name!r} is wrong")
-    return True
-
-
-class _Rewindable(io.RawIOBase):
-    """A stream that can seek though what `opened` opens, again and again, only reads onward."""
-
-    def __init__(self, opened: Callable[[], IO[bytes]], size: int) -> None:
-        super().__init__()
-        self._opened = opened
-        self._size = size
-        self._stream = opened()
-        self._at = 0  # in the stream
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
-        self._position = max(base + offset, 0)
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
-        if self._position < self._at:
-            self._stream, self._at = self._opened(), 0
-        while self._at < self._position:
-            skipped = len(self._stream.read(min(_PART, self._position - self._at)))
-            if skipped == 0:
-                return 0
-            self._at += skipped
-        part = self._stream.read(len(buffer))
-        buffer[: len(part)] = part
-        self._at += len(part)
-        self._position = self._at
-        return len(part)

@@ -1,0 +1,24 @@
+"""torch's own list of what may be named while it loads with `weights_only=True`: one for the whole process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+__all__ = ["also_allowed", "list_lock"]
+
+list_lock = threading.RLock()
+"""Held while the list is looked at and what was found safe by it is loaded."""
+
+
+@contextmanager
+def also_allowed(given: Mapping[str, object]) -> Iterator[None]:
+    """Have torch allow these, by the names that they have in a pickle, in a block."""
+    with list_lock:
+        entries: list[Any] = [(value, name) for name, value in given.items()]
+        with torch.serialization.safe_globals(entries):
+            yield

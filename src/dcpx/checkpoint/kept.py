@@ -1,0 +1,102 @@
+"""Streams that give what they were once asked for again as it was, whatever becomes of the file beneath them."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+__all__ = ["Held", "Kept"]
+
+
+class Held(io.RawIOBase):
+    """Bytes in memory that belong to somebody else, as a stream that can seek."""
+
+    def __init__(self, memory: memoryview) -> None:
+        super().__init__()
+        self._memory = memory
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: len(self._memory)}[whence]
+        if base + offset < 0:
+            raise ValueError(f"can't seek to {base + offset}, before the start")
+        self._position = base + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer: Any, /) -> int:
+        part = self._memory[self._position : self._position + memoryview(buffer).nbytes]
+        memoryview(buffer).cast("B")[: len(part)] = part
+        self._position += len(part)
+        return len(part)
+
+
+class Kept(io.RawIOBase):
+    """A seekable stream of `size` bytes. What is read of it in a block of `keeping` is held, and is what every later
+    read finds there; the rest is read from `base` whenever it is asked for."""
+
+    def __init__(self, base: IO[bytes], size: int) -> None:
+        super().__init__()
+        self._base = base
+        self._size = size
+        self._position = 0
+        self._keeping = False
+        self._parts: list[tuple[int, bytes]] = []
+        self.failure: BaseException | None = None
+        """The first error of a read."""
+
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        self._keeping = True
+        try:
+            yield
+        finally:
+            self._keeping = False
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        if base + offset < 0:
+            raise ValueError(f"can't seek to {base + offset}, before the start")
+        self._position = base + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer: Any, /) -> int:
+        view = memoryview(buffer).cast("B")[: max(self._size - self._position, 0)]
+        begin = self._position
+        done = 0
+        try:
+            self._base.seek(begin)
+            while done < len(view) and (count := self._base.readinto(view[done:])):  # type: ignore[attr-defined]
+                done += count
+        except BaseException as error:
+            self.failure = self.failure or error
+            raise
+        # The first to be read comes last: it is what stands.
+        for at, part in reversed(self._parts):
+            first, last = max(at, begin), min(at + len(part), begin + done)
+            if first < last:
+                view[first - begin : last - begin] = part[first - at : last - at]
+        if self._keeping and done:
+            self._parts.append((begin, bytes(view[:done])))
+        self._position += done
+        return done
