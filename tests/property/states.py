@@ -80,7 +80,7 @@ class State:
     plain: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "plain", _is_plain(self.tree) and not _collide(self.make()))
+        object.__setattr__(self, "plain", _is_plain(self.tree) and _is_named(self.make()))
 
     def make(self) -> dict[Any, Any]:
         """The state itself, with tensors of its own."""
@@ -219,6 +219,7 @@ def _is_object(value: list[Any]) -> bool:
     )
 
 
-def _collide(state: dict[Any, Any]) -> bool:
-    found = [leaf.name for leaf in leaves(unfolded(state))]
-    return len(set(found)) < len(found)
+def _is_named(state: dict[Any, Any]) -> bool:
+    """Whether all keys are strings, also those within lists, and all items have names of their own."""
+    found = list(leaves(unfolded(state)))
+    return len({leaf.name for leaf in found}) == len(found) and all(leaf.path == leaf.names for leaf in found)

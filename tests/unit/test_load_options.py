@@ -216,6 +216,14 @@ def test_keys_that_cannot_be_sorted(tmp_path: Path):
         dcpx.load({0: 1, "0": 2}, tmp_path)  # type: ignore[dict-item]
 
 
+def test_keys_that_a_planner_takes_for_names(tmp_path: Path):
+    planner = DefaultSavePlanner(flatten_state_dict=False, flatten_sharded_tensors=False)
+    state: Any = {"a": torch.ones(2), 3: torch.ones(2)}
+    with pytest.raises(SaveError, match="name 3 is no string"):
+        dcpx.save(state, tmp_path / "checkpoint", planner=planner)
+    assert not (tmp_path / "checkpoint").exists()
+
+
 def test_empty_dictionaries_within_lists(tmp_path: Path):
     saved: dict[str, Any] = {"a": [{}, 1, []], "b": [torch.ones(1), [{}, 2]], "c": [[{}], 3]}
     assert warned(lambda: dcpx.save(saved, tmp_path)) == []

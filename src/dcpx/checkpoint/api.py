@@ -104,10 +104,10 @@ def save(
                 )
             except BaseException as error:
                 writer.discard()
-                if isinstance(error, CheckpointException) and not _told(error):
-                    name_unstorable(state_dict)
                 if isinstance(error, Exception) and not (use_collectives or writer.committed or alone):
                     _join_barrier(process_group)
+                if isinstance(error, (Exception, CheckpointException)) and not _told(error):
+                    name_unstorable(state_dict)
                 raise
         return metadata
 
@@ -218,9 +218,10 @@ def _load_what_stays(load: Callable[[], None]) -> None:
     return load()
 
 
-def _told(error: CheckpointException) -> bool:
-    """Whether a rank's error is one of dcpx's, which says what it is about."""
-    return any(isinstance(cause, DcpxError) for cause, _ in error.failures.values())
+def _told(error: Exception | CheckpointException) -> bool:
+    """Whether the error, or that of a rank, is one of dcpx's, which says what it is about."""
+    causes = [cause for cause, _ in error.failures.values()] if isinstance(error, CheckpointException) else [error]
+    return any(isinstance(cause, DcpxError) for cause in causes)
 
 
 def _join_barrier(process_group: dist.ProcessGroup | None) -> None:

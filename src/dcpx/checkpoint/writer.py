@@ -118,6 +118,7 @@ class Writer(FileSystemWriter):
 
     def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
         with portable_errors(SaveError), saving_to(str(self.path)):
+            _check_names(plan.items)
             self._directory.make()
             check_free(self._directory, self._pointer, self.overwrite)
         self._planned = plan.items
@@ -265,6 +266,14 @@ def _compare_ranks(results: list[list[WriteResult]]) -> None:
         return next(rank for rank, stored in enumerate(results) if any(result.index.fqn == name for result in stored))
 
     compare([rank.held for rank in results if isinstance(rank, Written)], stored_by)
+
+
+def _check_names(items: Iterable[WriteItem]) -> None:
+    """A planner that doesn't flatten a state takes its keys for names, whatever they are."""
+    for item in items:
+        if type(item.index.fqn) is not str:
+            name = item.index.fqn
+            raise SaveError(f"the item's name {name!r} is no string", Where(item=str(name)), "Give the state such keys")
 
 
 def _check_complete(items: Iterable[WriteItem], results: Iterable[WriteResult]) -> None:
