@@ -1,7 +1,9 @@
-"""Honest raw streams: what every transforming stream of dcpx is built on.
+"""Honest raw streams: what every transforming stream of dcpx is built on, and yours may be.
 
 `readable`, `writable` and `seekable` tell the truth, short writes below are completed or raised, an end is written
-only by an explicit `close` that follows no error, and a stream that failed once keeps failing.
+only by an explicit `close` that follows no error, and a stream that failed once keeps failing. A subclass of
+TransformWriter says what becomes of what is written (`transform`) and what is still due at the end (`finish`); one of
+TransformReader fills a buffer (`fill`). docs/extensions.md has a whole example.
 """
 
 from __future__ import annotations
@@ -73,7 +75,7 @@ def stream_name(stream: object) -> str | None:
 
 
 class TransformWriter(io.RawIOBase):
-    """A writable stream over `output`; subclasses say what a write does and what the end is.
+    """A writable stream over `output`; subclasses override `transform` and, where an end is written, `finish`.
 
     The first error of a write sticks: every later call raises it again and no end is ever written, so what lies in
     `output` can be recognised as incomplete.
@@ -84,12 +86,14 @@ class TransformWriter(io.RawIOBase):
 
     def __init__(self, output: IO[bytes]) -> None:
         super().__init__()
-        self._output = output
+        self.output = output
 
-    def _transform(self, data: memoryview) -> None:
+    def transform(self, data: memoryview) -> None:
+        """Take all of `data`, a flat view of bytes that may change once this returns, and write what is to be written
+        with `write_all(self.output, ...)`."""
         raise io.UnsupportedOperation("write")
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
         """Write what is still due. Called once, by an explicit `close` after no error."""
 
     def writable(self) -> bool:
@@ -99,7 +103,7 @@ class TransformWriter(io.RawIOBase):
         self._check()
         view = as_bytes(data)
         try:
-            self._transform(view)
+            self.transform(view)
         except BaseException as error:
             self.failure = error
             raise
@@ -107,19 +111,19 @@ class TransformWriter(io.RawIOBase):
 
     def flush(self) -> None:
         if not self.closed and self.failure is None:
-            self._output.flush()
+            self.output.flush()
 
     def close(self) -> None:
         if self.closed:
             return
         try:
             self._check()
-            self._finish()
+            self.finish()
         except BaseException as error:
             self.abandon(error)
             raise
         super().close()
-        self._output.close()
+        self.output.close()
 
     def abandon(self, error: BaseException | None = None) -> None:
         """Close without an end, all the way down as far as the streams are dcpx's own."""
@@ -127,8 +131,8 @@ class TransformWriter(io.RawIOBase):
             return
         self.failure = self.failure or error or ValueError("the stream was abandoned")
         super().close()
-        if isinstance(self._output, TransformWriter):
-            self._output.abandon(self.failure)
+        if isinstance(self.output, TransformWriter):
+            self.output.abandon(self.failure)
 
     def _check(self) -> None:
         if self.closed:
@@ -148,16 +152,20 @@ class TransformWriter(io.RawIOBase):
 
 
 class TransformReader(io.RawIOBase):
-    """A readable stream over `input`; subclasses fill a buffer and return 0 at the verified end only."""
+    """A readable stream over `input`; subclasses override `fill`, and `seekable` and `seek` where they can."""
 
     failure: BaseException | None = None
     """The last error of a read. torch.load may report another one in its place."""
 
     def __init__(self, input: IO[bytes]) -> None:
         super().__init__()
-        self._input = input
+        self.input = input
 
-    def _fill(self, buffer: memoryview) -> int:
+    def fill(self, buffer: memoryview) -> int:
+        """Put the next bytes into `buffer`, which isn't empty, and return how many; 0 at the verified end only.
+
+        Raises ValueError or EOFError for damage, such as what `truncated` makes.
+        """
         raise io.UnsupportedOperation("read")
 
     def readable(self) -> bool:
@@ -173,7 +181,7 @@ class TransformReader(io.RawIOBase):
         done = 0
         try:
             while done < len(view):
-                count = self._fill(view[done:])
+                count = self.fill(view[done:])
                 if count == 0:
                     break
                 done += count
@@ -213,11 +221,12 @@ class TransformReader(io.RawIOBase):
     def close(self) -> None:
         if not self.closed:
             super().close()
-            self._input.close()
+            self.input.close()
 
     def __del__(self) -> None:
         # Whoever opened the input may still be using it: only an explicit close cascades.
         super().close()
 
-    def _truncated(self, cause: str, offset: int) -> TruncatedError:
-        return TruncatedError(cause, Where(stream_name(self._input), None, offset))
+    def truncated(self, cause: str, offset: int) -> TruncatedError:
+        """The error of an input that ends too early, at `offset` bytes of the stored item."""
+        return TruncatedError(cause, Where(stream_name(self.input), None, offset))

@@ -44,11 +44,11 @@ def full_disk(after: int) -> Callable[[int, int], int]:
 class Tailed(TransformWriter):
     """Writes what it is given, then END."""
 
-    def _transform(self, data: memoryview) -> None:
-        write_all(self._output, data)
+    def transform(self, data: memoryview) -> None:
+        write_all(self.output, data)
 
-    def _finish(self) -> None:
-        write_all(self._output, b"END")
+    def finish(self) -> None:
+        write_all(self.output, b"END")
 
 
 class TailedExtension(StreamTransformExtension):

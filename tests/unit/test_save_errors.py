@@ -66,12 +66,12 @@ class _Through(TransformWriter):
         super().__init__(output)
         self._call, self._raised = call, error
 
-    def _transform(self, data: memoryview) -> None:
+    def transform(self, data: memoryview) -> None:
         if self._call == "write" and self._raised:
             raise self._raised
-        write_all(self._output, data)
+        write_all(self.output, data)
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
         if self._call == "close" and self._raised:
             raise self._raised
 

@@ -202,11 +202,11 @@ def test_abandon_cascades() -> None:
 class Chunks(TransformReader):
     """Hands out its input in pieces of 3 bytes; the piece BAD raises, as a damaged one would."""
 
-    def _fill(self, buffer: memoryview) -> int:
-        data = self._input.read(min(3, len(buffer)))
+    def fill(self, buffer: memoryview) -> int:
+        data = self.input.read(min(3, len(buffer)))
         if data == b"BAD":
-            self._input.seek(-3, io.SEEK_CUR)
-            raise self._truncated("bad piece", self._input.tell())
+            self.input.seek(-3, io.SEEK_CUR)
+            raise self.truncated("bad piece", self.input.tell())
         buffer[: len(data)] = data
         return len(data)
 

@@ -64,8 +64,8 @@ class Told(dcpx.StreamTransformExtension):
 class Telling(TransformReader):
     """Raises the error where the stream ends."""
 
-    def _fill(self, buffer: memoryview) -> int:
-        data = self._input.read(len(buffer))
+    def fill(self, buffer: memoryview) -> int:
+        data = self.input.read(len(buffer))
         if not data and Told.error is not None:
             raise Told.error
         buffer[: len(data)] = data

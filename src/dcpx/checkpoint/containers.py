@@ -226,8 +226,8 @@ class _Bounded(TransformReader):
         self.base_stream = input
         self._most = self._left = most
 
-    def _fill(self, buffer: memoryview) -> int:
-        data = read_exactly(self._input, min(len(buffer), _STEP))
+    def fill(self, buffer: memoryview) -> int:
+        data = read_exactly(self.input, min(len(buffer), _STEP))
         self._left -= len(data)
         if self._left < 0:
             raise LimitError(f"a transform of the item unfolds into more than {self._most} bytes")

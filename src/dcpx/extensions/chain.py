@@ -113,8 +113,8 @@ class _ChainWriter(TransformWriter):
         super().__init__(output)
         self._streams = streams
 
-    def _transform(self, data: memoryview) -> None:
-        write_all(self._output, data)
+    def transform(self, data: memoryview) -> None:
+        write_all(self.output, data)
 
     def close(self) -> None:
         was_closed = self.closed

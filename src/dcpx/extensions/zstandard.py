@@ -82,16 +82,16 @@ class ZStandardWriter(TransformWriter):
         super().__init__(output)
         self._compressor = backend.compressor(level, threads)
 
-    def _transform(self, data: memoryview) -> None:
+    def transform(self, data: memoryview) -> None:
         for start in range(0, len(data), _STEP):
             self._emit(self._compressor.compress(data[start : start + _STEP]))
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
         self._emit(self._compressor.flush())
 
     def _emit(self, data: bytes) -> None:
         if data:
-            write_all(self._output, data)
+            write_all(self.output, data)
 
 
 class _Reader(TransformReader):
@@ -101,13 +101,13 @@ class _Reader(TransformReader):
         self._content = backend.open_reader(cast(IO[bytes], self._frames))
         self._errors = (backend.error, EOFError)
 
-    def _fill(self, buffer: memoryview) -> int:
+    def fill(self, buffer: memoryview) -> int:
         try:
             count = self._content.readinto(buffer)  # type: ignore[attr-defined]
         except self._errors as error:
             if isinstance(error, CorruptError):
                 raise
-            where = Where(stream_name(self._input), None, self._frames.position)
+            where = Where(stream_name(self.input), None, self._frames.position)
             raise CorruptError(f"damaged Zstandard data: {error}", where) from error
         if not count:
             self._frames.check_end()
@@ -122,7 +122,7 @@ class _FrameBoundaries:
     """
 
     def __init__(self, input: IO[bytes]) -> None:
-        self._input = input
+        self.input = input
         self._state = "magic"
         self._header = b""  # the bytes of the present header, as far as they were seen
         self._needed = 4  # how many bytes the present header has
@@ -133,7 +133,7 @@ class _FrameBoundaries:
         self.position = 0
 
     def read(self, size: int = -1) -> bytes:
-        data = read_exactly(self._input, size if size > 0 else _STEP)
+        data = read_exactly(self.input, size if size > 0 else _STEP)
         if data:
             self._follow(data)
         else:
@@ -215,5 +215,5 @@ class _FrameBoundaries:
 
     def _fail(self, cause: str, truncated: bool = False) -> None:
         raise (TruncatedError if truncated else CorruptError)(
-            cause, Where(stream_name(self._input), None, self.position)
+            cause, Where(stream_name(self.input), None, self.position)
         )

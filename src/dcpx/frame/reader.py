@@ -53,7 +53,7 @@ class FrameReader(TransformReader):
 
     def _located(self, error: CorruptError) -> CorruptError:
         key = self.header.key
-        located = error.located(stream_name(self._input), key.fqn if key else None)
+        located = error.located(stream_name(self.input), key.fqn if key else None)
         assert isinstance(located, CorruptError)
         return located
 
@@ -68,7 +68,7 @@ class FrameReader(TransformReader):
 
     def _where(self, offset: int, chunk: int | None = None) -> Where:
         key = self.header.key
-        return Where(stream_name(self._input), key.fqn if key else None, offset, chunk)
+        return Where(stream_name(self.input), key.fqn if key else None, offset, chunk)
 
 
 def check_codecs(header: Header) -> None:
@@ -138,13 +138,13 @@ class IndexedFrameReader(FrameReader):
         return self._position
 
     def _read_at(self, offset: int, size: int) -> bytes:
-        self._input.seek(self._start + offset)
-        data = read_exactly(self._input, size)
+        self.input.seek(self._start + offset)
+        data = read_exactly(self.input, size)
         if len(data) != size:
             raise TruncatedError(f"the item ends {size - len(data)} bytes too early", Where(offset=offset + len(data)))
         return data
 
-    def _fill(self, buffer: memoryview) -> int:
+    def fill(self, buffer: memoryview) -> int:
         if self._position >= self._map.total:
             return 0
         begins = self._map.begins

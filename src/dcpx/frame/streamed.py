@@ -55,7 +55,7 @@ class StreamedFrameReader(FrameReader):
         self._final = b""  # the final record's first bytes, once they were read
         self._ended = False
 
-    def _fill(self, buffer: memoryview) -> int:
+    def fill(self, buffer: memoryview) -> int:
         if not self._rest:
             header = self._peek()
             if header is None:
@@ -86,7 +86,7 @@ class StreamedFrameReader(FrameReader):
                 return
             self._next = None
             offset = self._offset - CHUNK_HEADER_SIZE
-            payload = read_exactly(self._input, header.stored)
+            payload = read_exactly(self.input, header.stored)
             if len(payload) != header.stored:
                 raise TruncatedError("the item ends within a chunk", Where(None, None, offset, header.number))
             self._offset += header.stored
@@ -97,7 +97,7 @@ class StreamedFrameReader(FrameReader):
     def _peek(self) -> ChunkHeader | None:
         """The next chunk's header, or None where the final record follows, checked once all chunks are decoded."""
         if self._next is None and not self._final:
-            data = read_exactly(self._input, CHUNK_HEADER_SIZE)
+            data = read_exactly(self.input, CHUNK_HEADER_SIZE)
             if data[:1] == bytes([KIND_FINAL]):
                 self._final = data
             else:
@@ -117,12 +117,12 @@ class StreamedFrameReader(FrameReader):
         size = final_size(data)
         if size != len(self._entries) * INDEX_ENTRY_SIZE + final_size(bytes(CHUNK_HEADER_SIZE)):
             raise CorruptError("the final record doesn't count the chunks before it", Where(offset=self._offset))
-        data += read_exactly(self._input, size - len(data))
+        data += read_exactly(self.input, size - len(data))
         if len(data) != size:
             raise TruncatedError("the item ends within its final record", Where(offset=self._offset))
         final = parse_final(data, self.header, self._offset)
         if list(final.entries) != self._entries:
             raise CorruptError("the final record names other chunks than those before it", Where(offset=self._offset))
-        if read_exactly(self._input, 1):
+        if read_exactly(self.input, 1):
             raise CorruptError("bytes follow the final record", Where(offset=self._offset + size))
         self._ended = True

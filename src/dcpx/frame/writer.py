@@ -50,9 +50,9 @@ class FrameWriter(TransformWriter):
 
     def checksum_in(self, output: object) -> int | None:
         """The header's hash, once the frame is written; None unless it was written to this very `output`."""
-        return None if self._frame is None or self._output is not output else self._frame.header.checksum
+        return None if self._frame is None or self.output is not output else self._frame.header.checksum
 
-    def _transform(self, data: memoryview) -> None:
+    def transform(self, data: memoryview) -> None:
         self._look_for_payload(data)
         if len(data) >= OWN_CHUNK:
             coding = self._payload_coding(bytes(self._pending), data)
@@ -66,9 +66,9 @@ class FrameWriter(TransformWriter):
             if len(self._pending) == self._header.chunk_size:
                 self._store_pending()
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
         self._store_pending()
-        write_all(self._output, self._begun().tail())
+        write_all(self.output, self._begun().tail())
 
     def _look_for_payload(self, data: memoryview) -> None:
         """A hint is only as good as its offset: it is kept if the container says that the payload begins here."""
@@ -85,7 +85,7 @@ class FrameWriter(TransformWriter):
             if self._header.hint is not None and not self._payload_found:
                 self._header = self._header._replace(hint=None)
             self._frame = FrameBuilder(self._header)
-            write_all(self._output, self._frame.head)
+            write_all(self.output, self._frame.head)
         return self._frame
 
     def _store_pending(self) -> None:
@@ -99,6 +99,6 @@ class FrameWriter(TransformWriter):
         frame = self._begun()
         with closing(ordered_map(encode_chunk, frame.cut(data, coding.encoder, coding.lanes, still))) as stored:
             for chunk in stored:
-                write_all(self._output, chunk.header)
-                write_all(self._output, chunk.payload)
+                write_all(self.output, chunk.header)
+                write_all(self.output, chunk.payload)
                 frame.add(chunk)

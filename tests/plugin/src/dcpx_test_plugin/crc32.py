@@ -36,12 +36,12 @@ class Crc32(dcpx.StreamTransformExtension):
 class _Writer(TransformWriter):
     _sum = 0
 
-    def _transform(self, data: memoryview) -> None:
+    def transform(self, data: memoryview) -> None:
         self._sum = zlib.crc32(data, self._sum)
-        write_all(self._output, data)
+        write_all(self.output, data)
 
-    def _finish(self) -> None:
-        write_all(self._output, self._sum.to_bytes(_SIZE, "little"))
+    def finish(self) -> None:
+        write_all(self.output, self._sum.to_bytes(_SIZE, "little"))
 
 
 class _Reader(TransformReader):
@@ -51,14 +51,14 @@ class _Reader(TransformReader):
     _held = b""
     _position = 0
 
-    def _fill(self, buffer: memoryview) -> int:
+    def fill(self, buffer: memoryview) -> int:
         wanted = min(len(buffer), _STEP) + _SIZE - len(self._held)
-        data = self._held + read_exactly(self._input, wanted)
+        data = self._held + read_exactly(self.input, wanted)
         content, self._held = data[:-_SIZE], data[-_SIZE:]
         if content:
             self._sum = zlib.crc32(content, self._sum)
             buffer[: len(content)] = content
             self._position += len(content)
         elif len(self._held) < _SIZE or int.from_bytes(self._held, "little") != self._sum:
-            raise self._truncated("the CRC-32 is missing or another", self._position)
+            raise self.truncated("the CRC-32 is missing or another", self._position)
         return len(content)
