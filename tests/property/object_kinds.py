@@ -294,7 +294,7 @@ OTHERS: dict[str, st.SearchStrategy[Any]] = {
     "user's dictionary": st.dictionaries(texts, atoms, min_size=1, max_size=2).map(MyDict),
     "user dict": st.dictionaries(texts, atoms, min_size=1, max_size=2).map(collections.UserDict),
     "function": one(len, os.path.join, torch.nn.functional.gelu),
-    "class": one(int, Tracker, np.float32, torch.nn.Linear, type(None), list[int], typing.Optional[int]),  # noqa: UP045
+    "class": one(int, Tracker, np.float32, collections.OrderedDict, type(None), list[int], typing.Optional[int]),  # noqa: UP045
     "partial": st.builds(functools.partial, st.just(int), base=st.integers(2, 9)),
     "not to be pickled": one(lambda value: value, memoryview(b"abc"), types, iter(()), (n for n in ()), open),
     "regular expression": one(re.compile("a+"), re.compile(b"(?i)x")),

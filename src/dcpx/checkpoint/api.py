@@ -89,9 +89,7 @@ def save(
         )
         with _raising(SaveError, alone):
             try:
-                state = {
-                    name: one.state_dict() if isinstance(one, Stateful) else one for name, one in state_dict.items()
-                }
+                state = {name: _unfolded(name, one) for name, one in state_dict.items()}
                 if getattr(planner, "flatten_state_dict", planner is None):
                     writer.odd_keys = odd_keys(state)
                 metadata: Metadata = dcp_save(
@@ -216,6 +214,17 @@ def _load_what_stays(load: Callable[[], None]) -> None:
             if dist.is_available() and dist.is_initialized():
                 raise
     return load()
+
+
+def _unfolded(name: object, value: object) -> object:
+    """The state of one that has one, as DCP takes it."""
+    if not isinstance(value, Stateful):
+        return value
+    try:
+        return value.state_dict()
+    except Exception as error:
+        cause = f"its state_dict() fails: {type(error).__name__}: {error}"
+        raise SaveError(cause, Where(item=str(name))) from error
 
 
 def _told(error: Exception | CheckpointException) -> bool:

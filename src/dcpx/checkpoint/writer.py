@@ -29,7 +29,7 @@ from .files import DataFiles
 from .keys import warn_of_keys
 from .manifest import check_user
 from .names import data_file_names, metadata_name
-from .objects import ObjectCheck, Resolver
+from .objects import ObjectCheck
 from .packing import pack_items
 from .replicas import compare, replicas
 from .results import StoredItemResult, Written
@@ -141,11 +141,11 @@ class Writer(FileSystemWriter):
                     results = pack_items(
                         objects_first, checked, self.pack, item_checkpoint, files, crew, meter, changes
                     )
+                    checked.report(strict=self.strict)  # what it refuses leaves no files
                 written = Written(results, files.records)
             else:
                 written = self._stream(plan.items, checked, names, item_checkpoint, crew, meter, changes)
             _check_complete(plan.items, written)
-            checked.report(strict=self.strict)
             if isinstance(place, _Place) and place.ranks > 1:
                 values = getattr(planner, "state_dict", None)
                 written.held = replicas(self._planned, values if isinstance(values, Mapping) else None)
@@ -171,7 +171,7 @@ class Writer(FileSystemWriter):
     def _stream(
         self,
         items: list[WriteItem],
-        planner: Resolver,
+        planner: ObjectCheck,
         names: Iterator[str],
         checkpoint: bytes | None,
         crew: Crew,
@@ -190,6 +190,7 @@ class Writer(FileSystemWriter):
 
         try:
             written = list(crew.map(write, zip(every, shares, strict=True), lambda part: 0))
+            planner.report(strict=self.strict)
         except BaseException:
             for files in every:
                 files.discard()
