@@ -27,6 +27,7 @@ from torch.distributed.checkpoint.planner import WriteItem
 from ..errors import CorruptError, DcpxError, DcpxWarning, LimitError, LoadError, SaveError, UnsupportedError, Where
 from ._archive import PICKLE, Archive, open_archive
 from ._restricted import KNOWN, load_restricted
+from ._torch_calls import BeyondStorageError
 from ._torch_pickle import Foreseen, SafeGlobal, by_name, check_names, foresee
 from ._unpickle import shown
 from .limits import Limits, limits_remedy
@@ -162,6 +163,9 @@ class ObjectCheck:
         if isinstance(data, io.BytesIO):
             try:
                 self._check(data)
+            except BeyondStorageError as error:
+                cause = "the memory of a tensor in the object was freed or shrunk by its owner"
+                raise SaveError(cause, Where(item=write_item.index.fqn), "Save it while it is in memory") from error
             except DcpxError as error:
                 self.refused.append(error.located(item=write_item.index.fqn))
         return data
