@@ -5,7 +5,7 @@ TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml CMakeLists.txt $(shell find src -name '*.py' -o -name '*.pyi' -o -name '*.cpp' -o -name '*.hpp')
 
-.PHONY: demo test matrix lint bench soak faults fuzz aarch64 clean
+.PHONY: demo test matrix lint bench soak trainers faults fuzz aarch64 clean
 
 demo: $(VENV)/installed $(VENV)/demo
 	$(BIN)/python -m demo
@@ -37,7 +37,12 @@ bench: $(VENV)/installed $(VENV)/demo
 soak: $(VENV)/installed
 	DCPX_STRESS=1000 $(BIN)/python -m pytest tests/soak tests/fault/test_all_bits.py --override-ini timeout=3600
 
-# What happens when something goes wrong: the README's table, each row by doing it, with stock DCP beside dcpx.
+# Trainings of real libraries, interrupted and resumed.
+trainers: $(VENV)/installed
+	$(BIN)/pip install --quiet ".[trainers]"
+	$(BIN)/python -m pytest tests/interop/test_torchao.py
+
+# What happens when something goes wrong: the table of docs/guarantees.md, each row by doing it, with stock DCP beside dcpx.
 faults: $(VENV)/installed
 	$(BIN)/python -m tests.fault.what_happens
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-__all__ = ["Meter", "OnProgress", "Progress", "progress_bar"]
+__all__ = ["Meter", "OnProgress", "Progress", "progress_bar", "telling"]
 
 
 class Progress(NamedTuple):
@@ -64,3 +64,14 @@ def progress_bar(label: str) -> Iterator[OnProgress]:
             bar.update(task, completed=progress.bytes_done, total=progress.bytes_total, items=items)
 
         yield show
+
+
+@contextmanager
+def telling(progress: bool | OnProgress, label: str) -> Iterator[OnProgress | None]:
+    """Who is told of the progress for the time of the block: the caller's function, a bar if `progress` is True, or
+    nobody."""
+    if progress is True:
+        with progress_bar(label) as show:
+            yield show
+    else:
+        yield None if progress is False else progress

@@ -93,3 +93,14 @@ def test_the_example_of_an_extension_passes_the_contract(tmp_path: Path) -> None
         "assert torch.equal(state['w'], torch.ones(9))\n"
     )
     run(tmp_path, "use.py")
+
+
+def test_the_way_to_other_stores(tmp_path: Path) -> None:
+    use = block("README.md", "from torch.distributed.checkpoint._fsspec_filesystem")
+    (tmp_path / "use.py").write_text(
+        "import torch, dcpx\nimport torch.distributed.checkpoint as dcp\n"
+        f'url, state = "file://{tmp_path}/ckpt", {{"w": torch.arange(9.0)}}\n'
+        + use.replace("reader = Fs", 'state["w"].zero_()\nreader = Fs')
+        + 'assert torch.equal(state["w"], torch.arange(9.0))\n'
+    )
+    run(tmp_path, "use.py")

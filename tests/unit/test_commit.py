@@ -406,6 +406,7 @@ def test_finished_saves_are_cleaned_up_by_the_next(tmp_path: Path, monkeypatch: 
     assert before == {name for name in names(tmp_path) if name.startswith(running)}
 
 
+@rank_local
 def test_ranks_own_checkpoints_leave_each_other_alone(tmp_path: Path):
     class Second(dcpx.Writer):
         def set_up_storage_writer(self, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:

@@ -230,6 +230,7 @@ def refused(path: Path, file: str) -> Iterator[None]:
     assert names(path) == before
 
 
+@rank_local
 @pytest.mark.parametrize("damage", ["empty", "cut", "no metadata", "a directory", "a link", "a queue"])
 @pytest.mark.parametrize("pointer", [".metadata", "__3.metadata"])
 def test_a_pointer_that_cannot_be_read(pointer: str, damage: str, tmp_path: Path):

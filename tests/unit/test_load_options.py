@@ -282,3 +282,12 @@ def test_no_dist(tmp_path: Path):
     state = {"w": torch.zeros(3)}
     dcpx.load(state, tmp_path, no_dist=True)
     assert state["w"].tolist() == [1, 1, 1]
+
+
+def test_a_missing_name_is_an_error_with_the_remedy(tmp_path: Path) -> None:
+    dcpx.save({"x": torch.ones(3)}, tmp_path / "c")
+    with pytest.raises(LoadError) as caught:
+        dcpx.load({"x": torch.ones(3), "y": torch.ones(3), "z": 1}, tmp_path / "c")
+    assert caught.value.where.item == "y"
+    assert "1 more" in caught.value.cause
+    assert "strict=False" in caught.value.remedy

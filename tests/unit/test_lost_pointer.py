@@ -16,12 +16,14 @@ import torch.distributed.checkpoint as dcp
 import dcpx
 from dcpx import CorruptError, LoadError, LostPointerError, NotFoundError, SaveError, UnsupportedError
 from dcpx.checkpoint import lost
+from dcpx.checkpoint._torch import HAS_RANK_LOCAL
 from dcpx.checkpoint.leftovers import find_leftovers, remove_leftovers
 from dcpx.checkpoint.names import manifest_name, owner_name, temporary_name
 from dcpx.checkpoint.owner import Owner
 from tests.fault.manifests import data_file, manifest_file, seal
 from tests.unit.leftovers import DAY, age, dead, elsewhere, leave, loaded, names, save_id, state
 from tests.unit.test_leftovers import save_rank
+from tests.versions import rank_local
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def copied(tmp_path: Path) -> Path:
 
 READERS: dict[str, Callable[[Path], Any]] = {
     "load": loaded,
-    "rank-local load": lambda path: loaded(path, rank_local=True),
+    **({"rank-local load": lambda path: loaded(path, rank_local=True)} if HAS_RANK_LOCAL else {}),
     "partial load": lambda path: loaded(path, partial=True),
     "verify": dcpx.verify,
     "Reader": lambda path: dcpx.Reader(path).read_metadata(),
@@ -63,7 +65,7 @@ def test_it_is_a_checkpoint(read: Callable[[Path], Any], copied: Path):
 
 def test_a_save_over_it_must_be_asked_for(copied: Path):
     before = names(copied)
-    for collectives in (True, False):
+    for collectives in (True, False) if HAS_RANK_LOCAL else (True,):
         with pytest.raises(SaveError, match=r"exists already.*restore_pointer.*overwrite=True"):
             dcpx.save(state(2), copied, use_collectives=collectives)
     assert names(copied) == before
@@ -209,6 +211,7 @@ def test_nothing_to_restore(tmp_path: Path):
         dcpx.restore_pointer("s3://bucket/c")
 
 
+@rank_local
 def test_the_ranks_own(tmp_path: Path):
     for rank in range(3):
         save_rank(tmp_path, rank, 5)
@@ -220,14 +223,15 @@ def test_the_ranks_own(tmp_path: Path):
     assert dcpx.restore_pointer(tmp_path) == ["__1.metadata"]
     for rank in range(3):
         (tmp_path / f"__{rank}.metadata").unlink()
-    for rank_local in (False, True):
+    for own in (False, True):
         with pytest.raises(LostPointerError):
-            loaded(tmp_path, rank_local=rank_local)
+            loaded(tmp_path, rank_local=own)
     assert dcpx.restore_pointer(tmp_path) == [f"__{rank}.metadata" for rank in range(3)]
     assert {rank: (tmp_path / f"__{rank}.metadata").read_bytes() for rank in range(3)} == contents
     assert loaded(tmp_path, rank_local=True) == 5
 
 
+@rank_local
 def test_a_checkpoint_of_ranks_and_one_of_all(tmp_path: Path):
     """The common one was to replace the other, and was killed before it did; or both have lost their pointers."""
     save_rank(tmp_path / "c", 0, 1)

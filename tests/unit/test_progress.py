@@ -221,3 +221,9 @@ def test_without_rich_it_says_what_is_missing(tmp_path: Path, monkeypatch: pytes
     told: list[Progress] = []
     dcpx.save({"a": torch.ones(3)}, tmp_path / "c", progress=told.append)
     assert told
+
+
+def test_verify_shows_a_bar(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dcpx.save({"x": torch.ones(1000)}, tmp_path / "c")
+    assert dcpx.verify(tmp_path / "c", progress=True).ok
+    assert "verifying" in capsys.readouterr().err

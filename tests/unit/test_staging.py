@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dcpx
-from dcpx.checkpoint import items, packing, staging
+from dcpx.checkpoint import packing, staging, targets
 from dcpx.checkpoint.staging import BLOCK, ahead, blocks, bytes_of, host_buffer, is_plain
 
 from .tensors import DTYPES, LAYOUTS, bits, blank, random_tensor, weights
@@ -33,7 +33,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 def device(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Everything takes the way of tensors that the host can't reach; says how often the device was waited for."""
     waits: list[str] = []
-    for module in (staging, packing, items):
+    for module in (staging, packing, targets):
         monkeypatch.setattr(module, "on_device", lambda tensor: True)
     monkeypatch.setattr(torch.accelerator, "synchronize", lambda: waits.append("synchronize"))
     return waits

@@ -6,7 +6,7 @@ import inspect
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import torch
@@ -22,14 +22,14 @@ from ..errors import DcpxError, LoadError, ReplacedError, SaveError, Unsupported
 from ..extension import StreamTransformExtension
 from ..extensions.pack import Pack
 from ..parallel import DEFAULT_BUDGET
-from ..progress import OnProgress, progress_bar
+from ..progress import OnProgress, telling
 from ..registry import ExtensionRegistry
 from ._torch import collectives
 from .collector import paused_collector
 from .keys import named_by_text, odd_keys
 from .limits import Limits
 from .objects import SafeGlobal
-from .planners import OwnLoadPlanner, OwnSavePlanner
+from .planners import ABSENT, OwnLoadPlanner, OwnSavePlanner
 from .protection import Require
 from .reader import Reader
 from .setting import HeldSetting
@@ -181,10 +181,9 @@ def load(
         except LoadError as error:
             raise reader.metadata_error or error from None
     absent = chosen.missing() if isinstance(chosen, OwnLoadPlanner) else []
-    return reader.failures | {name: LoadError(_ABSENT, Where(item=name), _LEFT) for name in absent}
+    return reader.failures | {name: LoadError(ABSENT, Where(item=name), _LEFT) for name in absent}
 
 
-_ABSENT = "the checkpoint has no item of this name"
 _LEFT = "It was left as it was"
 
 
@@ -240,16 +239,9 @@ def _join_barrier(process_group: dist.ProcessGroup | None) -> None:
             dist.barrier(process_group)
 
 
-@contextmanager
-def _shown(progress: bool | OnProgress, label: str) -> Iterator[OnProgress | None]:
-    """What is told of the progress: the caller's function, a bar on rank 0, or nobody."""
-    if progress is False or (progress is True and _rank() != 0):
-        yield None
-    elif progress is True:
-        with progress_bar(label) as show:
-            yield show
-    else:
-        yield progress
+def _shown(progress: bool | OnProgress, label: str) -> AbstractContextManager[OnProgress | None]:
+    """What is told of the progress; a bar is shown by rank 0 alone."""
+    return telling(progress if progress is not True else _rank() == 0, label)
 
 
 _SAID_BY_DCP = ("Global metadata is not found", "Rank local metadata is not found")

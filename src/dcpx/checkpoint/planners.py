@@ -15,12 +15,14 @@ from torch.distributed.checkpoint.default_planner import (
     create_default_local_save_plan,
 )
 from torch.distributed.checkpoint.metadata import Metadata
-from torch.distributed.checkpoint.planner import ReadItem, SavePlan
+from torch.distributed.checkpoint.planner import LoadPlan, ReadItem, SavePlan
 
-from ..errors import SaveError, Where
+from ..errors import LoadError, SaveError, Where
 from .replicas import check_kinds
 
-__all__ = ["OwnLoadPlanner", "OwnSavePlanner"]
+__all__ = ["ABSENT", "OwnLoadPlanner", "OwnSavePlanner"]
+
+ABSENT = "the checkpoint has no item of this name"
 
 
 class OwnSavePlanner(DefaultSavePlanner):
@@ -71,6 +73,18 @@ class OwnLoadPlanner(DefaultLoadPlanner):
         self.state_dict, self.mappings = flattened, mappings
         self.metadata = metadata
         self.is_coordinator = is_coordinator
+
+    def create_local_plan(self) -> LoadPlan:
+        try:
+            plan: LoadPlan = super().create_local_plan()
+            return plan
+        except RuntimeError as error:
+            missing = self.missing()
+            if self.allow_partial_load or not missing:
+                raise
+            more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+            remedy = "Pass strict=False to leave as it is what the checkpoint lacks"
+            raise LoadError(f"{ABSENT}{more}", Where(item=missing[0]), remedy) from error
 
     def load_bytes(self, read_item: ReadItem, value: io.BytesIO) -> None:
         *way, last = self.mappings[read_item.dest_index.fqn]

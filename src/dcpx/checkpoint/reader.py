@@ -92,6 +92,8 @@ class Reader(FileSystemReader):
         rank_local: bool = False,
         cast: bool = True,
     ) -> None:
+        """Nothing is opened yet. ValueError for wrong arguments, such as the address of a store; UnsupportedError where
+        this torch can't do what is asked for."""
         if require not in (None, *get_args(Require)):
             raise ValueError(f"require must be 'checksums', 'encrypted' or None, not {require!r}")
         if rank_local and not HAS_RANK_LOCAL:
@@ -122,11 +124,16 @@ class Reader(FileSystemReader):
         return f"Reader({str(self.path)!r})"
 
     def reset(self, checkpoint_id: str | os.PathLike[str] | None = None) -> None:
+        """Begin another load, of `checkpoint_id` if it is given; DCP calls it. ValueError for what is no local path."""
         if checkpoint_id is not None:
             check_path(checkpoint_id)
         super().reset(checkpoint_id)
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
+        """What is in the checkpoint, or with `rank=` in that rank's own. Nothing is run; `manifest` is known then.
+
+        Raises NotFoundError, LostPointerError, CorruptError, TrustError or another DcpxError, which names the file.
+        """
         rank = kwargs.get("rank")
         if rank is None:
             self.metadata_error = None
@@ -171,23 +178,28 @@ class Reader(FileSystemReader):
         return content if self.trust else checked_bytes(content, self.safe_globals)
 
     def set_up_storage_reader(self, metadata: Metadata, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
+        """Take up what `read_metadata` has read; DCP calls it once for each load."""
         super().set_up_storage_reader(metadata, is_coordinator, *args, **kwargs)
         self.metadata = metadata
         self.finished = False
         self.own = not kwargs.get("use_collectives", True)
 
     def prepare_local_plan(self, plan: LoadPlan) -> LoadPlan:
+        """Say which save this rank has opened."""
         meta = self.metadata.storage_meta
         save_id = None if meta is None or self.own else meta.save_id  # a rank's own save is no other rank's
         return replace(plan, storage_data=save_id)
 
     def prepare_global_plan(self, plans: list[LoadPlan]) -> list[LoadPlan]:
+        """ReplacedError unless all ranks have opened the same save."""
         if len({plan.storage_data for plan in plans}) > 1:
             cause = "the checkpoint was replaced while it was being opened: some ranks see another save than others"
             raise ReplacedError(cause, Where(str(self.path)))
         return plans
 
     def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> Future[None]:
+        """Read and verify what the plan asks for, and fill the planner's targets. Raises CorruptError, LoadError or
+        another DcpxError; with `partial` an item's goes to `failures`."""
         with portable_errors(LoadError), self._noticing_replacement(), located(str(self.path), None):
             check_casts(plan.items, self.metadata, planner, refuse=not self.cast)
             items = stored_items(plan.items, self.metadata, self.manifest)

@@ -16,7 +16,7 @@ from ..errors import CorruptError, DcpxError, LoadError, MissingFileError, Repla
 from ..frame import TensorHint, frame_of
 from ..frame.map import FrameMap
 from ..parallel import DEFAULT_BUDGET, Crew, check_crew
-from ..progress import Meter, OnProgress
+from ..progress import Meter, OnProgress, telling
 from ..registry import ExtensionRegistry, default_registry
 from ..report import Problem, Report
 from ._archive import open_archive
@@ -59,7 +59,7 @@ def verify(
     safe_globals: Sequence[SafeGlobal] = (),
     trust: bool = False,
     limits: Limits = Limits(),  # noqa: B008 (immutable)
-    progress: OnProgress | None = None,
+    progress: bool | OnProgress = False,
 ) -> Report:
     """Read the whole checkpoint at `path`, in one process, and check it against all checksums that it has.
 
@@ -67,7 +67,8 @@ def verify(
     checkpoints the CRC32s of torch's archives, which torch doesn't look at, and those of the extensions. Damage isn't
     raised but listed in the report, with what can still be loaded; and apart from it what a load with the same
     `registry`, `safe_globals`, `trust` and `limits` would refuse, found by the same checks. These, `threads` and
-    `budget` are those of `Reader`; an object is held as a whole. `progress` counts stored bytes, and items.
+    `budget` are those of `Reader`; an object is held as a whole. `progress` is True for a bar in the terminal
+    (needs rich), or a function that is called with a `Progress`, which counts stored bytes, and items.
 
     Raises NotFoundError if there is no checkpoint, LostPointerError if there is one that has only lost its pointer,
     ReplacedError if others are saving there all the time, LoadError if the directory can't be read, and ValueError for
@@ -82,10 +83,10 @@ def verify(
         raise LoadError(f"{type(error).__name__}: {error}", Where(directory.place(""))) from error
     if not names:
         raise missing_pointer(directory, METADATA)
-    with Crew(threads, budget) as crew:
+    with telling(progress, f"verifying {os.fspath(path)}") as tell, Crew(threads, budget) as crew:
         for _ in range(_ATTEMPTS):
             verifier = _Verifier(directory, registry or default_registry(), Trust(safe_globals, trust), limits)
-            verifier.verify(names, crew, progress)
+            verifier.verify(names, crew, tell)
             report = verifier.report(os.fspath(path))
             if report.ok or not verifier.is_replaced():
                 return report

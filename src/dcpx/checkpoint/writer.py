@@ -73,6 +73,8 @@ class Writer(FileSystemWriter):
         strict: bool = False,
         progress: OnProgress | None = None,
     ) -> None:
+        """Nothing is written yet. ExtensionError for what is no stream transform or can't be named, ValueError for
+        other wrong arguments, such as the address of a store."""
         if pack is not None and not is_stream_transform(pack):
             raise ExtensionError(f"pack must be a StreamTransformExtension or None, not {pack!r}")
         check_path(path)
@@ -103,11 +105,13 @@ class Writer(FileSystemWriter):
     # --- on every rank ------------------------------------------------------------------------------------------------
 
     def reset(self, checkpoint_id: str | os.PathLike[str] | None = None) -> None:
+        """Begin another save, to `checkpoint_id` if it is given; DCP calls it. ValueError for what is no local path."""
         if checkpoint_id is not None:
             check_path(checkpoint_id)
         super().reset(checkpoint_id)
 
     def set_up_storage_writer(self, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
+        """Take up whether this rank coordinates the save; DCP calls it once for each."""
         super().set_up_storage_writer(is_coordinator, *args, **kwargs)
         self._commit = None
         self._planned = []
@@ -117,6 +121,7 @@ class Writer(FileSystemWriter):
             self.save_id = str(uuid.uuid4())
 
     def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
+        """Make the directory. SaveError if it holds a checkpoint that is not to be replaced, or can't be made."""
         with portable_errors(SaveError), saving_to(str(self.path)):
             _check_names(plan.items)
             self._directory.make()
@@ -127,6 +132,8 @@ class Writer(FileSystemWriter):
         return plan
 
     def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
+        """Store this rank's items, durably with `sync_files`. SaveError, or another DcpxError, which names the item;
+        nothing of them is left then."""
         place = cast(StoragePrefix, plan.storage_data)
         checkpoint = self._checkpoint(place)
         names = data_file_names(checkpoint or str(uuid.uuid4()), place.prefix)
@@ -217,6 +224,7 @@ class Writer(FileSystemWriter):
     # --- on the coordinator, or on each rank where there is none ------------------------------------------------------
 
     def prepare_global_plan(self, plans: list[SavePlan]) -> list[SavePlan]:
+        """Begin the commit, and tell each rank which save this is."""
         self._commit = Commit(self._directory, self.save_id, self._pointer, overwrite=self.overwrite, user=self.user)
         with portable_errors(SaveError):
             self._commit.begin()
@@ -228,6 +236,7 @@ class Writer(FileSystemWriter):
         ]
 
     def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
+        """Make what all ranks stored the checkpoint, or raise SaveError and leave what was there."""
         assert self._commit is not None
         set_version(metadata)
         metadata.storage_data = {result.index: result.storage_data for rank in results for result in rank}
