@@ -34,7 +34,7 @@ from tests.unit.tensors import random_tensor
 
 pytestmark = [
     pytest.mark.skipif(not dist.is_gloo_available(), reason="this torch has no gloo"),
-    pytest.mark.timeout(600),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
 
 WORLD = 2
