@@ -203,7 +203,7 @@ def _constant(name: str) -> torch.dtype | torch.qscheme | None:
 # --- tensors ----------------------------------------------------------------------------------------------------------
 
 
-class BeyondStorageError(CorruptError):
+class BeyondStorageError(ValueError):
     """A tensor has more elements than its storage: forged, or of memory that was freed before it was pickled."""
 
 
@@ -216,8 +216,7 @@ def _view(storage: Storage, dtype: torch.dtype, offset: int, size: tuple[Any, ..
         _wrong("a tensor")
     end = 1 + offset + sum((count - 1) * step for count, step in zip(size, stride, strict=True))
     if 0 not in size and end * dtype.itemsize > storage.nbytes:
-        cause = f"the pickle has a tensor of {end * dtype.itemsize} bytes in a storage of {storage.nbytes}"
-        raise BeyondStorageError(cause)
+        raise BeyondStorageError(f"a tensor of {end * dtype.itemsize} bytes in a storage of {storage.nbytes}")
     return Tensor(dtype, size, storage.nbytes)
 
 

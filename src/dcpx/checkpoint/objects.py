@@ -163,10 +163,10 @@ class ObjectCheck:
         if isinstance(data, io.BytesIO):
             try:
                 self._check(data)
-            except BeyondStorageError as error:
-                cause = "the memory of a tensor in the object was freed or shrunk by its owner"
-                raise SaveError(cause, Where(item=write_item.index.fqn), "Save it while it is in memory") from error
             except DcpxError as error:
+                if isinstance(error.__cause__, BeyondStorageError):
+                    cause = "the memory of a tensor in the object was freed or shrunk by its owner"
+                    raise SaveError(cause, Where(item=write_item.index.fqn), "Save it while it is in memory") from error
                 self.refused.append(error.located(item=write_item.index.fqn))
         return data
 
