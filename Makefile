@@ -33,9 +33,12 @@ bench: $(VENV)/installed $(VENV)/demo
 	$(BIN)/python -m bench memory --out bench/results/memory.json
 	$(BIN)/python -m bench metadata --out bench/results/metadata.json
 
-# A thousand saves and loads with everything drawn at random, where `make test` does 25; and every bit, where it does some.
+# A thousand saves and loads with everything drawn at random, where `make test` does 25; every bit, where it does some; and
+# ten thousand states of any kind, and a thousand of ranks, where it does some hundred.
 soak: $(VENV)/installed
 	DCPX_STRESS=1000 $(BIN)/python -m pytest tests/soak tests/fault/test_all_bits.py --override-ini timeout=3600
+	DCPX_EXAMPLES=10000 $(BIN)/python -m pytest tests/property/test_whatever_saves_loads.py \
+		tests/dist/test_whatever_ranks_save.py --override-ini timeout=7200
 
 # Trainings of real libraries, interrupted and resumed.
 trainers: $(VENV)/installed

@@ -91,8 +91,10 @@ class DcpxError(Exception):
     def located(self, file: str | None = None, item: str | None = None, rank: int | None = None) -> DcpxError:
         """The same error, naming file, item and rank where it didn't yet; raised by whoever knows them."""
         known = self.where
+        file = file if known.file is None else known.file
+        item = item if known.item is None else known.item  # which may be the empty name
         rank = rank if known.rank is None else known.rank
-        where = replace(known, file=known.file or file, item=known.item or item, rank=rank)
+        where = replace(known, file=file, item=item, rank=rank)
         return type(self)(self.cause, where, self.remedy).with_traceback(self.__traceback__)
 
     def with_others(self, count: int, one: str, many: str) -> DcpxError:

@@ -111,6 +111,13 @@ def test_located_fills_what_is_missing(kind: type[DcpxError]) -> None:
     assert error.where == Where(offset=4096, chunk=3)
 
 
+def test_an_empty_name_is_a_name():
+    error = SaveError("it broke").located(item="")
+    assert error.where.item == ""
+    assert "item ''" in str(error)
+    assert error.located(item="another").where.item == ""
+
+
 @every_kind
 def test_others_are_counted_in_the_text(kind: type[DcpxError]) -> None:
     error = kind("it broke", Where(offset=4096, chunk=3), "mend it")

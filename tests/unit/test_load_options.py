@@ -184,13 +184,62 @@ def test_tensors_under_odd_keys_are_filled_where_they_are(tmp_path: Path):
     assert state["state"][1]["m"].tolist() == [1, 1]
 
 
-@pytest.mark.parametrize("state", [{"x": {1: 2, "1": 3}}, {"x": {1: torch.ones(1), "1": 3}}, {"x.1": 1, "x": {1: 1}}])
+ONE_TEXT: list[dict[str, Any]] = [
+    {"x": {1: 2, "1": 3}},
+    {"x": {1: torch.ones(1), "1": 3}},
+    {"x.1": 1, "x": {1: 1}},
+    {"x": {1: [], "1": {"a": 2}}},  # whose names differ, but not the way to them
+    {"x": {1: {}, "1": {}}},
+]
+
+
+@pytest.mark.parametrize("state", ONE_TEXT)
 def test_keys_of_one_text_are_refused(state: dict[str, Any], tmp_path: Path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with pytest.raises(SaveError, match=r"x\.1"):
             dcpx.save(state, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_keys_that_cannot_be_sorted(tmp_path: Path):
+    saved: Any = {0: torch.ones(2), None: [1], "a": {"b": 2}}
+    with pytest.warns(dcpx.DcpxWarning, match="'None'"):
+        dcpx.save(saved, tmp_path)
+    state: Any = {0: torch.zeros(2), None: "", "a": {"b": 0}}
+    tensor = state[0]
+    dcpx.load(state, tmp_path)
+    assert state[0] is tensor
+    assert (tensor.tolist(), state[None], state["a"]) == ([1, 1], [1], {"b": 2})
+    assert list(state) == [0, None, "a"]
+    with pytest.raises(ValueError, match="0 and '0'"):
+        dcpx.load({0: 1, "0": 2}, tmp_path)  # type: ignore[dict-item]
+
+
+def test_keys_that_a_planner_takes_for_names(tmp_path: Path):
+    planner = DefaultSavePlanner(flatten_state_dict=False, flatten_sharded_tensors=False)
+    state: Any = {"a": torch.ones(2), 3: torch.ones(2)}
+    with pytest.raises(SaveError, match="name 3 is no string"):
+        dcpx.save(state, tmp_path / "checkpoint", planner=planner)
+    assert not (tmp_path / "checkpoint").exists()
+
+
+def test_empty_dictionaries_within_lists(tmp_path: Path):
+    saved: dict[str, Any] = {"a": [{}, 1, []], "b": [torch.ones(1), [{}, 2]], "c": [[{}], 3]}
+    assert warned(lambda: dcpx.save(saved, tmp_path)) == []
+    state: dict[str, Any] = {"a": [{}, 0, 0], "b": [torch.zeros(1), [{}, 0]], "c": [[{}], 0]}
+    dcpx.load(state, tmp_path)
+    assert state == saved
+
+
+@pytest.mark.parametrize("kind", [collections.ChainMap, collections.UserDict, collections.OrderedDict])
+def test_other_mappings(kind: Callable[[dict[str, Any]], Any], tmp_path: Path):
+    assert warned(lambda: dcpx.save({"a": {"b": kind({"x": 1, "y": torch.ones(1)})}}, tmp_path)) == []
+    state = {"a": {"b": kind({"x": 0, "y": torch.zeros(1)})}}
+    mapping = state["a"]["b"]
+    dcpx.load(state, tmp_path)
+    assert state["a"]["b"] is mapping
+    assert (mapping["x"], mapping["y"].tolist()) == (1, [1])
 
 
 # --- registry, no_dist ------------------------------------------------------------------------------------------------

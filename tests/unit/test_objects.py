@@ -158,6 +158,17 @@ def test_objects_come_back(name: str):
     assert_same(unpickled(checked_bytes(checked)), OBJECTS[name])
 
 
+@pytest.mark.parametrize("names", [False, True])
+def test_storages_that_end_in_a_part_of_an_element(names: bool):
+    """torch.save writes them, within an object as well, and torch.load doesn't read them."""
+    room = torch.arange(25, dtype=torch.uint8)
+    tensor = room[8:24].view(torch.float32)
+    checked = checked_bytes(container((tensor, datetime.date(2026, 1, 2) if names else None)))
+    found = unpickled(checked)[0]
+    assert found.dtype == torch.float32
+    assert torch.equal(found.view(torch.uint8), room[8:24])
+
+
 def test_what_is_shared_stays_shared():
     array, tensor, part = np.ones(3), torch.arange(10), [1]
     found = unpickled(checked_bytes(container([array, array, part, part, tensor, tensor[2:4]])))

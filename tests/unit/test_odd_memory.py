@@ -84,6 +84,14 @@ def test_freed_memory_is_refused(make: Callable[[int], torch.Tensor], pack: str,
         assert not list((tmp_path / "c").iterdir())
 
 
+@pytest.mark.parametrize("make", [freed, shrunk, freed_view, freed_parameter])
+def test_freed_memory_within_an_object_is_refused(make: Callable[[int], torch.Tensor], tmp_path: Path):
+    with pytest.raises(SaveError, match="freed or shrunk by its owner") as caught:
+        dcpx.save({"a": torch.ones(2), "b": (make(1000), 1)}, tmp_path)
+    assert caught.value.where.item == "b"
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("pack", PACKS)
 def test_meta_tensors_are_refused(pack: str, tmp_path: Path):
     for size in SIZES:

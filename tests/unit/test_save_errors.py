@@ -351,3 +351,24 @@ def test_another_dtype_converts_as_in_dcp(tmp_path: Path):
     loaded = {"a": torch.zeros(2, dtype=torch.float64)}
     dcpx.load(loaded, tmp_path / "c")
     assert loaded["a"].tolist() == [1.5, -2.0]
+
+
+@pytest.mark.parametrize("pack", [dcpx.Pack(), dcpx.ZStandard()], ids=["packed", "streamed"])
+def test_a_strict_writer_leaves_no_data(pack: StreamTransformExtension, tmp_path: Path):
+    """DCP doesn't tell a writer that a save has failed; what this one refuses by itself it also removes."""
+    writer = dcpx.Writer(tmp_path, pack=pack, strict=True)
+    with pytest.raises(CheckpointException, match="refuses by default"):
+        dcp.save({"o": len, "a": torch.ones(3)}, storage_writer=writer)
+    assert not [file.name for file in tmp_path.iterdir() if file.name.endswith(".distcp")]
+
+
+def test_a_state_that_cannot_be_asked_for_is_named(tmp_path: Path):
+    class Broken:
+        def state_dict(self) -> dict[str, Any]:
+            raise BoomError("no state")
+
+        def load_state_dict(self, state: dict[str, Any]) -> None:
+            pass
+
+    with pytest.raises(SaveError, match=r"no state \(item 'model'\)"):
+        dcpx.save({"model": Broken()}, tmp_path / "c")

@@ -158,3 +158,10 @@ def test_it_loads_or_is_refused_by_name(kind: str, pack: Any, tmp_path: Path):
     dcpx.load({"layer": {"odd": target}, "x": x}, tmp_path)
     assert values(target) == values(tensor)
     assert x.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("use_collectives", [True, False])
+def test_what_dcp_cannot_plan_is_named(use_collectives: bool, tmp_path: Path):
+    state = {"a": torch.ones(2), "b": {"c": torch.zeros(4, dtype=torch.uint8).view(torch.int4)}}
+    with pytest.raises(SaveError, match=r"int4.*item 'b\.c'"):
+        dcpx.save(state, tmp_path, use_collectives=use_collectives)

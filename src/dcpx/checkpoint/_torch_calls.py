@@ -22,6 +22,7 @@ __all__ = [
     "PLAIN",
     "STORAGES",
     "TENSOR",
+    "BeyondStorageError",
     "Bytes",
     "Call",
     "Dict",
@@ -202,6 +203,10 @@ def _constant(name: str) -> torch.dtype | torch.qscheme | None:
 # --- tensors ----------------------------------------------------------------------------------------------------------
 
 
+class BeyondStorageError(ValueError):
+    """A tensor has more elements than its storage: forged, or of memory that was freed before it was pickled."""
+
+
 def _view(storage: Storage, dtype: torch.dtype, offset: int, size: tuple[Any, ...], stride: tuple[Any, ...]) -> Tensor:
     """The tensor, if it lies within its storage: torch would enlarge it, or read on behind it."""
     numbers = (offset, *size, *stride)
@@ -211,7 +216,7 @@ def _view(storage: Storage, dtype: torch.dtype, offset: int, size: tuple[Any, ..
         _wrong("a tensor")
     end = 1 + offset + sum((count - 1) * step for count, step in zip(size, stride, strict=True))
     if 0 not in size and end * dtype.itemsize > storage.nbytes:
-        raise CorruptError(f"the pickle has a tensor of {end * dtype.itemsize} bytes in a storage of {storage.nbytes}")
+        raise BeyondStorageError(f"a tensor of {end * dtype.itemsize} bytes in a storage of {storage.nbytes}")
     return Tensor(dtype, size, storage.nbytes)
 
 

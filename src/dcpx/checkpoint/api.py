@@ -26,7 +26,7 @@ from ..progress import OnProgress, telling
 from ..registry import ExtensionRegistry
 from ._torch import collectives
 from .collector import paused_collector
-from .keys import odd_keys
+from .keys import named_by_text, odd_keys
 from .limits import Limits
 from .objects import SafeGlobal
 from .planners import ABSENT, OwnLoadPlanner, OwnSavePlanner
@@ -89,7 +89,7 @@ def save(
         )
         with _raising(SaveError, alone):
             try:
-                state = {name: _state_of(one) for name, one in state_dict.items()}
+                state = {name: _unfolded(name, one) for name, one in state_dict.items()}
                 if getattr(planner, "flatten_state_dict", planner is None):
                     writer.odd_keys = odd_keys(state)
                 metadata: Metadata = dcp_save(
@@ -102,10 +102,10 @@ def save(
                 )
             except BaseException as error:
                 writer.discard()
-                if isinstance(error, CheckpointException) and not _told(error):
-                    name_unstorable(state_dict)
                 if isinstance(error, Exception) and not (use_collectives or writer.committed or alone):
                     _join_barrier(process_group)
+                if isinstance(error, (Exception, CheckpointException)) and not _told(error):
+                    name_unstorable(state_dict)
                 raise
         return metadata
 
@@ -147,6 +147,7 @@ def load(
         raise ValueError("strict=False is for the default planner: pass allow_partial_load=True to your own")
     alone = no_dist or not (dist.is_available() and dist.is_initialized())
     chosen = OwnLoadPlanner(allow_partial_load=not strict) if planner is None else planner
+    named = named_by_text(state_dict)
     with paused_collector, _shown(progress, f"loading {os.fspath(path)}") as tell:
         reader = Reader(
             path,
@@ -166,11 +167,13 @@ def load(
             options = _given(dcp_load, no_dist=no_dist)
 
             def attempt() -> None:
-                dcp_load(state_dict, storage_reader=reader, planner=chosen, process_group=process_group, **options)
+                dcp_load(named, storage_reader=reader, planner=chosen, process_group=process_group, **options)
 
             with _raising(LoadError, alone), _quiet:
                 try:
                     _load_what_stays(attempt)
+                    if named is not state_dict:
+                        state_dict.update({key: named[str(key)] for key in state_dict})
                 except Exception:
                     if reader.own and not (reader.finished or alone):
                         _join_barrier(process_group)
@@ -182,11 +185,6 @@ def load(
 
 
 _LEFT = "It was left as it was"
-
-
-def _state_of(value: object) -> object:
-    # Tensors first: asking for a protocol takes many times as long.
-    return value.state_dict() if not isinstance(value, torch.Tensor) and isinstance(value, Stateful) else value
 
 
 def _given(function: Callable[..., object], **options: bool) -> dict[str, bool]:
@@ -217,9 +215,22 @@ def _load_what_stays(load: Callable[[], None]) -> None:
     return load()
 
 
-def _told(error: CheckpointException) -> bool:
-    """Whether a rank's error is one of dcpx's, which says what it is about."""
-    return any(isinstance(cause, DcpxError) for cause, _ in error.failures.values())
+def _unfolded(name: object, value: object) -> object:
+    """The state of one that has one, as DCP takes it."""
+    # Tensors first: asking for a protocol takes many times as long.
+    if isinstance(value, torch.Tensor) or not isinstance(value, Stateful):
+        return value
+    try:
+        return value.state_dict()
+    except Exception as error:
+        cause = f"its state_dict() fails: {type(error).__name__}: {error}"
+        raise SaveError(cause, Where(item=str(name))) from error
+
+
+def _told(error: Exception | CheckpointException) -> bool:
+    """Whether the error, or that of a rank, is one of dcpx's, which says what it is about."""
+    causes = [cause for cause, _ in error.failures.values()] if isinstance(error, CheckpointException) else [error]
+    return any(isinstance(cause, DcpxError) for cause in causes)
 
 
 def _join_barrier(process_group: dist.ProcessGroup | None) -> None:

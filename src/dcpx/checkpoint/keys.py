@@ -13,19 +13,32 @@ from typing import Any
 
 import torch
 
-from ..errors import DcpxWarning
+from ..errors import DcpxWarning, SaveError, Where
 
-__all__ = ["odd_keys", "warn_of_keys"]
+__all__ = ["named_by_text", "odd_keys", "warn_of_keys"]
 
 _MOST_NAMED = 3
 """Objects that the warning names."""
 
 
 def odd_keys(state_dict: Mapping[str, Any]) -> list[str]:
-    """The names of all objects that lie under a key that is no string, in a state that DCP will flatten."""
+    """The names of all objects that lie under a key that is no string, in a state that DCP will flatten.
+
+    Raises SaveError for keys of one dictionary that have the same text: one of them would load as the other.
+    """
     found: list[str] = []
     _look(state_dict, (), False, found)
     return found
+
+
+def named_by_text(state_dict: dict[Any, Any]) -> dict[str, Any]:
+    """A state with the texts of its keys, as DCP names its items: it sorts the keys. The state itself where all of them
+    are strings. Raises ValueError for keys of the same text."""
+    if all(type(key) is str for key in state_dict):
+        return state_dict
+    if same := _of_one_text(state_dict):
+        raise ValueError(f"the state has the keys {same[0]!r} and {same[1]!r}, which DCP takes for one")
+    return {str(key): value for key, value in state_dict.items()}
 
 
 def warn_of_keys(names: Sequence[str]) -> None:
@@ -47,6 +60,10 @@ def _look(value: object, path: tuple[object, ...], odd: bool, found: list[str]) 
     if isinstance(value, torch.Tensor):
         return
     if isinstance(value, Mapping):
+        if same := _of_one_text(value):
+            name = ".".join(map(str, (*path, same[0])))
+            cause = f"a dictionary has the keys {same[0]!r} and {same[1]!r}, which DCP takes for one"
+            raise SaveError(cause, Where(item=name), "Give it keys of different texts")
         for key, one in value.items():
             _look(one, (*path, key), odd or type(key) is not str, found)
     elif isinstance(value, list) and _is_taken_apart(value):
@@ -61,3 +78,14 @@ def _is_taken_apart(value: list[Any]) -> bool:
     return any(
         isinstance(one, (torch.Tensor, Mapping)) or (isinstance(one, list) and _is_taken_apart(one)) for one in value
     )
+
+
+def _of_one_text(value: Mapping[Any, Any]) -> tuple[Any, Any] | None:
+    """Two keys that have the same text, if there are such."""
+    if all(type(key) is str for key in value):
+        return None
+    known: dict[str, Any] = {}
+    for key in value:
+        if known.setdefault(str(key), key) is not key:
+            return known[str(key)], key
+    return None

@@ -25,8 +25,9 @@ import torch
 from torch.distributed.checkpoint.planner import WriteItem
 
 from ..errors import CorruptError, DcpxError, DcpxWarning, LimitError, LoadError, SaveError, UnsupportedError, Where
-from ._archive import PICKLE, open_archive
+from ._archive import PICKLE, Archive, open_archive
 from ._restricted import KNOWN, load_restricted
+from ._torch_calls import BeyondStorageError
 from ._torch_pickle import Foreseen, SafeGlobal, by_name, check_names, foresee
 from ._unpickle import shown
 from .limits import Limits, limits_remedy
@@ -43,6 +44,7 @@ class _Checked(NamedTuple):
     found: Foreseen
     allowed: Mapping[str, object]
     """What the caller and the process allow, by full name."""
+    archive: Archive
 
 
 def checked_bytes(content: bytes, safe_globals: Sequence[SafeGlobal] = ()) -> bytes:
@@ -56,7 +58,11 @@ def checked_bytes(content: bytes, safe_globals: Sequence[SafeGlobal] = ()) -> by
     CorruptError for damage; LimitError if it nests too deep or unfolds into more memory than its size accounts for;
     LoadError if it needs a device that isn't there.
     """
-    found, allowed = _checked(io.BytesIO(content), len(content), safe_globals)
+    stream = io.BytesIO(content)
+    found, allowed, archive = _checked(stream, len(content), safe_globals)
+    if archive.used:
+        archive.cut(stream)
+        content = stream.getvalue()
     if found.plain:
         return content
     output = io.BytesIO()
@@ -78,7 +84,7 @@ def _checked(stream: IO[bytes], size: int, safe_globals: Sequence[SafeGlobal]) -
     except (UnsupportedError, LimitError) as error:
         raise type(error)(f"the object can't be loaded safely: {error.cause}", remedy=_TRUST) from None
     if not found.names:
-        return _Checked(found, {})
+        return _Checked(found, {}, archive)
     of_process = by_name(torch.serialization.get_safe_globals())
     of_caller = by_name(safe_globals)
     allowed = {**of_process, **of_caller}
@@ -91,7 +97,7 @@ def _checked(stream: IO[bytes], size: int, safe_globals: Sequence[SafeGlobal]) -
     called = {name for name in found.called - of_caller.keys() if isinstance(allowed.get(name), type)}
     if torchs := sorted(name for name in called if name.startswith("torch.")):
         raise UnsupportedError(f"the object calls {', '.join(map(shown, torchs))}", remedy=_TRUST)
-    return _Checked(found, allowed)
+    return _Checked(found, allowed, archive)
 
 
 @contextmanager
@@ -158,6 +164,9 @@ class ObjectCheck:
             try:
                 self._check(data)
             except DcpxError as error:
+                if isinstance(error.__cause__, BeyondStorageError):
+                    cause = "the memory of a tensor in the object was freed or shrunk by its owner"
+                    raise SaveError(cause, Where(item=write_item.index.fqn), "Save it while it is in memory") from error
                 self.refused.append(error.located(item=write_item.index.fqn))
         return data
 

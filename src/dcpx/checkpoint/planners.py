@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch.distributed._shard.sharded_tensor import ShardedTensor
+from torch.distributed.checkpoint._nested_dict import flatten_state_dict
 from torch.distributed.checkpoint.default_planner import (
     DefaultLoadPlanner,
     DefaultSavePlanner,
@@ -49,11 +51,28 @@ class OwnSavePlanner(DefaultSavePlanner):
 
 
 class OwnLoadPlanner(DefaultLoadPlanner):
-    """Puts an object back under the key that the state has, where that is no string; DCP adds the key's text."""
+    """Takes the state apart as a save does, and puts an object back under the key that the state has.
+
+    DCP's own planner rebuilds the state before it takes it apart, of dictionaries and lists alone: empty ones are lost,
+    and with them the names of a list's parts; any other mapping becomes None. Of a key that is no string it adds the
+    text.
+    """
 
     def __init__(self, allow_partial_load: bool = False) -> None:
         super().__init__(allow_partial_load=allow_partial_load)
         self._keys: dict[int, dict[str, Any]] = {}
+
+    def set_up_planner(
+        self, state_dict: dict[str, Any], metadata: Metadata | None = None, is_coordinator: bool = False
+    ) -> None:
+        flattened, mappings = flatten_state_dict(state_dict)
+        if any(map(_needs_rebuilding, flattened.values())):
+            super().set_up_planner(state_dict, metadata, is_coordinator)
+            return
+        self.original_state_dict = state_dict
+        self.state_dict, self.mappings = flattened, mappings
+        self.metadata = metadata
+        self.is_coordinator = is_coordinator
 
     def create_local_plan(self) -> LoadPlan:
         try:
@@ -86,3 +105,8 @@ class OwnLoadPlanner(DefaultLoadPlanner):
         if known is None:
             known = self._keys[id(container)] = {str(key): key for key in container}
         return known.get(str(part), part)
+
+
+def _needs_rebuilding(value: object) -> bool:
+    """Whether DCP has to put something else into the state: memory for a meta tensor, one tensor for nested shards."""
+    return isinstance(value, ShardedTensor) or (isinstance(value, torch.Tensor) and value.device.type == "meta")

@@ -29,7 +29,7 @@ from .files import DataFiles
 from .keys import warn_of_keys
 from .manifest import check_user
 from .names import data_file_names, metadata_name
-from .objects import ObjectCheck, Resolver
+from .objects import ObjectCheck
 from .packing import pack_items
 from .replicas import compare, replicas
 from .results import StoredItemResult, Written
@@ -123,6 +123,7 @@ class Writer(FileSystemWriter):
     def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
         """Make the directory. SaveError if it holds a checkpoint that is not to be replaced, or can't be made."""
         with portable_errors(SaveError), saving_to(str(self.path)):
+            _check_names(plan.items)
             self._directory.make()
             check_free(self._directory, self._pointer, self.overwrite)
         self._planned = plan.items
@@ -147,11 +148,11 @@ class Writer(FileSystemWriter):
                     results = pack_items(
                         objects_first, checked, self.pack, item_checkpoint, files, crew, meter, changes
                     )
+                    checked.report(strict=self.strict)  # what it refuses leaves no files
                 written = Written(results, files.records)
             else:
                 written = self._stream(plan.items, checked, names, item_checkpoint, crew, meter, changes)
             _check_complete(plan.items, written)
-            checked.report(strict=self.strict)
             if isinstance(place, _Place) and place.ranks > 1:
                 values = getattr(planner, "state_dict", None)
                 written.held = replicas(self._planned, values if isinstance(values, Mapping) else None)
@@ -177,7 +178,7 @@ class Writer(FileSystemWriter):
     def _stream(
         self,
         items: list[WriteItem],
-        planner: Resolver,
+        planner: ObjectCheck,
         names: Iterator[str],
         checkpoint: bytes | None,
         crew: Crew,
@@ -196,6 +197,7 @@ class Writer(FileSystemWriter):
 
         try:
             written = list(crew.map(write, zip(every, shares, strict=True), lambda part: 0))
+            planner.report(strict=self.strict)
         except BaseException:
             for files in every:
                 files.discard()
@@ -274,6 +276,14 @@ def _compare_ranks(results: list[list[WriteResult]]) -> None:
         return next(rank for rank, stored in enumerate(results) if any(result.index.fqn == name for result in stored))
 
     compare([rank.held for rank in results if isinstance(rank, Written)], stored_by)
+
+
+def _check_names(items: Iterable[WriteItem]) -> None:
+    """A planner that doesn't flatten a state takes its keys for names, whatever they are."""
+    for item in items:
+        if type(item.index.fqn) is not str:
+            name = item.index.fqn
+            raise SaveError(f"the item's name {name!r} is no string", Where(item=str(name)), "Give the state such keys")
 
 
 def _check_complete(items: Iterable[WriteItem], results: Iterable[WriteResult]) -> None:
