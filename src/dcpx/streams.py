@@ -17,7 +17,15 @@ from .errors import TruncatedError, Where
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["TransformReader", "TransformWriter", "as_bytes", "read_exactly", "stream_name", "write_all"]
+__all__ = [
+    "SeekableReader",
+    "TransformReader",
+    "TransformWriter",
+    "as_bytes",
+    "read_exactly",
+    "stream_name",
+    "write_all",
+]
 
 _READ_ALL_STEP = 1 << 20
 
@@ -230,3 +238,29 @@ class TransformReader(io.RawIOBase):
     def truncated(self, cause: str, offset: int) -> TruncatedError:
         """The error of an input that ends too early, at `offset` bytes of the stored item."""
         return TruncatedError(cause, Where(stream_name(self.input), None, offset))
+
+
+class SeekableReader(io.RawIOBase):
+    """A readable stream of `size` bytes that can seek; subclasses say in `readinto` what lies at `position`."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+        self.position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Move to `offset` from the start, the position or the end. ValueError for what lies before the start."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self.position, os.SEEK_END: self.size}[whence]
+        if base + offset < 0:
+            raise ValueError(f"can't seek to {base + offset}, before the start")
+        self.position = base + offset
+        return self.position
+
+    def tell(self) -> int:
+        return self.position

@@ -2,55 +2,36 @@
 
 from __future__ import annotations
 
-import io
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
+from ..streams import SeekableReader
+
 __all__ = ["Held", "Kept"]
 
 
-class Held(io.RawIOBase):
+class Held(SeekableReader):
     """Bytes in memory that belong to somebody else, as a stream that can seek."""
 
     def __init__(self, memory: memoryview) -> None:
-        super().__init__()
+        super().__init__(len(memory))
         self._memory = memory
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: len(self._memory)}[whence]
-        if base + offset < 0:
-            raise ValueError(f"can't seek to {base + offset}, before the start")
-        self._position = base + offset
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
 
     def readinto(self, buffer: Any, /) -> int:
-        part = self._memory[self._position : self._position + memoryview(buffer).nbytes]
+        part = self._memory[self.position : self.position + memoryview(buffer).nbytes]
         memoryview(buffer).cast("B")[: len(part)] = part
-        self._position += len(part)
+        self.position += len(part)
         return len(part)
 
 
-class Kept(io.RawIOBase):
+class Kept(SeekableReader):
     """A seekable stream of `size` bytes. What is read of it in a block of `keeping` is held, and is what every later
     read finds there; the rest is read from `base` whenever it is asked for."""
 
     def __init__(self, base: IO[bytes], size: int) -> None:
-        super().__init__()
+        super().__init__(size)
         self._base = base
-        self._size = size
-        self._position = 0
         self._keeping = False
         self._parts: list[tuple[int, bytes]] = []
         self.failure: BaseException | None = None
@@ -64,25 +45,9 @@ class Kept(io.RawIOBase):
         finally:
             self._keeping = False
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
-        if base + offset < 0:
-            raise ValueError(f"can't seek to {base + offset}, before the start")
-        self._position = base + offset
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
     def readinto(self, buffer: Any, /) -> int:
-        view = memoryview(buffer).cast("B")[: max(self._size - self._position, 0)]
-        begin = self._position
+        view = memoryview(buffer).cast("B")[: max(self.size - self.position, 0)]
+        begin = self.position
         done = 0
         try:
             self._base.seek(begin)
@@ -98,5 +63,5 @@ class Kept(io.RawIOBase):
                 view[first - begin : last - begin] = part[first - at : last - at]
         if self._keeping and done:
             self._parts.append((begin, bytes(view[:done])))
-        self._position += done
+        self.position += done
         return done

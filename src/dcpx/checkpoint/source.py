@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import IO, Any, cast
 
 from ..errors import CorruptError, DcpxError, LoadError, MissingFileError, TruncatedError, Where
+from ..streams import SeekableReader
 from .directory import Directory
 
 __all__ = ["FileSource", "Sources"]
@@ -91,35 +92,17 @@ _MOST_HELD = 256
 """Files that are opened before they are read, of the 1,024 that a process may have open by default."""
 
 
-class _Part(io.RawIOBase):
+class _Part(SeekableReader):
     def __init__(self, source: FileSource, offset: int, size: int) -> None:
-        super().__init__()
+        super().__init__(size)
         self.name = source.name
         self._source = source
         self._offset = offset
-        self._size = size
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
-        if base + offset < 0:
-            raise ValueError(f"can't seek to {base + offset}, before the item's start")
-        self._position = base + offset
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
 
     def readinto(self, buffer: Any, /) -> int:
-        view = memoryview(buffer).cast("B")[: max(self._size - self._position, 0)]
-        self._source.read_into(self._offset + self._position, view)
-        self._position += len(view)
+        view = memoryview(buffer).cast("B")[: max(self.size - self.position, 0)]
+        self._source.read_into(self._offset + self.position, view)
+        self.position += len(view)
         return len(view)
 
 
