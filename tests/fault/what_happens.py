@@ -98,12 +98,13 @@ def load(kind: str, path: Path, expected: Values) -> str:
 
 
 def in_child(function: Callable[..., Any], *arguments: Any, memory: int = 3 << 30) -> Any:
-    """What `function` returns in a child that may take so much memory; None if it dies or hangs."""
+    """What `function` returns in a child that may take so much more memory; None if it dies or hangs."""
     context = mp.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
 
     def run() -> None:
-        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+        most = memory + int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         theirs.send(function(*arguments))
 
