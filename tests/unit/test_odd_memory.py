@@ -131,3 +131,12 @@ def test_what_still_has_its_elements_is_saved(pack: str, tmp_path: Path):
     dcpx.load(state, tmp_path / "c")
     assert torch.equal(state["view"], torch.arange(10.0))
     assert torch.equal(state["expanded"], expanded)
+
+
+@pytest.mark.parametrize("elements", [3, 5000])
+@pytest.mark.parametrize("pack", [dcpx.Pack(), dcpx.ZStandard(), None], ids=str)
+def test_zeros_that_lie_nowhere(elements: int, pack: Any, tmp_path: Path) -> None:
+    """What automatic differentiation makes of nothing: its memory was read though there is none."""
+    with pytest.raises(SaveError, match="without lying in memory") as caught:
+        dcpx.save({"x": torch._efficientzerotensor(elements)}, tmp_path / "c", pack=pack)
+    assert caught.value.where.item == "x"

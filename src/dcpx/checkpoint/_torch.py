@@ -44,6 +44,7 @@ __all__ = [
     "collectives",
     "cpu_tensors",
     "forget_storages",
+    "has_no_memory",
     "is_gone",
     "is_object",
     "list_directory",
@@ -113,6 +114,11 @@ def cpu_tensors(
 def tensor_bytes(item: WriteItem) -> int:
     """Bytes of a tensor's elements; 0 for an object, whose size nobody knows before it is made."""
     return 0 if is_object(item) else _item_size(item)
+
+
+def has_no_memory(tensor: torch.Tensor) -> bool:
+    """Whether it is one of the zeros that automatic differentiation makes, which lie nowhere."""
+    return tensor._is_zerotensor()
 
 
 def version_of(tensor: torch.Tensor) -> int | None:

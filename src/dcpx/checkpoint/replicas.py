@@ -23,6 +23,7 @@ from torch.distributed.checkpoint.planner import SavePlan, WriteItem, WriteItemT
 
 from .. import kernels
 from ..errors import DcpxWarning, SaveError, Where
+from ._torch import has_no_memory
 from .staging import on_device
 
 __all__ = ["Replica", "Replicas", "check_kinds", "compare", "replicas"]
@@ -141,7 +142,9 @@ def _tensor(tensor: torch.Tensor) -> bytes:
     """The elements that are looked at."""
     if type(tensor) not in (torch.Tensor, torch.nn.Parameter) or on_device(tensor) or not tensor.is_contiguous():
         raise _UncomparableError
-    if tensor.is_conj() or tensor.is_neg() or tensor.untyped_storage().nbytes() < tensor.nbytes:
+    if tensor.is_conj() or tensor.is_neg() or has_no_memory(tensor):
+        raise _UncomparableError
+    if tensor.untyped_storage().nbytes() < tensor.nbytes:
         raise _UncomparableError
     return _memory(tensor.data_ptr(), tensor.nbytes)
 

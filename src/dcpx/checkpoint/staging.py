@@ -11,6 +11,7 @@ import torch
 
 from ..codecs.dtypes import ITEM_SIZES
 from ..errors import SaveError
+from ._torch import has_no_memory
 from .geometry import boxes
 
 __all__ = [
@@ -76,6 +77,8 @@ def check_memory(tensor: torch.Tensor) -> None:
             part = getattr(tensor, name)
             if part.layout is torch.strided:
                 check_memory(part)
+    if has_no_memory(tensor):
+        raise SaveError("the tensor is zero without lying in memory, as in automatic differentiation", remedy=_CLONE)
     storage = tensor.untyped_storage().nbytes()
     elements = tensor.numel()
     if elements and not tensor.is_contiguous():
@@ -94,6 +97,7 @@ def _reach(size: int, step: int) -> int:
 
 
 _MATERIALIZE = "Give it values (`to_empty`, then initialise or load them), or leave it out"
+_CLONE = "Save its `clone()`"
 _UNFOLD = "Save what it consists of, its values and indices, or put it into a tuple, which is stored as an object"
 _GATHER = (
     "Save it while it is in memory. FSDP frees parameters between uses: take the state from `get_state_dict` or, with "
