@@ -98,11 +98,13 @@ def test_memory_beyond_the_tensors(content: str, tmp_path: Path):
     assert over == {}
 
 
-def cut_in_bytes(self: FrameBuilder, raw: memoryview, encoder: Encoder, lanes: Lanes) -> Iterator[RawChunk]:
+def cut_in_bytes(
+    self: FrameBuilder, raw: memoryview, encoder: Encoder, lanes: Lanes, still: bool
+) -> Iterator[RawChunk]:
     """As FrameBuilder.cut, but a chunk for each byte of the elements."""
     for start in range(len(raw)):
         number, self._cut = self._cut, self._cut + 1
-        yield RawChunk(self.header, number, raw[start : start + 1], encoder, lanes)
+        yield RawChunk(self.header, number, raw[start : start + 1], encoder, lanes, still)
 
 
 @pytest.mark.parametrize("sizes", [[40_000], [4_000] * 10], ids=["one item", "small items"])

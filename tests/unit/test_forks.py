@@ -18,7 +18,8 @@ import pytest
 import torch
 
 import dcpx
-from dcpx.checkpoint import api, objects, targets
+from dcpx.checkpoint import api, targets
+from dcpx.checkpoint._safe_list import also_allowed, list_lock
 from dcpx.checkpoint.setting import HeldSetting
 from tests.unit.leftovers import loaded, state
 
@@ -144,7 +145,7 @@ def test_a_change_of_a_setting():
 
 
 def test_a_load_in_a_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Another thread was amidst asking for a target's memory, or an object."""
+    """Another thread was amidst asking for a target's memory."""
     dcpx.save(state(1), tmp_path)
     parent = os.getpid()
 
@@ -166,17 +167,20 @@ def test_a_load_in_a_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with meanwhile(load):
         in_child(lambda: loaded(tmp_path) == 1)
 
-    def load_object() -> None:
-        with monkeypatch.context() as patch:
-            # Not for the whole block: a fork waits until the object is loaded.
-            patch.setattr(objects, "_load", stopping(objects._load, lambda: (inside.set(), time.sleep(0.3))))
-            loaded(tmp_path)
 
+def test_a_fork_while_torchs_list_of_what_is_safe_is_longer() -> None:
+    """The list is the process's: the child's must be as it was, and free to be looked at."""
     inside, allowed = threading.Event(), set(torch.serialization.get_safe_globals())
-    thread = threading.Thread(target=load_object)
+
+    def lengthen() -> None:
+        with also_allowed({"somebodys.Class": Path}):
+            inside.set()
+            time.sleep(0.3)
+
+    thread = threading.Thread(target=lengthen)
     thread.start()
     assert inside.wait(PATIENCE)
-    in_child(lambda: set(torch.serialization.get_safe_globals()) == allowed and loaded(tmp_path) == 1)
+    in_child(lambda: set(torch.serialization.get_safe_globals()) == allowed and list_lock.acquire(timeout=PATIENCE))
     thread.join()
 
 

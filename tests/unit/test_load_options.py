@@ -12,6 +12,7 @@ from typing import IO, Any
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner, DefaultSavePlanner
 
 import dcpx
@@ -291,3 +292,14 @@ def test_a_missing_name_is_an_error_with_the_remedy(tmp_path: Path) -> None:
     assert caught.value.where.item == "y"
     assert "1 more" in caught.value.cause
     assert "strict=False" in caught.value.remedy
+
+
+def test_an_item_where_another_has_its_dictionary_is_refused(tmp_path: Path) -> None:
+    """`dcpx.save` sees such keys; DCP's own functions only tell the writer where the items lie."""
+    state = {"a": {1: {"w": torch.ones(3)}, "1": 5}}
+    with pytest.raises(CheckpointException) as caught:
+        dcp.save(state, storage_writer=dcpx.Writer(tmp_path / "c"))
+    (error,) = [cause for cause, _ in caught.value.failures.values()]
+    assert isinstance(error, SaveError)
+    assert error.where.item == "a.1.w"
+    assert not list((tmp_path / "c").iterdir())

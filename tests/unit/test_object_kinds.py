@@ -491,12 +491,22 @@ FORGED: dict[str, Any] = {
     ),
     "a pattern": re.compile("a"),
     "a UUID by its text": Calls(uuid.UUID, str(uuid.UUID(int=5))),
-    "a parameter's reduction": Calls(
+    **{
+        f"a parameter's reduction in a {kind.__name__}": Calls(
+            torch._utils._rebuild_parameter_with_state,
+            torch.ones(1),
+            True,
+            {},
+            kind({"__reduce_ex__": str, "__module__": "this"}),
+        )
+        for kind in (dict, collections.OrderedDict, collections.Counter, collections.ChainMap, collections.UserDict)
+    },
+    "a parameter's reduction by another kind of text": Calls(
         torch._utils._rebuild_parameter_with_state,
         torch.ones(1),
         True,
         {},
-        {"__reduce_ex__": str, "__module__": "this"},
+        {np.str_("__reduce_ex__"): str, np.str_("__module__"): "this"},
     ),
 }
 

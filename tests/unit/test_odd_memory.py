@@ -13,6 +13,8 @@ from torch.utils import _pytree
 import dcpx
 from dcpx import SaveError, StreamTransformExtension
 
+Saving = Callable[[torch.Tensor], None]
+
 PACKS: dict[str, StreamTransformExtension | None] = {
     "pack": dcpx.Pack(),
     "raw": dcpx.Pack("raw"),
@@ -133,10 +135,35 @@ def test_what_still_has_its_elements_is_saved(pack: str, tmp_path: Path):
     assert torch.equal(state["expanded"], expanded)
 
 
+def within(transform: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Callable[[Saving, int], None]:
+    def save(saving: Saving, elements: int) -> None:
+        def function(x: torch.Tensor) -> torch.Tensor:
+            saving(x * 2)
+            return x.sum()
+
+        transform(function)(torch.ones(2, elements))
+
+    return save
+
+
+NOWHERE: dict[str, Callable[[Saving, int], None]] = {
+    "zeros": lambda saving, elements: saving(torch._efficientzerotensor(elements)),
+    "functionalize": within(torch.func.functionalize),
+    "vmap": within(torch.func.vmap),
+    "grad": within(torch.func.grad),
+}
+
+
 @pytest.mark.parametrize("elements", [3, 5000])
-@pytest.mark.parametrize("pack", [dcpx.Pack(), dcpx.ZStandard(), None], ids=str)
-def test_zeros_that_lie_nowhere(elements: int, pack: Any, tmp_path: Path) -> None:
-    """What automatic differentiation makes of nothing: its memory was read though there is none."""
-    with pytest.raises(SaveError, match="without lying in memory") as caught:
-        dcpx.save({"x": torch._efficientzerotensor(elements)}, tmp_path / "c", pack=pack)
+@pytest.mark.parametrize("pack", PACKS)
+@pytest.mark.parametrize("kind", NOWHERE)
+def test_tensors_that_lie_nowhere(kind: str, pack: str, elements: int, tmp_path: Path) -> None:
+    """Their address was believed, and whatever lay there was saved."""
+
+    def saving(tensor: torch.Tensor) -> None:
+        dcpx.save({"x": tensor}, tmp_path / "c", pack=PACKS[pack])
+
+    with pytest.raises(SaveError) as caught:
+        NOWHERE[kind](saving, elements)
     assert caught.value.where.item == "x"
+    assert not list(tmp_path.glob("c/.metadata"))

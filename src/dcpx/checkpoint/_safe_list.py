@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,10 @@ __all__ = ["also_allowed", "list_lock"]
 
 list_lock = threading.RLock()
 """Held while the list is looked at and what was found safe by it is loaded."""
+
+if hasattr(os, "register_at_fork"):
+    # A fork waits for what another thread is loading: in the child nobody would free the lock, or restore the list.
+    os.register_at_fork(before=list_lock.acquire, after_in_parent=list_lock.release, after_in_child=list_lock.release)
 
 
 @contextmanager

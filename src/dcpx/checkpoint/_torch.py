@@ -117,8 +117,13 @@ def tensor_bytes(item: WriteItem) -> int:
 
 
 def has_no_memory(tensor: torch.Tensor) -> bool:
-    """Whether it is one of the zeros that automatic differentiation makes, which lie nowhere."""
-    return tensor._is_zerotensor()
+    """Whether the tensor stands for another one or for zeros, as within torch.func's transforms: what its address leads
+    to isn't its elements."""
+    return (
+        tensor._is_zerotensor()
+        or torch._is_functional_tensor(tensor)
+        or torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    )
 
 
 def version_of(tensor: torch.Tensor) -> int | None:

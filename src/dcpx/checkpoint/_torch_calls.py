@@ -300,15 +300,29 @@ _LOOKED_FOR = {
 """Attributes that whoever pickles or copies an object looks for: they could name and import anything."""
 
 
+_NO_ATTRIBUTES = (bool, int, float, complex, str, bytes, list, tuple, Bytes, Text, Name, Storage, Tensor)
+"""Of a state: what a class may take in a `__setstate__` of its own, and nobody takes for a dictionary."""
+
+
 def check_attributes(state: object) -> None:
-    """UnsupportedError for a state that would change how its object is pickled."""
-    for part in state if isinstance(state, tuple) else (state,):
+    """UnsupportedError for a state that would change how its object is pickled, or of which that can't be seen: it is
+    taken for a dictionary, or two, whatever has keys and values."""
+    for part in state if isinstance(state, tuple) and len(state) == 2 else (state,):
         if type(part) is Dict:
             for name, value in zip(part.parts[::2], part.parts[1::2], strict=True):
-                if type(name) is str and name.startswith("__"):
-                    if name in _LOOKED_FOR:
-                        raise UnsupportedError(f"an object's state sets its {name}")
-                    check_attributes(value)
+                _check_attribute(name, value)
+        elif part is not None and part is not TENSOR and not isinstance(part, _NO_ATTRIBUTES):
+            raise UnsupportedError("an object's state is another object")
+
+
+def _check_attribute(name: object, value: object) -> None:
+    if isinstance(name, str):  # NumPy's texts, too
+        if str(name) in _LOOKED_FOR:
+            raise UnsupportedError(f"an object's state sets its {name}")
+        if name.startswith("__") and type(value) is Dict:
+            check_attributes(value)
+    elif not (name is None or isinstance(name, _NO_ATTRIBUTES)) or type(name) is Text:
+        raise UnsupportedError("an object's state has a key that isn't known")
 
 
 def _quantized(walk: Walk, arguments: tuple[Any, ...]) -> object:
@@ -403,9 +417,9 @@ def _counter(walk: Walk, arguments: tuple[Any, ...]) -> object:
     match arguments:
         case ():
             return Dict(attributes=False)
-        case (Dict(size),):
+        case (Dict(size) as counts,):
             walk.spend(128 * size)
-            return Dict((None, None) * size, attributes=False)
+            return Dict(counts.parts, attributes=False)
     _wrong("a counter")
 
 

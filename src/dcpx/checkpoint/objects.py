@@ -19,7 +19,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import IO, NamedTuple, Protocol
+from typing import IO, Any, NamedTuple, Protocol
 
 import torch
 from torch.distributed.checkpoint.planner import WriteItem
@@ -201,12 +201,20 @@ _LISTED = 10
 
 
 def _is_trivial(data: io.BytesIO) -> bool:
-    """Whether torch has just written a small pickle that names nothing, such as a number's, a text's or a list's.
-
-    A name ends with a line's end, so that a pickle without any has none; and what is so small can't nest too deep.
-    """
+    """Whether torch has just written a small pickle that names nothing, such as a number's, a text's or a list's; what
+    is so small can't nest too deep."""
     data.seek(0)
     head = data.read(_SMALL)
     begin = _HEADER + int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
-    end = head.find(b".PK\7\10", begin)
-    return 0 <= end - begin <= _SMALL // 2 and b"\n" not in head[begin:end] and head.startswith(b"PK")
+    try:
+        _Nameless(io.BytesIO(head[begin : begin + _SMALL // 2])).load()
+    except Exception:  # noqa: BLE001 (it names something, or is longer: then it is looked through)
+        return False
+    return head.startswith(b"PK")
+
+
+class _Nameless(pickle.Unpickler):
+    """Loads what names nothing, and refers to no tensor."""
+
+    def find_class(self, module: str, name: str, /) -> Any:
+        raise pickle.UnpicklingError

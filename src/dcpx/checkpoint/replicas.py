@@ -144,8 +144,8 @@ def _tensor(tensor: torch.Tensor) -> bytes:
         raise _UncomparableError
     if tensor.is_conj() or tensor.is_neg() or has_no_memory(tensor):
         raise _UncomparableError
-    if tensor.untyped_storage().nbytes() < tensor.nbytes:
-        raise _UncomparableError
+    if tensor.untyped_storage().nbytes() < tensor.storage_offset() * tensor.itemsize + tensor.nbytes:
+        raise _UncomparableError  # its memory was freed or shrunk
     return _memory(tensor.data_ptr(), tensor.nbytes)
 
 

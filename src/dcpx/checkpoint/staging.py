@@ -78,7 +78,10 @@ def check_memory(tensor: torch.Tensor) -> None:
             if part.layout is torch.strided:
                 check_memory(part)
     if has_no_memory(tensor):
-        raise SaveError("the tensor is zero without lying in memory, as in automatic differentiation", remedy=_CLONE)
+        raise SaveError(
+            "the tensor has no memory of its own: it is one of torch.func's, or a zero of automatic differentiation",
+            remedy=_CLONE,
+        )
     storage = tensor.untyped_storage().nbytes()
     elements = tensor.numel()
     if elements and not tensor.is_contiguous():
@@ -97,7 +100,7 @@ def _reach(size: int, step: int) -> int:
 
 
 _MATERIALIZE = "Give it values (`to_empty`, then initialise or load them), or leave it out"
-_CLONE = "Save its `clone()`"
+_CLONE = "Save what the transformed function returns, or the zero's `clone()`"
 _UNFOLD = "Save what it consists of, its values and indices, or put it into a tuple, which is stored as an object"
 _GATHER = (
     "Save it while it is in memory. FSDP frees parameters between uses: take the state from `get_state_dict` or, with "

@@ -242,7 +242,12 @@ class Writer(FileSystemWriter):
         metadata.storage_data = {result.index: result.storage_data for rank in results for result in rank}
         metadata.storage_meta = self.storage_meta()
         with portable_errors(SaveError):
-            _compare_ranks(results)
+            try:
+                _check_paths(metadata.planner_data)
+                _compare_ranks(results)
+            except BaseException:
+                self._commit.discard()
+                raise
             self._commit.publish(metadata, results)
 
     @property
@@ -284,6 +289,18 @@ def _check_names(items: Iterable[WriteItem]) -> None:
         if type(item.index.fqn) is not str:
             name = item.index.fqn
             raise SaveError(f"the item's name {name!r} is no string", Where(item=str(name)), "Give the state such keys")
+
+
+def _check_paths(paths: object) -> None:
+    """No item may lie where another's containers do, as under the keys 1 and "1" of one dictionary: DCP, which flattened
+    the state, puts back what lies within them."""
+    if not isinstance(paths, Mapping):
+        return
+    known = {path for path in paths.values() if isinstance(path, tuple)}
+    for name, path in paths.items():
+        if isinstance(path, tuple) and any(path[:end] in known for end in range(1, len(path))):
+            cause = "another item lies where this one's dictionary does: two of its keys have the same text"
+            raise SaveError(cause, Where(item=str(name)), "Give the state keys of different texts")
 
 
 def _check_complete(items: Iterable[WriteItem], results: Iterable[WriteResult]) -> None:
