@@ -560,3 +560,28 @@ def test_the_same_keys_again_and_again():
     stream = io.BytesIO()
     torch.save([{uuid.UUID(int=5): 1, np.int64(3): 2, decimal.Decimal("1.5"): 3} for _ in range(500)], stream)
     assert torch.load(io.BytesIO(checked_bytes(stream.getvalue())), weights_only=False)[499][np.int64(3)] == 2
+
+
+def test_sets_that_take_for_ever_to_be_compared():
+    """Each level holds the one below twice; a set would compare two of them, part by part."""
+
+    def chain() -> frozenset[Any]:
+        made: frozenset[Any] = frozenset(["x"])
+        for _ in range(40):
+            made = frozenset([(made, 1), (made, 2)])
+        return made
+
+    stream = io.BytesIO()
+    torch.save(Calls(set, [chain(), chain()]), stream)
+    with pytest.raises(dcpx.LimitError):
+        checked_bytes(stream.getvalue())
+
+
+def test_texts_that_take_for_ever_to_be_hashed():
+    made: object = "x"
+    for _ in range(40):
+        made = Calls(collections.UserString, "", state={"data": (made, made)})
+    stream = io.BytesIO()
+    torch.save(Calls(set, [made]), stream)
+    with pytest.raises(UnsupportedError):
+        checked_bytes(stream.getvalue())

@@ -237,6 +237,16 @@ class _Uuid(_Attributes):
         return hash(self.number)
 
 
+class _UserText(_Attributes):
+    """A UserString, which is hashed by its text."""
+
+    def take(self, found: dict[str, Any]) -> None:
+        match found:
+            case {"data": str() | Text()}:
+                return
+        refuse("a UserString")
+
+
 class _Stream(_Attributes):
     """BytesIO or StringIO: the content, the position and, between them, how a StringIO's lines end."""
 
@@ -310,7 +320,7 @@ LIBRARY_CALLS: dict[str, Call | None] = {
     "collections.ChainMap": _of(_Attributes),
     "collections.UserDict": _of(_Attributes),
     "collections.UserList": _of(_Attributes),
-    "collections.UserString": _of(_Attributes, text=True),
+    "collections.UserString": _of(_UserText, text=True),
     "collections.defaultdict": _defaultdict,
     "collections.deque": _deque,
     **{f"datetime.{cls.__name__}": _time(cls) for cls in _TIMES},

@@ -26,6 +26,7 @@ __all__ = [
     "Bytes",
     "Call",
     "Dict",
+    "Frozen",
     "Name",
     "Object",
     "Stateful",
@@ -33,6 +34,7 @@ __all__ = [
     "Tensor",
     "Text",
     "Walk",
+    "Whole",
     "check_attributes",
     "is_constant",
 ]
@@ -114,11 +116,20 @@ class Dict:
 
 
 @dataclass(eq=False)
-class Object:
-    """An object of a class that the caller allowed. Hashing it may hash its parts, and theirs."""
+class Whole:
+    """Something that is hashed, or compared, by its parts, and theirs: of how many levels, and how many parts, each
+    counted as often as it occurs."""
 
     depth: int = 1
     weight: int = 1
+
+
+class Object(Whole):
+    """An object of a class that the caller allowed."""
+
+
+class Frozen(Whole):
+    """A frozenset."""
 
 
 class Stateful(Protocol):
@@ -142,6 +153,9 @@ class Walk(Protocol):
 
     def hash(self, keys: list[Any]) -> None:
         """Check what becomes the keys of a dictionary, or the members of a set."""
+
+    def add_parts(self, whole: Whole, parts: Iterable[Any]) -> None:
+        """Take note of what something consists of."""
 
     def attribute(self, name: Name, attribute: str) -> Name:
         """What is named as an attribute of a class."""
@@ -434,6 +448,13 @@ def _set(walk: Walk, arguments: tuple[Any, ...]) -> object:
     _wrong("a set")
 
 
+def _frozenset(walk: Walk, arguments: tuple[Any, ...]) -> object:
+    _set(walk, arguments)
+    made = Frozen()
+    walk.add_parts(made, arguments[0] if arguments else ())
+    return made
+
+
 def _encode(walk: Walk, arguments: tuple[Any, ...]) -> object:
     """Protocol 2 writes bytes as text."""
     match arguments:
@@ -487,5 +508,5 @@ CALLS: dict[str, Call] = {
 }
 """What torch lets a pickle call, by full name."""
 
-OTHER_CALLS: dict[str, Call] = {"builtins.frozenset": _set}
+OTHER_CALLS: dict[str, Call] = {"builtins.frozenset": _frozenset}
 """The same, of what torch has to be told to allow."""

@@ -33,6 +33,7 @@ from ._torch_calls import (
     Object,
     Storage,
     Text,
+    Whole,
     check_attributes,
     is_constant,
 )
@@ -163,12 +164,12 @@ class _Nested(tuple[Any, ...]):
     weight: int
 
 
-def _depth(part: tuple[Any, ...] | Object) -> int:
-    return part.depth if isinstance(part, (_Nested, Object)) else 1
+def _depth(part: tuple[Any, ...] | Whole) -> int:
+    return part.depth if isinstance(part, (_Nested, Whole)) else 1
 
 
-def _weight(part: tuple[Any, ...] | Object) -> int:
-    return part.weight if isinstance(part, (_Nested, Object)) else len(part)
+def _weight(part: tuple[Any, ...] | Whole) -> int:
+    return part.weight if isinstance(part, (_Nested, Whole)) else len(part)
 
 
 class _Walk:
@@ -198,17 +199,17 @@ class _Walk:
             if type(key) is str:
                 continue  # nobody can choose these hashes
             self.spend(4 * _OBJECT_SIZE)
-            if isinstance(key, (tuple, Object)):
+            if isinstance(key, (tuple, Whole)):
                 self.spend(_OBJECT_SIZE * _weight(key))
             elif type(key) is int:
                 self.spend(key.bit_length() >> 3)
             if type(key) is Dict:
                 raise CorruptError("the pickle has a key that is a dictionary")
-            if key is PLAIN or type(key) is Object:
+            if key is PLAIN or isinstance(key, Whole):
                 # It may have the hash of all others, and be compared with each of them.
                 self._unknown += 1
                 self.spend(8 * self._unknown)
-            if type(key) is Object and key.depth > _MAX_DEPTH:
+            if isinstance(key, Whole) and key.depth > _MAX_DEPTH:
                 raise LimitError("the pickle has a key that nests too deep")
             found = hash(key)
             if key not in self._keys:
@@ -233,12 +234,12 @@ class _Walk:
     def _object(self, arguments: tuple[Any, ...]) -> Object:
         self.spend(sum(map(_size, arguments)))
         made = Object()
-        self._add_parts(made, arguments)
+        self.add_parts(made, arguments)
         return made
 
-    def _add_parts(self, whole: Object, parts: Iterable[Any]) -> None:
+    def add_parts(self, whole: Whole, parts: Iterable[Any]) -> None:
         for part in parts:
-            if isinstance(part, (tuple, Object)):
+            if isinstance(part, (tuple, Whole)):
                 whole.depth = max(whole.depth, 1 + _depth(part))
                 whole.weight = min(whole.weight + _weight(part), 2 * _MAX_WEIGHT)
 
@@ -389,7 +390,7 @@ class _Walk:
     def _tuple(self, parts: list[Any]) -> tuple[Any, ...]:
         made = tuple(parts)
         self.spend(_OBJECT_SIZE + _PLACE * len(made))
-        inner = [part for part in made if isinstance(part, (tuple, Object))]
+        inner = [part for part in made if isinstance(part, (tuple, Whole))]
         if not inner:
             return made
         self.spend(4 * _OBJECT_SIZE)
@@ -448,7 +449,7 @@ class _Walk:
         if type(built) is Object:
             check_attributes(state)
             for parts in state if isinstance(state, tuple) else (state,):
-                self._add_parts(built, parts.parts[1::2] if type(parts) is Dict else (parts,))
+                self.add_parts(built, parts.parts[1::2] if type(parts) is Dict else (parts,))
         elif type(built) is Dict and built.attributes and type(state) is Dict:
             attributes(state)
         elif hasattr(built, "build"):

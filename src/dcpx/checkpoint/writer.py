@@ -292,8 +292,8 @@ def _check_names(items: Iterable[WriteItem]) -> None:
 
 
 def _check_paths(paths: object) -> None:
-    """No item may lie where another's containers do, as under the keys 1 and "1" of one dictionary: DCP, which flattened
-    the state, puts back what lies within them."""
+    """No item may lie where another's containers do, as under the keys 1 and "1" of one dictionary: DCP, which
+    flattened the state, puts back what lies within them."""
     if not isinstance(paths, Mapping):
         return
     known = {path for path in paths.values() if isinstance(path, tuple)}
