@@ -27,6 +27,9 @@ from tests.unit.metadata_files import assert_either_way, assert_loads
 
 REFUSALS = (CorruptError, UnsupportedError, LimitError)
 
+HAS_VERSION = "version" in Metadata.__dataclass_fields__
+"""As from torch 2.9 on."""
+
 
 def outcome(data: bytes) -> Metadata | None:
     """The metadata, or None where it is refused; anything else fails the test."""
@@ -106,7 +109,10 @@ def metadata(draw: st.DrawFn) -> Metadata:
     meta = StorageMeta(
         draw(st.none() | TEXT.map(lambda text: PurePosixPath(text.replace("\0", ""))) | TEXT), draw(TEXT)
     )
-    found = Metadata(items, planner, storage, draw(st.none() | st.just(meta)), draw(st.none() | TEXT))
+    found = Metadata(items, planner, storage, draw(st.none() | st.just(meta)))
+    written = draw(st.none() | TEXT)
+    if HAS_VERSION:
+        found.version = written
     vars(found).update(draw(st.dictionaries(st.sampled_from(["mcore_data", "other"]), PLAIN, max_size=2)))
     return found
 
