@@ -49,8 +49,8 @@ class Report:
     load refuses: they need an extension that isn't installed, `safe_globals`, higher `limits`, a newer version, or
     rights to read their file. `problems` are the damaged places, `refusals` what is refused, and why.
 
-    `unchecked` are those of `whole` that no checksum vouches for. `leftovers` are the names of files of saves that were
-    never finished. `files` and `nbytes` count the data files and their bytes that were read.
+    `unchecked` are those of `whole` that no checksum vouches for. `leftovers` are the names of files of saves that no
+    pointer refers to. `files` and `nbytes` count the data files and their bytes that were read.
     """
 
     path: str
@@ -97,7 +97,7 @@ class Report:
             (self.lost, "damaged"),
             (self.refused, "not damaged, but refused by a load with these arguments"),
             (self.unchecked, "without a checksum"),
-            (self.leftovers, "files of saves that were never finished"),
+            (self.leftovers, "files of saves that are not the checkpoint"),
         ):
             if names:
                 more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""

@@ -14,7 +14,15 @@ import torch
 import torch.distributed.checkpoint as dcp
 
 import dcpx
-from dcpx import CorruptError, LoadError, LostPointerError, NotFoundError, SaveError, UnsupportedError
+from dcpx import (
+    CorruptError,
+    LoadError,
+    LostPointerError,
+    MissingFileError,
+    NotFoundError,
+    SaveError,
+    UnsupportedError,
+)
 from dcpx.checkpoint import lost
 from dcpx.checkpoint._torch import HAS_RANK_LOCAL
 from dcpx.checkpoint.leftovers import find_leftovers, remove_leftovers
@@ -99,12 +107,16 @@ def test_a_save_that_is_just_being_completed(copied: Path):
     assert len(names(copied)) == 3
 
 
-@pytest.mark.parametrize("damage", ["no data", "cut data", "cut manifest", "forged manifest", "another save's"])
+@pytest.mark.parametrize(
+    "damage", ["no data, not ended", "cut data, not ended", "cut manifest", "forged manifest", "another save's"]
+)
 def test_what_is_not_whole_is_no_checkpoint(damage: str, copied: Path):
     data, manifest = data_file(copied), manifest_file(copied)
-    if damage == "no data":
+    if "not ended" in damage:  # it died, or was being taken back
+        (copied / owner_name(save_id(copied))).write_bytes(dead().pack())
+    if "no data" in damage:
         data.unlink()
-    elif damage == "cut data":
+    elif "cut data" in damage:
         os.truncate(data, data.stat().st_size - 1)
     elif damage == "cut manifest":
         os.truncate(manifest, 100)
@@ -271,3 +283,26 @@ def test_the_manifest_grows_little(tmp_path: Path):
     dcpx.save(state, tmp_path)
     members = json.loads(manifest_file(tmp_path).read_bytes())
     assert len(members["pointer"]) < (tmp_path / ".metadata").stat().st_size / 8
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda file: os.truncate(file, 10)], ids=["gone", "cut"])
+def test_a_checkpoint_that_has_lost_more_than_its_pointer(damage: Callable[[Path], object], tmp_path: Path) -> None:
+    """It is damaged: nobody may take it for none, replace it unasked, or clean it up."""
+    state = {"x": torch.ones(3), "y": torch.ones(4)}
+    dcpx.save(state, tmp_path, pack=None, threads=2)
+    (tmp_path / ".metadata").unlink()
+    first, *_ = files = sorted(tmp_path.glob("*.distcp"))
+    assert len(files) == 2
+    damage(first)
+    for file in tmp_path.iterdir():
+        os.utime(file, (0, 0))
+    for ask in (lambda: dcpx.load(dict(state), tmp_path), lambda: dcpx.verify(tmp_path)):
+        with pytest.raises(MissingFileError, match=first.name):
+            ask()
+    with pytest.raises(SaveError, match="exists already"):
+        dcpx.save(state, tmp_path)
+    assert remove_leftovers(tmp_path) == []
+    assert dcpx.restore_pointer(tmp_path) == [".metadata"]
+    lost = dcpx.load(target := {"x": torch.zeros(3), "y": torch.zeros(4)}, tmp_path, partial=True)
+    assert len(lost) == 1
+    assert sum(int(tensor.sum()) for tensor in target.values()) in (3, 4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import array
 import collections
+import copyreg
 import dataclasses
 import datetime
 import decimal
@@ -35,6 +36,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.distributed.tensor import Partial, Replicate, Shard
 
 import dcpx
 from dcpx import DcpxError, SaveError, UnsupportedError
@@ -587,3 +589,34 @@ def test_texts_that_take_for_ever_to_be_hashed():
     torch.save(Calls(set, [made]), stream)
     with pytest.raises(UnsupportedError):
         checked_bytes(stream.getvalue())
+
+
+class Made:
+    """An object of a class, made without calling it, and given a state or none."""
+
+    def __init__(self, cls: type, state: object = None) -> None:
+        self.cls, self.state = cls, state
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        return self.cls
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return copyreg.__newobj__, (self.cls,), self.state  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("state", [None, {}, {"other": 1}], ids=str)
+@pytest.mark.parametrize("cls", [Shard, Partial])
+def test_an_object_of_torchs_without_its_fields(cls: type, state: object):
+    """It would be memory that nobody has written to."""
+    stream = io.BytesIO()
+    torch.save(Made(cls, state), stream)
+    with pytest.raises(UnsupportedError):
+        checked_bytes(stream.getvalue())
+
+
+@pytest.mark.parametrize("placement", [Shard(1), Replicate(), Partial()], ids=str)
+def test_placements_of_torch(placement: object):
+    stream = io.BytesIO()
+    torch.save([placement], stream)
+    assert torch.load(io.BytesIO(checked_bytes(stream.getvalue())), weights_only=False) == [placement]

@@ -225,3 +225,15 @@ def test_tensors_of_inference_mode(within: bool, pack: Any, dtype: torch.dtype, 
         dcpx.load(dict(targets), tmp_path / "c", threads=2)
     assert bits(targets["w"]) == bits(saved.to(dtype))
     assert bits(targets["small"]) == bits(saved[:2].to(dtype))
+
+
+class OfAClass(torch.Tensor):
+    """Nothing but another class: its elements are its own."""
+
+
+def test_a_target_of_a_class_whose_memory_was_freed(tmp_path: Path) -> None:
+    dcpx.save({"x": torch.ones(5000)}, tmp_path / "c")
+    target = torch.zeros(5000).as_subclass(OfAClass)
+    target.untyped_storage().resize_(0)
+    with pytest.raises(LoadError, match="freed"):
+        dcpx.load({"x": target}, tmp_path / "c")

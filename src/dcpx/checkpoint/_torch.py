@@ -40,10 +40,12 @@ __all__ = [
     "OldTensorProperties",
     "StorageInfo",
     "StoragePrefix",
+    "as_plain",
     "check_path",
     "collectives",
     "cpu_tensors",
     "forget_storages",
+    "has_elements_of_its_own",
     "has_no_memory",
     "is_gone",
     "is_object",
@@ -114,6 +116,22 @@ def cpu_tensors(
 def tensor_bytes(item: WriteItem) -> int:
     """Bytes of a tensor's elements; 0 for an object, whose size nobody knows before it is made."""
     return 0 if is_object(item) else _item_size(item)
+
+
+def has_elements_of_its_own(tensor: torch.Tensor) -> bool:
+    """Whether a tensor of a class of somebody's own lies in memory as one of torch's does, and isn't made of others."""
+    return (
+        type(tensor) is not torch.Tensor
+        and tensor.layout is torch.strided
+        and not tensor.is_quantized
+        and type(tensor).__torch_dispatch__ is torch.Tensor.__torch_dispatch__
+    )
+
+
+def as_plain(tensor: torch.Tensor) -> torch.Tensor:
+    """The same elements as a tensor of torch's own; the class isn't asked."""
+    with torch._C.DisableTorchFunctionSubclass():
+        return tensor.detach().as_subclass(torch.Tensor)
 
 
 def has_no_memory(tensor: torch.Tensor) -> bool:

@@ -204,6 +204,11 @@ def _wrong(what: str) -> NoReturn:
     raise CorruptError(f"the pickle makes {what} of what can't be one")
 
 
+def _other(what: str) -> NoReturn:
+    """As of an object's class that reduces itself to a call of its own, with other arguments."""
+    raise UnsupportedError(f"the pickle makes {what} in a way that isn't known")
+
+
 def is_constant(name: str) -> bool:
     """Whether torch knows this name, of a class or a constant that can't be called, by itself."""
     return name in STORAGES or name in _TENSOR_CLASSES or _constant(name) is not None
@@ -423,7 +428,7 @@ def _layout(walk: Walk, arguments: tuple[Any, ...]) -> object:
 
 def _ordered(walk: Walk, arguments: tuple[Any, ...]) -> object:
     if arguments:
-        _wrong("a dictionary")
+        _other("a dictionary")
     return Dict()
 
 
@@ -434,7 +439,7 @@ def _counter(walk: Walk, arguments: tuple[Any, ...]) -> object:
         case (Dict(size) as counts,):
             walk.spend(128 * size)
             return Dict(counts.parts, attributes=False)
-    _wrong("a counter")
+    _other("a counter")
 
 
 def _set(walk: Walk, arguments: tuple[Any, ...]) -> object:
@@ -445,7 +450,7 @@ def _set(walk: Walk, arguments: tuple[Any, ...]) -> object:
             walk.spend(128 * len(members))
             walk.hash(members)
             return PLAIN
-    _wrong("a set")
+    _other("a set")
 
 
 def _frozenset(walk: Walk, arguments: tuple[Any, ...]) -> object:

@@ -83,6 +83,13 @@ _INT32 = struct.Struct("<i").unpack_from
 _FLOAT64 = struct.Struct(">d").unpack_from
 
 
+_FIELDS = {
+    f"torch.distributed.tensor.placement_types.{name}": fields
+    for name, fields in {"Shard": {"dim"}, "_StridedShard": {"dim", "split_factor"}, "Partial": {"reduce_op"}}.items()
+}
+"""What the state of torch's own classes in C++ must give, because nobody else does."""
+
+
 class Foreseen(NamedTuple):
     """What a pickle makes: one of the things of `_torch_calls`, or a number, a text, a list or a tuple."""
 
@@ -93,6 +100,9 @@ class Foreseen(NamedTuple):
     called: set[str]
     created: set[str]
     """What of that it calls, or makes an object of without calling it, other than through torch's own functions."""
+
+    empty: set[str]
+    """Of what it makes an object that is never given a state, or not all of it."""
 
     sparse: bool
     """Whether a sparse tensor is made, whose indices nobody has looked at."""
@@ -111,7 +121,7 @@ def foresee(pickled: bytes, archive: Archive, known: Mapping[str, Call | None] |
         made = walk.load()
         # A class that is named only for what lies in it needn't be allowed itself.
         names = walk.names - (walk.outer - walk.called - walk.created)
-        return Foreseen(made, names, walk.called, walk.created, walk.sparse, walk.plain)
+        return Foreseen(made, names, walk.called, walk.created, walk.empty(), walk.sparse, walk.plain)
     except DcpxError:
         raise
     except MemoryError:
@@ -178,6 +188,7 @@ class _Walk:
         self.outer: set[str] = set()  # classes of which an attribute is named
         self.called: set[str] = set()
         self.created: set[str] = set()
+        self._empty: dict[int, tuple[Object, str]] = {}  # what was created and not yet given a state
         self.sparse = False
         self.plain = True
         self._pickled = pickled
@@ -223,7 +234,7 @@ class _Walk:
         if call is not None:
             return call(self, arguments)
         if name.full not in self.names:
-            raise CorruptError(f"the pickle calls {shown(name.full)}")
+            raise UnsupportedError(f"the pickle calls {shown(name.full)}")
         self.called.add(name.full)
         return self._object(arguments)
 
@@ -236,6 +247,10 @@ class _Walk:
         made = Object()
         self.add_parts(made, arguments)
         return made
+
+    def empty(self) -> set[str]:
+        """Of what objects were made that have no state."""
+        return {name for _, name in self._empty.values()}
 
     def add_parts(self, whole: Whole, parts: Iterable[Any]) -> None:
         for part in parts:
@@ -356,9 +371,11 @@ class _Walk:
                         stack.append(known(self, arguments))
                         continue
                     if type(cls) is not Name or cls.full not in self.names or not isinstance(arguments, tuple):
-                        raise CorruptError("the pickle makes an object of what isn't a class")
+                        raise UnsupportedError("the pickle makes an object of what isn't a class that may be made so")
                     self.created.add(cls.full)
-                    stack.append(self._object(arguments))
+                    made = self._object(arguments)
+                    self._empty[id(made)] = made, cls.full
+                    stack.append(made)
                 case 0x62:  # BUILD
                     state = stack.pop()
                     self._build(stack[-1], state)
@@ -448,6 +465,9 @@ class _Walk:
         self.spend(_size(state))
         if type(built) is Object:
             check_attributes(state)
+            name = self._empty.get(id(built), (None, ""))[1]
+            if _FIELDS.get(name, set()) <= (set(state.parts[::2]) if type(state) is Dict else set()):
+                self._empty.pop(id(built), None)
             for parts in state if isinstance(state, tuple) else (state,):
                 self.add_parts(built, parts.parts[1::2] if type(parts) is Dict else (parts,))
         elif type(built) is Dict and built.attributes and type(state) is Dict:

@@ -106,8 +106,11 @@ class Commit:
         """Remove all files of a save that was not committed. No rank may still be writing."""
         if self.moved:
             return
+        owner = owner_name(self._save_id)
         with contextlib.suppress(Exception):  # what led here is the error to report
-            _remove(self._directory, [name for name in self._directory.names() if save_of(name) == self._save_id])
+            names = [name for name in self._directory.names() if save_of(name) == self._save_id]
+            # The owner's file goes last: what an interrupt leaves would seem to be a checkpoint that was damaged.
+            _remove(self._directory, sorted(names, key=lambda name: name == owner))
 
     def _publish(self, metadata: Metadata, results: Sequence[Sequence[WriteResult]]) -> None:
         directory, pointer, name = self._directory, self._pointer, manifest_name(self._save_id)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 
 from ..errors import LoadError
+from ._torch import as_plain, has_elements_of_its_own
 
 __all__ = ["Extent", "is_strided", "memory_of", "overlaps_itself"]
 
@@ -95,6 +96,8 @@ def memory_of(tensor: torch.Tensor) -> list[tuple[torch.UntypedStorage, Extent]]
     Raises LoadError where that memory isn't there, because it was freed or never was.
     """
     if not is_strided(tensor):
+        if has_elements_of_its_own(tensor):
+            return memory_of(as_plain(tensor))
         return [pair for part in _parts(tensor) for pair in memory_of(part)]
     width = tensor.itemsize
     contiguous = tensor.is_contiguous()

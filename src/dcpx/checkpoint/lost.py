@@ -1,7 +1,9 @@
-"""A whole checkpoint that has lost only its pointer, as by a copy that leaves out hidden files: found, and mended.
+"""A checkpoint that has lost its pointer, as by a copy that leaves out hidden files: found, and mended.
 
 A save writes its manifest when all else of it is stored. So where a manifest and all files that it lists are there, but
-no pointer, the checkpoint is whole; and the manifest holds what the pointer said.
+no pointer, the checkpoint is whole but for that; and the manifest holds what the pointer said. Where some of the files
+are lost as well, it is a damaged checkpoint and not a save that died, unless that save's owner's file is there: it goes
+last when a save is taken back, or cleaned up.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from collections.abc import Collection
 
 from torch.distributed.checkpoint.filesystem import FileSystem
 
-from ..errors import CorruptError, DcpxError, LoadError, LostPointerError, NotFoundError, Where
+from ..errors import CorruptError, DcpxError, LoadError, LostPointerError, MissingFileError, NotFoundError, Where
 from ._torch import check_path
 from .directory import Directory
 from .manifest import Manifest, parse_manifest
@@ -25,11 +27,11 @@ __all__ = ["lost_checkpoints", "missing_pointer", "restore_pointer"]
 
 
 def restore_pointer(path: str | os.PathLike[str], *, save: str | None = None) -> list[str]:
-    """Write the `.metadata` again of a whole checkpoint that has lost it, or each rank's own; returns their names.
+    """Write the `.metadata` again of a checkpoint that has lost it, or each rank's own; returns their names.
 
-    All files must be there in their sizes; what is in them is checked when they are loaded, or by `verify`. Nothing
-    that is there is replaced. `save` is the UUID with which the files' names begin: which one it is to be where
-    several saves have left a whole checkpoint.
+    What is in the files is checked when they are loaded, or by `verify`; of a checkpoint that has lost some of them,
+    too, `load(partial=True)` takes what is left. Nothing that is there is replaced. `save` is the UUID with which the
+    files' names begin: which one it is to be where several saves have left a checkpoint.
 
     Raises NotFoundError if there is no such checkpoint; UnsupportedError if it was written by a dcpx that didn't keep
     what the pointer said; CorruptError; LoadError for all else, such as a checkpoint that has its pointer, or several
@@ -91,8 +93,9 @@ def _content(directory: Directory, manifest: Manifest) -> bytes:
 def lost_checkpoints(
     directory: Directory, names: Collection[str], *, limit: int = MAX_METADATA_SIZE, running: bool = False
 ) -> list[Manifest]:
-    """The manifests of all whole checkpoints whose pointer isn't there, nor another in its place; `names` are those of
-    all that is in the directory. What a running process is just completing is none of them, unless `running`.
+    """The manifests of all checkpoints whose pointer isn't there, nor another in its place, the whole ones first;
+    `names` are those of all that is in the directory. What a running process is just completing is none of them, unless
+    `running`.
 
     Raises OSError or a DcpxError, which says where, if it can't be known whether there is one; a manifest that is
     damaged is none. Manifests are read up to `limit` bytes.
@@ -100,18 +103,21 @@ def lost_checkpoints(
     if METADATA in names:
         return []
     some = any(map(is_pointer, names))
-    found = []
+    found, damaged = [], []
     for name in sorted(filter(is_manifest, names)):
-        manifest = _whole(directory, name, limit)
+        manifest = _manifest(directory, name, limit)
         if manifest is None:
             continue
         pointer = manifest.metadata.name
         if pointer in names or (some and pointer == METADATA):
             continue  # it was replaced, or never became what the directory stands for
-        if running or not _is_running(directory, manifest.checkpoint):
+        if _lacking(directory, manifest) is not None:
+            if owner_name(manifest.checkpoint) not in names:
+                damaged.append(manifest)
+        elif running or not _is_running(directory, manifest.checkpoint):
             found.append(manifest)
     # A save that has ended since the names were listed has its pointer now.
-    return [one for one in found if not (directory.exists(METADATA) or directory.exists(one.metadata.name))]
+    return [one for one in found + damaged if not (directory.exists(METADATA) or directory.exists(one.metadata.name))]
 
 
 def missing_pointer(directory: Directory, pointer: str, limit: int = MAX_METADATA_SIZE) -> DcpxError:
@@ -124,6 +130,10 @@ def missing_pointer(directory: Directory, pointer: str, limit: int = MAX_METADAT
             lost = [one for one in lost if one.metadata.name == pointer]
         if not lost:
             return NotFoundError("there is no checkpoint here", place)
+        if lacking := _lacking(directory, lost[0]):
+            cause = f"a checkpoint is here without its {lost[0].metadata.name} and all of {lacking}"
+            return MissingFileError(cause, place, _HALF_LOST)
+        lost = [one for one in lost if _lacking(directory, one) is None]
         cause = f"all of a checkpoint is here but its {lost[0].metadata.name}"
         if len(lost) > 1:
             cause = f"all of {len(lost)} checkpoints is here but their pointers"
@@ -137,16 +147,30 @@ def missing_pointer(directory: Directory, pointer: str, limit: int = MAX_METADAT
         return LoadError(f"the directory can't be read: {error}", place)
 
 
-def _whole(directory: Directory, name: str, limit: int) -> Manifest | None:
-    """The manifest of that name, if all files that it lists are there in their sizes."""
+_HALF_LOST = (
+    "Restore both from another copy, or call dcpx.restore_pointer(path) and take what is left with partial=True"
+)
+
+
+def _manifest(directory: Directory, name: str, limit: int) -> Manifest | None:
+    """The manifest of that name; None if it is damaged."""
     try:
         manifest = parse_manifest(directory.read(name, limit))
-        if manifest.checkpoint == save_of(name) and all(directory.size(one.name) == one.size for one in manifest.files):
-            return manifest
+        return manifest if manifest.checkpoint == save_of(name) else None
     except (CorruptError, FileNotFoundError):
-        pass
+        return None
     except DcpxError as error:
         raise error.located(directory.place(name)) from error.__cause__
+
+
+def _lacking(directory: Directory, manifest: Manifest) -> str | None:
+    """The first file of a checkpoint that isn't there in its size."""
+    for file in manifest.files:
+        try:
+            if directory.size(file.name) != file.size:
+                return file.name
+        except FileNotFoundError:
+            return file.name
     return None
 
 

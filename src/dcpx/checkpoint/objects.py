@@ -93,10 +93,12 @@ def _checked(stream: IO[bytes], size: int, safe_globals: Sequence[SafeGlobal]) -
             f"the object names {', '.join(map(shown, forbidden))}, which could run code", None, _TRUST
         )
     check_names(found, "the object", allowed, f"{_TRUST}, or safe_globals=[...] with these")
-    # Torch makes objects of its own classes without calling them: some would set up communication.
-    called = {name for name in found.called - of_caller.keys() if isinstance(allowed.get(name), type)}
+    # Torch makes objects of its own classes without calling them: some would set up communication. Without a state,
+    # some are no more than memory that nobody has written to.
+    made = (found.called | found.empty) - of_caller.keys()
+    called = {name for name in made if isinstance(allowed.get(name), type)}
     if torchs := sorted(name for name in called if name.startswith("torch.")):
-        raise UnsupportedError(f"the object calls {', '.join(map(shown, torchs))}", remedy=_TRUST)
+        raise UnsupportedError(f"the object makes {', '.join(map(shown, torchs))} as torch doesn't", remedy=_TRUST)
     return _Checked(found, allowed, archive)
 
 

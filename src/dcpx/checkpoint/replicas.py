@@ -93,8 +93,8 @@ def compare(ranks: Sequence[Replicas], stored_by: Callable[[str], int]) -> None:
 
 
 _REMEDY = (
-    "Put the rank into the name of what belongs to it, make the parts of one tensor a DTensor, or take the state from "
-    "get_state_dict"
+    "Put the rank into the name of what belongs to it, or make the parts of one tensor a DTensor; where one rank's "
+    "value is as good as another's, as of running means, ignore this"
 )
 
 
