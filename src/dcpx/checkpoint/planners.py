@@ -91,7 +91,8 @@ class OwnLoadPlanner(DefaultLoadPlanner):
         place: Any = self.original_state_dict
         for part in way:
             place = place[self._key(place, part)]
-        place[self._key(place, last)] = torch.load(value, weights_only=False)  # the reader has looked it through
+        # The reader has looked it through. A process may want files mapped; this is none.
+        place[self._key(place, last)] = torch.load(value, weights_only=False, mmap=False)
 
     def missing(self) -> list[str]:
         """The names of what the state has and the checkpoint doesn't."""
