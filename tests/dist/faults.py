@@ -168,13 +168,13 @@ FAULTS: dict[str, Fault] = {
     "opening the manifest": _on_coordinator(_opening(".manifest.json")),
     "writing the manifest": _on_coordinator(_system_call("writev", ".manifest.json")),
     "fsync of the manifest": _on_coordinator(_system_call("fsync", ".manifest.json")),
-    "fsync of the directory after the manifest": _on_coordinator(_system_call("fsync", "")),
+    "fsync of the directory after the manifest": _on_coordinator(_system_call("fsync", "", 2)),
     "opening the new pointer": _on_coordinator(_opening(".metadata.tmp")),
     "writing the new pointer": _on_coordinator(_system_call("writev", ".metadata.tmp")),
     "fsync of the new pointer": _on_coordinator(_system_call("fsync", ".metadata.tmp")),
     "the move": _on_coordinator(_call(FileSystem, "rename", OSError)),
     "the move's answer": _on_coordinator(Fault(_answer_lost, "the new checkpoint may be in place"), committed=True),
     "fsync of the directory after the move": _on_coordinator(
-        _system_call("fsync", "", 2), committed=True, says="the new checkpoint is in place"
+        _system_call("fsync", "", 3), committed=True, says="the new checkpoint is in place"
     ),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import logging
 import multiprocessing
@@ -185,6 +186,7 @@ def test_a_fork_while_torchs_list_of_what_is_safe_is_longer() -> None:
 
 
 def _loads(path: Path) -> None:
+    faulthandler.dump_traceback_later(PATIENCE / 2, exit=True)  # where it hangs, if it does
     torch.set_num_threads(1)
     assert loaded(path) == 1
     assert gc.isenabled()

@@ -1,7 +1,7 @@
 """The commit: how a save becomes the checkpoint, at one moment, or leaves what was there untouched.
 
 1. The coordinator writes `<uuid>.saving`, which names it as the owner of what has this save's UUID in its name.
-2. Every rank writes its data files and fsyncs them; the others than the coordinator fsync the directory, too.
+2. Every rank writes its data files, and fsyncs them and the directory.
 3. The coordinator compares what was stored with what was planned and with the files that are there, and what several
    ranks hold under one name (see `replicas`), and reads the metadata and the manifest that it is about to write, as a
    load would.

@@ -156,9 +156,8 @@ class Writer(FileSystemWriter):
             if isinstance(place, _Place) and place.ranks > 1:
                 values = getattr(planner, "state_dict", None)
                 written.held = replicas(self._planned, values if isinstance(values, Mapping) else None)
-            if self._commit is None:  # the coordinator does it before it commits
-                with saving_to(str(self.path)):
-                    self._directory.sync()
+            with saving_to(str(self.path)):
+                self._directory.sync()  # so that no manifest is ever there without what it lists
         changes.warn()
         future: Future[list[WriteResult]] = Future()
         future.set_result(written)
