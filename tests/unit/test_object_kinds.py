@@ -294,7 +294,6 @@ NEVER: dict[str, Any] = {
     "generator": (n for n in ()),
     "memoryview": memoryview(b"abc"),
     "finfo": torch.finfo(torch.float32),
-    "memory format": torch.channels_last,
 }
 """What can't be saved."""
 

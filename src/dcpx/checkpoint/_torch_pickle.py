@@ -102,7 +102,7 @@ class Foreseen(NamedTuple):
     """What of that it calls, or makes an object of without calling it, other than through torch's own functions."""
 
     empty: set[str]
-    """Of what it makes an object that is never given a state, or not all of it."""
+    """Of what it makes an object that is never given the fields that it must have."""
 
     sparse: bool
     """Whether a sparse tensor is made, whose indices nobody has looked at."""
@@ -249,8 +249,8 @@ class _Walk:
         return made
 
     def empty(self) -> set[str]:
-        """Of what objects were made that have no state."""
-        return {name for _, name in self._empty.values()}
+        """Of what objects were made that lack fields which they must have."""
+        return {name for _, name in self._empty.values() if name in _FIELDS}
 
     def add_parts(self, whole: Whole, parts: Iterable[Any]) -> None:
         for part in parts:
