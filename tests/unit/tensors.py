@@ -42,12 +42,12 @@ def blank(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _strided(tensor: torch.Tensor) -> torch.Tensor:
-    room = torch.empty([2 * size + 1 for size in tensor.shape], dtype=tensor.dtype)
+    room = tensor.new_empty([2 * size + 1 for size in tensor.shape])
     return room[tuple(slice(1, None, 2) for _ in tensor.shape)].copy_(tensor)
 
 
 def _narrowed(tensor: torch.Tensor) -> torch.Tensor:
-    room = torch.empty([size + 3 for size in tensor.shape], dtype=tensor.dtype)
+    room = tensor.new_empty([size + 3 for size in tensor.shape])
     return room[tuple(slice(1, 1 + size) for size in tensor.shape)].copy_(tensor)
 
 
@@ -58,13 +58,13 @@ def _transposed(tensor: torch.Tensor) -> torch.Tensor:
 
 def _misaligned(tensor: torch.Tensor) -> torch.Tensor:
     """Contiguous, but its first element lies one element into the storage."""
-    room = torch.empty(tensor.numel() + 1, dtype=tensor.dtype)
+    room = tensor.new_empty(tensor.numel() + 1)
     return room[1:].view(tensor.shape).copy_(tensor)
 
 
 def _rows_of_more(tensor: torch.Tensor) -> torch.Tensor:
     """Rows are adjacent within, but not to each other."""
-    room = torch.empty((*tensor.shape[:-1], tensor.shape[-1] + 5), dtype=tensor.dtype)
+    room = tensor.new_empty((*tensor.shape[:-1], tensor.shape[-1] + 5))
     return room[..., : tensor.shape[-1]].copy_(tensor)
 
 
