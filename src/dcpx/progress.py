@@ -57,13 +57,25 @@ def progress_bar(label: str) -> Iterator[OnProgress]:
         rich.TimeRemainingColumn(),
     )
     with rich.Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(label, total=None, items="")
+        task = bar.add_task(_short(label), total=None, items="")
 
         def show(progress: Progress) -> None:
             items = f"{progress.items_done:,}/{progress.items_total:,} items"
             bar.update(task, completed=progress.bytes_done, total=progress.bytes_total, items=items)
 
         yield show
+
+
+_LABEL = 22
+"""Characters of a label, so that a terminal of 80 columns has room for the figures."""
+
+
+def _short(label: str) -> str:
+    """The label with just the end of a long path."""
+    if len(label) <= _LABEL:
+        return label
+    verb = label.partition(" ")[0] + " …"
+    return verb + label[len(verb) - _LABEL :]
 
 
 @contextmanager

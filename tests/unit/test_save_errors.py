@@ -200,7 +200,7 @@ def test_a_write_that_takes_nothing_fails_the_save(
 ):
     disk.update(room=1500, full=full)
     with pytest.raises(SaveError):
-        dcpx.save(STATE, tmp_path / "c", pack=pack)
+        dcpx.save(STATE, tmp_path / "c", pack=pack, threads=1)
     assert_nothing_published(tmp_path / "c")
 
 

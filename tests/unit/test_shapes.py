@@ -144,14 +144,14 @@ def test_entries_alike_are_copies(kind: str, read: dict[str, int]):
     assert read["places"] >= len(metadata.storage_data) - len(FILES) - 1
 
 
-@pytest.mark.parametrize("writer", set(WRITERS) - {"stock, a file an item"})
+@pytest.mark.parametrize("writer", [writer for writer in WRITERS if writer != "stock, a file an item"])
 def test_files_of_every_writer_look_alike(writer: str, tmp_path: Any, read: dict[str, int]):
     state = {"model": {f"{number}": torch.ones(number % 3 + 1) for number in range(30)}}
     dcp.save(state, storage_writer=WRITERS[writer](tmp_path))
     read.update(items=0, places=0)  # dcpx reads its own before it is published
     load_metadata((tmp_path / ".metadata").read_bytes())
     assert read["items"] == 29
-    assert read["places"] >= 26
+    assert read["places"] >= 28 - len(list(tmp_path.glob("*.distcp")))  # as many files as there are cores
 
 
 @pytest.mark.parametrize("kind", KINDS | LOOKS_DIFFERENT)

@@ -135,31 +135,35 @@ def host_buffer(size: int, pinned: bool) -> torch.Tensor:
     return torch.empty(size, dtype=torch.uint8, device="cpu", pin_memory=pinned)  # whatever the default device is
 
 
+def _has_stream(tensor: torch.Tensor) -> bool:
+    """Whether the tensor is on the accelerator, whose copies can run beside the host; those of other devices wait."""
+    accelerator = torch.accelerator.current_accelerator()
+    return accelerator is not None and accelerator.type == tensor.device.type
+
+
 def blocks(tensor: torch.Tensor) -> Iterator[Block]:
     """All elements in C order. What is contiguous in host memory is one block, whatever its size, and no copy.
 
     Copies from a device run beside the host: `wait` before using a block's data.
     """
-    remote = on_device(tensor)
-    if tensor.numel() == 0 or (not remote and tensor.is_contiguous()):
+    if tensor.numel() == 0 or (not on_device(tensor) and tensor.is_contiguous()):
         yield Block(bytes_of(tensor))
         return
+    beside = _has_stream(tensor)
     step = BLOCK // tensor.itemsize
     for begin in range(0, tensor.numel(), step):
         end = min(begin + step, tensor.numel())
-        buffer = host_buffer((end - begin) * tensor.itemsize, remote)
+        buffer = host_buffer((end - begin) * tensor.itemsize, pinned=beside)
         target = buffer.view(tensor.dtype)
         for box in boxes(tensor.shape, begin, end):
             part = tensor[box.slices()]
-            target[: part.numel()].view(part.shape).copy_(part, non_blocking=remote)
+            target[: part.numel()].view(part.shape).copy_(part, non_blocking=beside)
             target = target[part.numel() :]
-        yield Block(bytes_of(buffer), True, _arrival(tensor) if remote else None)
+        yield Block(bytes_of(buffer), True, _arrival(tensor) if beside else None)
 
 
-def _arrival(tensor: torch.Tensor) -> torch.Event | None:
+def _arrival(tensor: torch.Tensor) -> torch.Event:
     """An event that follows what was just put on the device's stream."""
-    if not torch.accelerator.is_available():
-        return None
     event = torch.Event(tensor.device)
     event.record(torch.accelerator.current_stream(tensor.device))
     return event
