@@ -66,3 +66,11 @@ def test_a_failed_save_leaves_nothing_of_a_cached_plan(tmp_path: Path):
         save("pack", {"w": freed, "o": (1,)}, tmp_path / "second")
     assert not list((tmp_path / "second").iterdir())
     save("pack", state(2, False), tmp_path / "second")
+
+
+def test_a_failed_save_leaves_no_plans_to_the_next(tmp_path: Path):
+    dcpx.save(state(0, False), tmp_path / "a")
+    with pytest.raises(dcpx.SaveError, match="exists already"):
+        save("pack", state(1, False), tmp_path / "a")
+    save("pack", state(2, False), tmp_path / "b")
+    assert dcpx.verify(tmp_path / "b").ok

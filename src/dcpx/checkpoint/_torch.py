@@ -27,7 +27,7 @@ from torch.distributed.checkpoint.filesystem import (
     _TensorLoader,
 )
 from torch.distributed.checkpoint.metadata import Metadata, TensorProperties
-from torch.distributed.checkpoint.planner import WriteItem, WriteItemType
+from torch.distributed.checkpoint.planner import SavePlanner, WriteItem, WriteItemType
 from torch.distributed.checkpoint.planner_helpers import _create_write_items
 from torch.distributed.checkpoint.state_dict_saver import save
 
@@ -44,6 +44,7 @@ __all__ = [
     "check_path",
     "collectives",
     "cpu_tensors",
+    "forget_plans",
     "forget_storages",
     "has_elements_of_its_own",
     "has_no_memory",
@@ -209,3 +210,12 @@ def forget_storages(storages: Iterable[int]) -> None:
     """Give weak references back."""
     for storage in storages:
         torch.UntypedStorage._free_weak_ref(storage)
+
+
+def forget_plans(planner: SavePlanner) -> None:
+    """Drop what DCP keeps of this planner's plans for the next save. A save that failed leaves one rank's plan without
+    the others': to the next one the ranks would say "as before" of what nobody has."""
+    key = getattr(planner, "_cached_plans_key", None)
+    for name, plans in vars(SavePlanner).items():
+        if name.startswith("_cached_") and isinstance(plans, dict):
+            plans.pop(key, None)

@@ -24,7 +24,7 @@ from ..extensions.pack import Pack
 from ..parallel import DEFAULT_BUDGET
 from ..progress import OnProgress, telling
 from ..registry import ExtensionRegistry
-from ._torch import collectives
+from ._torch import collectives, forget_plans
 from .collector import paused_collector
 from .keys import named_by_text, odd_keys
 from .limits import Limits
@@ -102,6 +102,8 @@ def save(
                 )
             except BaseException as error:
                 writer.discard()
+                if planner is not None:
+                    forget_plans(planner)
                 if isinstance(error, Exception) and not (use_collectives or writer.committed or alone):
                     _join_barrier(process_group)
                 if isinstance(error, (Exception, CheckpointException)) and not _told(error):
