@@ -19,7 +19,7 @@ REPEATS = 5
 
 
 def run() -> list[dict[str, object]]:
-    from dcpx.checkpoint.metadata import load_metadata
+    from dcpx.catalog.metadata import load_metadata
 
     rows: list[dict[str, object]] = []
     print("seconds to read the metadata of a checkpoint, medians of", REPEATS)

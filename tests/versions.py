@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dcpx.checkpoint._torch import HAS_RANK_LOCAL
+from dcpx.dcp.private import HAS_RANK_LOCAL
 
 __all__ = ["rank_local", "without_rank_local"]
 

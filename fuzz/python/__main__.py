@@ -18,7 +18,7 @@ with atheris.instrument_imports(include=["dcpx"]):
     from targets import MAX_LENGTH, ROOT, TARGETS, Target
 
     from dcpx import DcpxError
-    from dcpx.checkpoint import _torch_pickle
+    from dcpx.pickles import torch_pickle as _torch_pickle
 
 
 def main() -> None:

@@ -29,18 +29,18 @@ from torch.distributed.checkpoint.metadata import MetadataIndex
 
 import dcpx
 from dcpx import DcpxError, LoadError, kernels
-from dcpx.checkpoint._archive import PICKLE, open_archive
-from dcpx.checkpoint._restricted import KNOWN, known_name
-from dcpx.checkpoint._torch_calls import CALLS, STORAGES
-from dcpx.checkpoint._torch_pickle import python3_name
-from dcpx.checkpoint.containers import fill_from_container, located
-from dcpx.checkpoint.items import StoredItem
-from dcpx.checkpoint.manifest import TAIL_SIZE, parse_manifest
-from dcpx.checkpoint.metadata import load_metadata
-from dcpx.checkpoint.objects import checked_bytes
-from dcpx.checkpoint.protection import Trust
+from dcpx.catalog.containers import fill_from_container, located
+from dcpx.catalog.items import StoredItem
+from dcpx.catalog.manifest import TAIL_SIZE, parse_manifest
+from dcpx.catalog.metadata import load_metadata
+from dcpx.catalog.protection import Trust
 from dcpx.frame import layout
 from dcpx.frame.map import read_final
+from dcpx.loading.restricted import KNOWN, known_name
+from dcpx.pickles.archive import PICKLE, open_archive
+from dcpx.pickles.objects import checked_bytes
+from dcpx.pickles.torch_calls import CALLS, STORAGES
+from dcpx.pickles.torch_pickle import python3_name
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests/fault")]

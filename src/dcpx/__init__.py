@@ -27,18 +27,18 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from .checkpoint.api import load, save
-    from .checkpoint.limits import Limits
-    from .checkpoint.lost import restore_pointer
-    from .checkpoint.reader import Reader
-    from .checkpoint.verify import verify
-    from .checkpoint.writer import Writer
+    from .api import load, save
+    from .catalog.limits import Limits
+    from .catalog.lost import restore_pointer
     from .extension import Extension, StreamTransformExtension
     from .extensions.chain import Chain
     from .extensions.pack import Pack
     from .extensions.zstandard import ZStandard
+    from .loading.reader import Reader
     from .registry import ExtensionRegistry, default_registry
-    from .report import Report
+    from .saving.writer import Writer
+    from .views.findings import Report
+    from .views.verify import verify
 
 __all__ = [
     "Chain",
@@ -79,18 +79,18 @@ _HOMES = {
     "Chain": "extensions.chain",
     "Extension": "extension",
     "ExtensionRegistry": "registry",
-    "Limits": "checkpoint.limits",
+    "Limits": "catalog.limits",
     "Pack": "extensions.pack",
-    "Reader": "checkpoint.reader",
-    "Report": "report",
+    "Reader": "loading.reader",
+    "Report": "views.findings",
     "StreamTransformExtension": "extension",
-    "Writer": "checkpoint.writer",
+    "Writer": "saving.writer",
     "ZStandard": "extensions.zstandard",
     "default_registry": "registry",
-    "load": "checkpoint.api",
-    "restore_pointer": "checkpoint.lost",
-    "save": "checkpoint.api",
-    "verify": "checkpoint.verify",
+    "load": "api",
+    "restore_pointer": "catalog.lost",
+    "save": "api",
+    "verify": "views.verify",
 }
 
 _torch_bridge.connect()

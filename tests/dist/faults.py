@@ -16,7 +16,7 @@ from torch.distributed.checkpoint import DefaultSavePlanner
 from torch.distributed.checkpoint.filesystem import FileSystem
 
 import dcpx
-from dcpx.checkpoint import writer
+from dcpx.saving import writer
 
 __all__ = ["FAULTS", "Fault", "killed_while_writing"]
 

@@ -19,7 +19,7 @@ import torch.distributed as dist
 
 import dcpx
 from dcpx import DcpxError
-from dcpx.checkpoint.names import is_pointer, save_of
+from dcpx.catalog.names import is_pointer, save_of
 from tests.dist.faults import FAULTS, Fault, killed_while_writing
 from tests.dist.ranks import COLLECTIVE_SECONDS, run
 

@@ -20,7 +20,7 @@ from torch.distributed.checkpoint.planner import ReadItem
 
 import dcpx
 from dcpx import CorruptError, DcpxError, LoadError, MissingFileError, TruncatedError
-from dcpx.checkpoint import source
+from dcpx.store import source
 
 STATE = {str(number): weights(torch.bfloat16, (1000, 1000), number) for number in range(6)}
 OPTIONS = [(1, 1), (3, 1 << 28)]

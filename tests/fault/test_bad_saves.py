@@ -22,8 +22,8 @@ from torch.distributed.checkpoint.planner import WriteItem
 
 import dcpx
 from dcpx import DcpxError, SaveError
-from dcpx.checkpoint import files
 from dcpx.extension import Item
+from dcpx.saving import files
 
 STATE: dict[str, Any] = {
     **{f"small {number}": torch.full((50,), float(number)) for number in range(200)},

@@ -18,14 +18,14 @@ from torch.distributed.checkpoint.planner import WriteItem
 from xxhash import xxh3_64_intdigest, xxh3_128_hexdigest
 
 import dcpx
-from dcpx.checkpoint import sink as sink_module
-from dcpx.checkpoint.sink import FileSink
 from dcpx.codecs import CODECS, Coded, Lanes
 from dcpx.codecs.auto import Auto, Smallest
 from dcpx.extension import StreamTransformExtension
 from dcpx.frame.chunks import RawChunk, encode_chunk
 from dcpx.frame.layout import Header
 from dcpx.kernels import Xxh3_128
+from dcpx.store import sink as sink_module
+from dcpx.store.sink import FileSink
 
 
 class Twice(StreamTransformExtension):

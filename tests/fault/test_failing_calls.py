@@ -18,7 +18,7 @@ from tests.fault.shim import Fault, armed
 
 import dcpx
 from dcpx import SaveError
-from dcpx.checkpoint.commit import Commit
+from dcpx.saving.commit import Commit
 
 CASES = {"1 thread": Case(1), "2 threads": Case(2), "4 threads": Case(4), "plain": Case(3, writer="dcpx, plain")}
 every_case = pytest.mark.parametrize("case", CASES)

@@ -35,10 +35,10 @@ from torch.distributed.checkpoint.metadata import MetadataIndex
 import dcpx
 from dcpx import LimitError
 from dcpx import StreamTransformExtension as Extension
-from dcpx.checkpoint._torch import StorageInfo
-from dcpx.checkpoint.containers import read_object
-from dcpx.checkpoint.items import StoredItem
-from dcpx.checkpoint.limits import Limits
+from dcpx.catalog.containers import read_object
+from dcpx.catalog.items import StoredItem
+from dcpx.catalog.limits import Limits
+from dcpx.dcp.private import StorageInfo
 
 # --- pickles ----------------------------------------------------------------------------------------------------------
 
@@ -123,7 +123,7 @@ def test_nothing_is_exhausted(tmp_path: Path):
     program = """
         import resource, sys, time
         from dcpx import DcpxError
-        from dcpx.checkpoint.objects import checked_bytes
+        from dcpx.pickles.objects import checked_bytes
 
         used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + (200 << 20),) * 2)
@@ -224,9 +224,9 @@ READ = """
     from torch.distributed.checkpoint.filesystem import _StorageInfo
     from torch.distributed.checkpoint.metadata import MetadataIndex
     import dcpx
-    from dcpx.checkpoint.containers import read_object
-    from dcpx.checkpoint.items import StoredItem
-    from dcpx.checkpoint.limits import Limits
+    from dcpx.catalog.containers import read_object
+    from dcpx.catalog.items import StoredItem
+    from dcpx.catalog.limits import Limits
 
     path, of_torch, limits, *descriptors = sys.argv[1:]
     registry = torchs.ExtensionRegistry() if of_torch == "True" else dcpx.default_registry()

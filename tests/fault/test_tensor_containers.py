@@ -19,7 +19,7 @@ from hostile_containers import BAD, GOOD, TENSOR
 from tests.unit.tensors import bits, random_tensor
 
 import dcpx
-from dcpx.checkpoint.containers import check_container
+from dcpx.catalog.containers import check_container
 
 # --- every kind of tensor that DCP stores -----------------------------------------------------------------------------
 
@@ -199,8 +199,8 @@ FLIPS = """
     import collections, io, json, resource, sys
     import torch
     from dcpx import DcpxError
-    from dcpx.checkpoint._archive import open_archive
-    from dcpx.checkpoint.containers import check_container
+    from dcpx.pickles.archive import open_archive
+    from dcpx.catalog.containers import check_container
 
     used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + (200 << 20),) * 2)

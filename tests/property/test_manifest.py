@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from xxhash import xxh3_128_hexdigest
 
 from dcpx import CorruptError, DcpxError, LimitError, TruncatedError, UnsupportedError
-from dcpx.checkpoint.manifest import FileRecord, ItemRecord, Manifest, Seal, check_user, pack_pointer, parse_manifest
+from dcpx.catalog.manifest import FileRecord, ItemRecord, Manifest, Seal, check_user, pack_pointer, parse_manifest
 from tests.fault.manifests import seal
 
 UUID = "8174f939-8294-4d5e-80b0-9af18b8b0a7d"

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from torch.distributed.checkpoint.metadata import ChunkStorageMetadata
 
 from dcpx import LimitError
-from dcpx.checkpoint.extents import memory_of, overlaps_itself
-from dcpx.checkpoint.geometry import Box, intersect
-from dcpx.checkpoint.shards import overlap
+from dcpx.catalog.geometry import Box, intersect
+from dcpx.catalog.shards import overlap
+from dcpx.loading.extents import memory_of, overlaps_itself
 
 
 def chunk(offsets: tuple[int, ...], sizes: tuple[int, ...]) -> ChunkStorageMetadata:

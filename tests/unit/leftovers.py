@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 import dcpx
-from dcpx.checkpoint.names import manifest_name, owner_name, save_of, temporary_name
-from dcpx.checkpoint.owner import Owner
+from dcpx.catalog.names import manifest_name, owner_name, save_of, temporary_name
+from dcpx.catalog.owner import Owner
 
 DAY = 86400.0
 
@@ -50,7 +50,7 @@ def save_id(path: Path) -> str:
 @functools.cache
 def dead() -> Owner:
     """A process of this machine that has ended."""
-    script = "import sys; from dcpx.checkpoint.owner import Owner; sys.stdout.buffer.write(Owner.this().pack())"
+    script = "import sys; from dcpx.catalog.owner import Owner; sys.stdout.buffer.write(Owner.this().pack())"
     owner = Owner.parse(subprocess.run([sys.executable, "-c", script], check=True, capture_output=True).stdout)
     assert owner is not None
     return owner

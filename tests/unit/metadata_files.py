@@ -22,9 +22,9 @@ from torch.distributed.checkpoint.metadata import (
     TensorStorageMetadata,
 )
 
-from dcpx.checkpoint._shapes import Shapes
-from dcpx.checkpoint._torch import set_version
-from dcpx.checkpoint.metadata import load_metadata
+from dcpx.catalog.metadata import load_metadata
+from dcpx.catalog.shapes import Shapes
+from dcpx.dcp.private import set_version
 from dcpx.errors import DcpxError
 
 

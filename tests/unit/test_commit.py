@@ -35,15 +35,15 @@ from dcpx import (
     TrustError,
     UnsupportedError,
 )
-from dcpx.checkpoint import commit
-from dcpx.checkpoint._torch import HAS_RANK_LOCAL
-from dcpx.checkpoint.commit import Commit
-from dcpx.checkpoint.directory import Directory
-from dcpx.checkpoint.leftovers import find_leftovers
-from dcpx.checkpoint.owner import Owner
-from dcpx.checkpoint.pointer import read_pointer
-from dcpx.checkpoint.unpacking import Unpacker
-from dcpx.checkpoint.verify import _Verifier
+from dcpx.catalog.leftovers import find_leftovers
+from dcpx.catalog.owner import Owner
+from dcpx.catalog.pointer import read_pointer
+from dcpx.dcp.private import HAS_RANK_LOCAL
+from dcpx.loading.unpacking import Unpacker
+from dcpx.saving import commit
+from dcpx.saving.commit import Commit
+from dcpx.store.directory import Directory
+from dcpx.views.verify import _Verifier
 from tests.unit.leaks import nothing_left
 from tests.unit.leftovers import leave
 from tests.versions import rank_local, without_rank_local

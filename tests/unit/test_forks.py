@@ -19,9 +19,10 @@ import pytest
 import torch
 
 import dcpx
-from dcpx.checkpoint import api, targets
-from dcpx.checkpoint._safe_list import also_allowed, list_lock
-from dcpx.checkpoint.setting import HeldSetting
+from dcpx import api
+from dcpx.catalog.setting import HeldSetting
+from dcpx.loading import targets
+from dcpx.loading.safe_list import also_allowed, list_lock
 from tests.unit.leftovers import loaded, state
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")

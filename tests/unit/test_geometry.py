@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dcpx import kernels
-from dcpx.checkpoint.geometry import Box, boxes, intersect, span
+from dcpx.catalog.geometry import Box, boxes, intersect, span
 
 SIZES = st.integers(1, 5)
 SHAPES = st.lists(SIZES, max_size=5).map(tuple)

@@ -19,9 +19,9 @@ from torch.distributed.checkpoint import FileSystemWriter
 
 import dcpx
 from dcpx import LoadError, NotFoundError
-from dcpx.checkpoint.leftovers import find_leftovers, remove_leftovers
-from dcpx.checkpoint.names import manifest_name, owner_name, save_of, temporary_name
-from dcpx.checkpoint.owner import OWNER_SIZE, Owner
+from dcpx.catalog.leftovers import find_leftovers, remove_leftovers
+from dcpx.catalog.names import manifest_name, owner_name, save_of, temporary_name
+from dcpx.catalog.owner import OWNER_SIZE, Owner
 from tests.unit.leftovers import DAY, age, dead, elsewhere, leave, loaded, names, save_id, state
 from tests.versions import rank_local
 

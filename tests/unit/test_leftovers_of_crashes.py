@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 import dcpx
-from dcpx.checkpoint import leftovers
-from dcpx.checkpoint.leftovers import Leftover, find_leftovers, remove_leftovers
-from dcpx.checkpoint.names import owner_name, save_of
+from dcpx.catalog import leftovers
+from dcpx.catalog.leftovers import Leftover, find_leftovers, remove_leftovers
+from dcpx.catalog.names import owner_name, save_of
 from tests.unit.leftovers import DAY, age, dead, loaded, names, save_id, state
 
 PATIENCE = 60

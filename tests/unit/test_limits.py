@@ -13,11 +13,11 @@ from torch.distributed.checkpoint.metadata import MetadataIndex
 
 import dcpx
 from dcpx import LimitError, Limits
-from dcpx.checkpoint import limits
-from dcpx.checkpoint._torch import StorageInfo
-from dcpx.checkpoint.items import StoredItem
-from dcpx.checkpoint.manifest import Seal
-from dcpx.checkpoint.objects import ObjectCheck
+from dcpx.catalog import limits
+from dcpx.catalog.items import StoredItem
+from dcpx.catalog.manifest import Seal
+from dcpx.dcp.private import StorageInfo
+from dcpx.pickles.objects import ObjectCheck
 
 MIB = 1 << 20
 REPLAY = np.concatenate([np.arange(100.0), np.zeros(10 * MIB)])

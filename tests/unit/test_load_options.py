@@ -17,7 +17,7 @@ from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner, Def
 
 import dcpx
 from dcpx import DcpxWarning, ExtensionError, LoadError, SaveError, StreamTransformExtension
-from dcpx.checkpoint.casts import narrows
+from dcpx.loading.casts import narrows
 
 
 def warned(call: Callable[[], object]) -> list[str]:

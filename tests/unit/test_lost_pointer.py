@@ -23,11 +23,11 @@ from dcpx import (
     SaveError,
     UnsupportedError,
 )
-from dcpx.checkpoint import lost
-from dcpx.checkpoint._torch import HAS_RANK_LOCAL
-from dcpx.checkpoint.leftovers import find_leftovers, remove_leftovers
-from dcpx.checkpoint.names import manifest_name, owner_name, temporary_name
-from dcpx.checkpoint.owner import Owner
+from dcpx.catalog import lost
+from dcpx.catalog.leftovers import find_leftovers, remove_leftovers
+from dcpx.catalog.names import manifest_name, owner_name, temporary_name
+from dcpx.catalog.owner import Owner
+from dcpx.dcp.private import HAS_RANK_LOCAL
 from tests.fault.manifests import data_file, manifest_file, seal
 from tests.unit.leftovers import DAY, age, dead, elsewhere, leave, loaded, names, save_id, state
 from tests.unit.test_leftovers import save_rank

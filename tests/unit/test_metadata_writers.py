@@ -14,7 +14,7 @@ from torch.distributed.checkpoint import DefaultSavePlanner, FileSystemWriter
 from torch.distributed.checkpoint._fsspec_filesystem import FsspecWriter
 
 import dcpx
-from dcpx.checkpoint._torch import HAS_RANK_LOCAL
+from dcpx.dcp.private import HAS_RANK_LOCAL
 from tests.dist.ranks import run
 from tests.interop.states import make_state
 from tests.unit.metadata_files import assert_loads

@@ -40,9 +40,9 @@ from torch.distributed.tensor import Partial, Replicate, Shard
 
 import dcpx
 from dcpx import DcpxError, SaveError, UnsupportedError
-from dcpx.checkpoint._torch_pickle import SafeGlobal
-from dcpx.checkpoint.objects import checked_bytes
 from dcpx.errors import DcpxWarning
+from dcpx.pickles.objects import checked_bytes
+from dcpx.pickles.torch_pickle import SafeGlobal
 
 # --- a user's classes -------------------------------------------------------------------------------------------------
 

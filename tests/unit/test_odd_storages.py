@@ -12,10 +12,10 @@ from torch.distributed.checkpoint import FileSystemReader
 
 import dcpx
 from dcpx import CorruptError
-from dcpx.checkpoint._archive import PICKLE, open_archive
-from dcpx.checkpoint._torch_pickle import foresee
-from dcpx.checkpoint.containers import check_container
-from dcpx.checkpoint.objects import checked_bytes
+from dcpx.catalog.containers import check_container
+from dcpx.pickles.archive import PICKLE, open_archive
+from dcpx.pickles.objects import checked_bytes
+from dcpx.pickles.torch_pickle import foresee
 
 ODD = torch.arange(7, dtype=torch.float32)[:6].view(torch.complex64)
 """Three elements of eight bytes, in a storage of 28 bytes."""
@@ -55,7 +55,7 @@ def test_stored_by_older_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     metadata = FileSystemReader(tmp_path).read_metadata()
     (info,) = metadata.storage_data.values()
     info.length = len(item)
-    monkeypatch.setattr("dcpx.checkpoint.pointer.load_metadata", lambda content, **options: metadata)
+    monkeypatch.setattr("dcpx.catalog.pointer.load_metadata", lambda content, **options: metadata)
     found = {"tensor": torch.zeros_like(ODD)}
     dcpx.load(found, tmp_path)
     assert torch.equal(found["tensor"], ODD)

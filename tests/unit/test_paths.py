@@ -11,7 +11,7 @@ import torch
 import torch.distributed.checkpoint as dcp
 
 import dcpx
-from dcpx.checkpoint.leftovers import find_leftovers
+from dcpx.catalog.leftovers import find_leftovers
 
 STATE: dict[str, Any] = {"w": torch.ones(3)}
 

@@ -15,8 +15,7 @@ import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint import FileSystemWriter
 
 import dcpx
-from dcpx import LoadError, SaveError
-from dcpx.checkpoint import api
+from dcpx import LoadError, SaveError, api
 from dcpx.progress import Meter, Progress
 
 from .leaks import nothing_left

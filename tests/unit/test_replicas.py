@@ -23,7 +23,7 @@ import torch
 from torch.distributed.checkpoint.default_planner import create_default_local_save_plan
 
 from dcpx import DcpxWarning, SaveError
-from dcpx.checkpoint.replicas import Replicas, check_kinds, compare, replicas
+from dcpx.saving.replicas import Replicas, check_kinds, compare, replicas
 
 
 class Colour(enum.Enum):

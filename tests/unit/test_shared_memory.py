@@ -16,7 +16,7 @@ from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter
 
 import dcpx
 from dcpx import kernels
-from dcpx.checkpoint import decoding
+from dcpx.loading import decoding
 from dcpx.registry import default_registry
 from tests.unit.planners import Part, PartsPlanner, read
 from tests.unit.tensors import bits, weights

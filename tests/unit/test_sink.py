@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcpx.checkpoint import sink as module
-from dcpx.checkpoint.sink import BLOCK, FileSink
 from dcpx.kernels import Xxh3_128
+from dcpx.store import sink as module
+from dcpx.store.sink import BLOCK, FileSink
 
 from .sinks import Sink, full_disk
 

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from torch.distributed.checkpoint.filesystem import FileSystem
 
 from dcpx import CorruptError, LoadError, MissingFileError, TruncatedError
-from dcpx.checkpoint.directory import Directory
-from dcpx.checkpoint.source import FileSource, Sources
+from dcpx.store.directory import Directory
+from dcpx.store.source import FileSource, Sources
 
 CONTENT = random.Random(0).randbytes(300_000)
 

@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dcpx
-from dcpx.checkpoint import packing, staging, targets
-from dcpx.checkpoint.staging import BLOCK, ahead, blocks, bytes_of, host_buffer, is_plain
+from dcpx.dcp import staging
+from dcpx.dcp.staging import BLOCK, ahead, blocks, bytes_of, host_buffer, is_plain
+from dcpx.loading import targets
+from dcpx.saving import packing
 
 from .tensors import DTYPES, LAYOUTS, bits, blank, random_tensor, weights
 

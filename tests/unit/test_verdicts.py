@@ -13,9 +13,9 @@ import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint import FileSystemWriter
 
 import dcpx
-from dcpx.checkpoint.containers import check_container
-from dcpx.checkpoint.directory import Directory
-from dcpx.checkpoint.protection import Trust
+from dcpx.catalog.containers import check_container
+from dcpx.catalog.protection import Trust
+from dcpx.store.directory import Directory
 from dcpx.streams import TransformReader
 from tests.fault.manifests import manifest_file
 from tests.unit.tensors import random_tensor

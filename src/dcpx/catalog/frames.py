@@ -1,0 +1,158 @@
+"""What the direct path must know of a frame before it reads a tensor's elements out of it, past the container."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+
+from ..codecs.container import AFTER, BEFORE, WHOLE, Container, Template, container
+from ..codecs.dtypes import ITEM_SIZES
+from ..errors import CorruptError
+from ..frame import Header, TensorHint, check_codecs
+from ..frame.chunks import KnownChunk
+from ..frame.layout import PREFIX_SIZE, content_hash, header_size, parse_header
+from ..frame.map import FrameMap, read_final
+from ..loading.targets import Target
+from .items import StoredItem
+
+__all__ = [
+    "HEAD",
+    "MOST_CHUNKS",
+    "OwnContainer",
+    "checked_hint",
+    "chunk_elements",
+    "frame_map",
+    "holds_own_container",
+    "needed_chunks",
+    "own_container",
+    "runs",
+    "whole_elements",
+]
+
+HEAD = 4 << 10
+"""Bytes read at an item's beginning in the hope that they hold its header."""
+
+MOST_CHUNKS = 512
+"""Chunks of a job: each takes memory of its own, however small it is."""
+
+
+def frame_map(item: StoredItem, head: bytes, read_at: Callable[[int, int], bytes], size: int) -> FrameMap:
+    """The map of an item's frame, once it's certain that it is the one asked for and no larger than it may be."""
+    length = header_size(head[:PREFIX_SIZE])
+    header: Header = parse_header(head[:length] if length <= len(head) else read_at(0, min(length, size)))
+    check_codecs(header)
+    item.check_identity(header)
+    frame = FrameMap(header, read_final(read_at, header, size))
+    if 0 <= item.most_bytes < frame.total:
+        raise CorruptError(f"the item holds {frame.total} bytes, more than its shape needs")
+    return frame
+
+
+def checked_hint(item: StoredItem, frame: FrameMap) -> TensorHint | None:
+    """The frame's hint, if it has one that the direct path can follow. CorruptError if it contradicts the metadata."""
+    hint = frame.header.hint
+    if hint is None or not hasattr(torch, hint.dtype):
+        return None
+    if getattr(torch, hint.dtype) != item.dtype or hint.shape != tuple(item.shape or ()):
+        described = f"{item.dtype} {tuple(item.shape or ())}"
+        raise CorruptError(f"the frame holds a tensor {hint.dtype} {hint.shape}, the metadata says {described}")
+    if hint.payload_offset + hint.nbytes > frame.total:
+        raise CorruptError(f"the frame says that a tensor of {hint.nbytes} bytes begins at {hint.payload_offset}")
+    width = ITEM_SIZES[hint.dtype]
+    if any((begin - hint.payload_offset) % width for begin in frame.begins[1:-1]):
+        return None  # another writer's chunks, some of which end within an element
+    return hint
+
+
+class OwnContainer(NamedTuple):
+    """A tensor's container as dcpx writes it: as two chunks around those of its elements, or as one."""
+
+    template: Template
+    before: KnownChunk
+    after: KnownChunk
+
+    def whole(self, elements: memoryview) -> KnownChunk:
+        """The container and its elements as one chunk."""
+        template = self.template
+        content = content_hash(memoryview(b"".join((template.before, elements, template.after))))
+        return KnownChunk(Container.id, WHOLE, template.arguments + elements, template.size, content)
+
+
+@lru_cache(4096)
+def own_container(dtype: str, shape: tuple[int, ...]) -> OwnContainer:
+    """The container of a tensor; `dtype` is torch's name."""
+    template = container(dtype, shape)
+
+    def part(parameter: int, raw: bytes) -> KnownChunk:
+        return KnownChunk(Container.id, parameter, template.arguments, len(raw), content_hash(memoryview(raw)))
+
+    return OwnContainer(template, part(BEFORE, template.before), part(AFTER, template.after))
+
+
+def holds_own_container(frame: FrameMap, hint: TensorHint, record: Callable[[int], bytes | memoryview]) -> bool:
+    """Whether the first chunk and the last are those that dcpx writes around a tensor such as the hint's, so that all
+    between them are its elements."""
+    own = own_container(hint.dtype, hint.shape)
+    last = frame.count - 1
+    return (
+        last >= 1
+        and Container.id in frame.header.codecs
+        and hint.payload_offset == own.before.raw_size == frame.begins[1]
+        and frame.begins[last] == hint.payload_offset + hint.nbytes
+        and record(0) == own.before.record(0, frame.header)
+        and record(last) == own.after.record(last, frame.header)
+    )
+
+
+def whole_elements(frame: FrameMap, hint: TensorHint, record: Callable[[int], memoryview]) -> memoryview | None:
+    """The elements of a tensor that shares its only chunk with dcpx's own container, verified; None if it doesn't."""
+    own = own_container(hint.dtype, hint.shape)
+    if Container.id not in frame.header.codecs:
+        return None
+    if frame.count != 1 or frame.total != own.template.size or hint.payload_offset != own.before.raw_size:
+        return None
+    stored = record(0)
+    elements = stored[len(stored) - hint.nbytes :]
+    return elements if stored == own.whole(elements).record(0, frame.header) else None
+
+
+def needed_chunks(targets: Iterable[Target], frame: FrameMap, hint: TensorHint) -> list[range]:
+    """The chunks that hold something for any of the targets: adjacent ones together, ascending."""
+    width = ITEM_SIZES[hint.dtype]
+    needed = bytearray(frame.count)
+    for target in targets:
+        begin, end = (hint.payload_offset + width * edge for edge in (target.begin, target.end))
+        for number in frame.covering(begin, end):
+            if not needed[number] and target.wants(*chunk_elements(frame, number, hint)):
+                needed[number] = 1
+    found = []
+    stop = 0
+    while (start := needed.find(1, stop)) >= 0:
+        stop = needed.find(0, start)
+        stop = frame.count if stop < 0 else stop
+        found.append(range(start, stop))
+    return found
+
+
+def chunk_elements(frame: FrameMap, number: int, hint: TensorHint) -> tuple[int, int]:
+    """Which of the tensor's elements a chunk holds: the first, and behind the last, in C order."""
+    edges = (edge - hint.payload_offset for edge in (frame.begins[number], frame.begins[number + 1]))
+    first, last = (min(max(edge, 0), hint.nbytes) // ITEM_SIZES[hint.dtype] for edge in edges)
+    return first, last
+
+
+def runs(needed: list[range], frame: FrameMap, most: int) -> Iterator[range]:
+    """As many adjacent chunks as make up a job, of `most` bytes or MOST_CHUNKS; one of none where there are none."""
+    if not needed:
+        yield range(0)
+    for numbers in needed:
+        start, size = numbers.start, 0
+        for number in numbers:
+            if number > start and (size >= most or number - start >= MOST_CHUNKS):
+                yield range(start, number)
+                start, size = number, 0
+            size += frame.raw_size(number)
+        yield range(start, numbers.stop)

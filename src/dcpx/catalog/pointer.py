@@ -1,0 +1,153 @@
+"""Reads what a checkpoint's pointer says, and holds it against the manifest of the save that wrote it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import NamedTuple
+
+from torch.distributed.checkpoint.metadata import Metadata
+
+from ..errors import CorruptError, DcpxError, LoadError, MissingFileError, ReplacedError, UnsupportedError, Where
+from ..pickles.unpickle import shown
+from ..store.directory import Directory
+from .lost import missing_pointer
+from .manifest import FileRecord, Manifest, content_digest, parse_manifest
+from .metadata import MAX_METADATA_SIZE, load_metadata
+from .names import is_data_file, is_manifest, manifest_name, save_of
+
+__all__ = ["Pointed", "check_readable", "is_replaced", "read_pointer"]
+
+_ATTEMPTS = 3
+"""How often a checkpoint may be replaced while it is being opened."""
+
+
+class Pointed(NamedTuple):
+    """What a pointer stands for. `manifest` is None for what stock DCP wrote, or for the reason that is `damage`;
+    `digest` is the XXH3-128 of the pointer's content."""
+
+    metadata: Metadata
+    manifest: Manifest | None
+    damage: DcpxError | None
+    digest: str
+
+
+def read_pointer(directory: Directory, pointer: str, limit: int, *, without_manifest: bool = False) -> Pointed:
+    """Read the checkpoint's metadata, `.metadata` or a rank's own, and its manifest; each has at most `limit` bytes.
+
+    They agree with each other then: on the pointer's own content, and on which items there are, in which files. A
+    manifest that is lost or damaged is an error, unless `without_manifest` asks to go on without it.
+
+    Raises LoadError if there is no checkpoint, CorruptError, or another DcpxError; all of them name the file.
+    """
+    content = _read(directory, pointer, limit)
+    for _ in range(_ATTEMPTS):
+        metadata = _metadata(directory, pointer, content, limit)
+        try:
+            manifest = _manifest(directory, metadata, limit)
+        except DcpxError as error:
+            with suppress(DcpxError):
+                before, content = content, _read(directory, pointer, limit)
+                if content != before:
+                    continue  # another save has replaced it, and has removed that manifest
+            damage = error.located(directory.place(pointer))
+            if without_manifest:
+                return Pointed(metadata, None, damage, content_digest(content))
+            raise damage from error.__cause__
+        if manifest is not None:
+            _check_agreement(directory, pointer, content, metadata, manifest)
+        return Pointed(metadata, manifest, None, content_digest(content))
+    raise ReplacedError("the checkpoint was replaced while it was being opened", Where(directory.place(pointer)))
+
+
+def is_replaced(directory: Directory, pointer: str, digest: str) -> bool:
+    """Whether the pointer says something else by now than the content of which that is the XXH3-128."""
+    try:
+        return content_digest(directory.read(pointer, MAX_METADATA_SIZE)) != digest
+    except (DcpxError, OSError):
+        return False
+
+
+def _read(directory: Directory, name: str, limit: int) -> bytes:
+    place = Where(directory.place(name))
+    try:
+        return directory.read(name, limit)
+    except FileNotFoundError as error:
+        raise missing_pointer(directory, name, limit) from error
+    except OSError as error:
+        raise LoadError(f"the metadata can't be read: {error}", place) from error
+
+
+def _metadata(directory: Directory, pointer: str, content: bytes, limit: int) -> Metadata:
+    try:
+        return load_metadata(content)
+    except UnsupportedError as error:
+        cause = f"{error.cause}{_written_by(directory, pointer, content, limit)}"
+        raise UnsupportedError(cause, error.where, error.remedy).located(directory.place(pointer)) from error.__cause__
+    except DcpxError as error:
+        raise error.located(directory.place(pointer)) from error.__cause__
+
+
+def _written_by(directory: Directory, pointer: str, content: bytes, limit: int) -> str:
+    """What wrote a pointer that can't be read, for an error: the manifest that seals it knows, if there is one."""
+    sealed = FileRecord(pointer, len(content), content_digest(content))
+    with suppress(OSError):
+        for name in filter(is_manifest, directory.names()):
+            with suppress(DcpxError, OSError):
+                manifest = parse_manifest(directory.read(name, limit))
+                if manifest.metadata == sealed:
+                    return f" (written by torch {shown(manifest.torch)} and dcpx {shown(manifest.dcpx)})"
+    return ""
+
+
+def _manifest(directory: Directory, metadata: Metadata, limit: int) -> Manifest | None:
+    """The manifest of the save that wrote `metadata`; None if that was not dcpx's."""
+    meta = metadata.storage_meta
+    save = None if meta is None or meta.save_id is None else save_of(manifest_name(meta.save_id))
+    names = {info.relative_path for info in metadata.storage_data.values()}
+    saves = {save_of(name) for name in names if is_data_file(name)} - {None}
+    if save is None:
+        if saves:
+            raise CorruptError("the metadata doesn't name its manifest, though dcpx wrote the data files")
+        return None
+    name = manifest_name(save)
+    place = directory.place(name)
+    try:
+        manifest = parse_manifest(directory.read(name, limit))
+    except FileNotFoundError:
+        if not saves:
+            return None
+        remedy = "Restore it from another copy, or load with partial=True, which does without it"
+        raise MissingFileError("the manifest is missing", Where(place), remedy) from None
+    except OSError as error:
+        raise LoadError(f"the manifest can't be read: {error}", Where(place)) from error
+    except DcpxError as error:
+        raise error.located(place) from error.__cause__
+    if manifest.checkpoint != save:
+        raise CorruptError(f"the manifest is that of another checkpoint, {manifest.checkpoint}", Where(place))
+    return manifest
+
+
+def check_readable(directory: Directory, pointer: str, content: bytes, sealed: bytes) -> None:
+    """Read a pointer's `content`, and `sealed`, that of its manifest, before they are published.
+
+    Raises what `read_pointer` would raise of them.
+    """
+    metadata = load_metadata(content, max_size=len(content))
+    _check_agreement(directory, pointer, content, metadata, parse_manifest(sealed))
+
+
+def _check_agreement(
+    directory: Directory, pointer: str, content: bytes, metadata: Metadata, manifest: Manifest
+) -> None:
+    """CorruptError unless the manifest describes this pointer, and the same items, within the files that it lists."""
+    place = Where(directory.place(pointer))
+    if manifest.metadata != FileRecord(pointer, len(content), content_digest(content)):
+        raise CorruptError("the metadata isn't what the manifest says was written", place)
+    sealed = {(item.fqn, item.offsets) for item in manifest.items}
+    sizes = {file.name: file.size for file in manifest.files}
+    for index, info in metadata.storage_data.items():
+        offsets = None if index.offset is None else tuple(index.offset)
+        if (index.fqn, offsets) not in sealed or info.offset + info.length > sizes.get(info.relative_path, -1):
+            raise CorruptError("the manifest doesn't describe the item", Where(place.file, index.fqn))
+    if len(sealed) != len(metadata.storage_data) or len(sealed) != len(manifest.items):
+        raise CorruptError("the manifest and the metadata list different items", place)

@@ -1,0 +1,113 @@
+"""The planners of `save` and `load`: DCP's default ones, but for what those leave unnamed or put beside its place."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch.distributed._shard.sharded_tensor import ShardedTensor
+from torch.distributed.checkpoint._nested_dict import flatten_state_dict
+from torch.distributed.checkpoint.default_planner import (
+    DefaultLoadPlanner,
+    DefaultSavePlanner,
+    create_default_local_save_plan,
+)
+from torch.distributed.checkpoint.metadata import Metadata
+from torch.distributed.checkpoint.planner import LoadPlan, ReadItem, SavePlan
+
+from ..errors import LoadError, SaveError, Where
+from ..saving.replicas import check_kinds
+
+__all__ = ["ABSENT", "OwnLoadPlanner", "OwnSavePlanner"]
+
+ABSENT = "the checkpoint has no item of this name"
+
+
+class OwnSavePlanner(DefaultSavePlanner):
+    """Names the item that can't be planned, on one rank, or because ranks hold what no plan can join under its name."""
+
+    def create_local_plan(self) -> SavePlan:
+        try:
+            plan: SavePlan = super().create_local_plan()
+            return plan
+        except Exception as error:
+            raise SaveError(f"{type(error).__name__}: {error}", Where(item=self._unplanned())) from error
+
+    def _unplanned(self) -> str | None:
+        """The first item that fails by itself."""
+        for name, value in self.state_dict.items():
+            try:
+                create_default_local_save_plan({name: value}, self.is_coordinator)
+            except Exception:  # noqa: BLE001 (whatever it was, it failed before)
+                return name
+        return None
+
+    def create_global_plan(self, all_plans: list[SavePlan]) -> tuple[list[SavePlan], Metadata]:
+        check_kinds(all_plans)
+        plans: tuple[list[SavePlan], Metadata] = super().create_global_plan(all_plans)
+        return plans
+
+
+class OwnLoadPlanner(DefaultLoadPlanner):
+    """Takes the state apart as a save does, and puts an object back under the key that the state has.
+
+    DCP's own planner rebuilds the state before it takes it apart, of dictionaries and lists alone: empty ones are lost,
+    and with them the names of a list's parts; any other mapping becomes None. Of a key that is no string it adds the
+    text.
+    """
+
+    def __init__(self, allow_partial_load: bool = False) -> None:
+        super().__init__(allow_partial_load=allow_partial_load)
+        self._keys: dict[int, dict[str, Any]] = {}
+
+    def set_up_planner(
+        self, state_dict: dict[str, Any], metadata: Metadata | None = None, is_coordinator: bool = False
+    ) -> None:
+        flattened, mappings = flatten_state_dict(state_dict)
+        if any(map(_needs_rebuilding, flattened.values())):
+            super().set_up_planner(state_dict, metadata, is_coordinator)
+            return
+        self.original_state_dict = state_dict
+        self.state_dict, self.mappings = flattened, mappings
+        self.metadata = metadata
+        self.is_coordinator = is_coordinator
+
+    def create_local_plan(self) -> LoadPlan:
+        try:
+            plan: LoadPlan = super().create_local_plan()
+            return plan
+        except RuntimeError as error:
+            missing = self.missing()
+            if self.allow_partial_load or not missing:
+                raise
+            more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+            remedy = "Pass strict=False to leave as it is what the checkpoint lacks"
+            raise LoadError(f"{ABSENT}{more}", Where(item=missing[0]), remedy) from error
+
+    def load_bytes(self, read_item: ReadItem, value: io.BytesIO) -> None:
+        *way, last = self.mappings[read_item.dest_index.fqn]
+        place: Any = self.original_state_dict
+        for part in way:
+            place = place[self._key(place, part)]
+        # The reader has looked it through. A process may want files mapped; this is none.
+        place[self._key(place, last)] = torch.load(value, weights_only=False, mmap=False)
+
+    def missing(self) -> list[str]:
+        """The names of what the state has and the checkpoint doesn't."""
+        stored = {} if self.metadata is None else self.metadata.state_dict_metadata
+        return sorted(self.state_dict.keys() - stored.keys())
+
+    def _key(self, container: Any, part: str | int) -> Any:
+        if not isinstance(container, Mapping) or part in container:
+            return part
+        known = self._keys.get(id(container))
+        if known is None:
+            known = self._keys[id(container)] = {str(key): key for key in container}
+        return known.get(str(part), part)
+
+
+def _needs_rebuilding(value: object) -> bool:
+    """Whether DCP has to put something else into the state: memory for a meta tensor, one tensor for nested shards."""
+    return isinstance(value, ShardedTensor) or (isinstance(value, torch.Tensor) and value.device.type == "meta")

@@ -1,0 +1,240 @@
+"""`Reader`: DCP's FileSystemReader with dcpx's extensions, parallel and verified, and errors that say where."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import repeat
+from typing import Any, get_args
+
+import torch
+from torch.distributed.checkpoint.filesystem import FileSystemReader
+from torch.distributed.checkpoint.metadata import Metadata, StorageMeta
+from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner
+from torch.futures import Future
+
+from ..catalog.containers import located
+from ..catalog.items import request_bytes, stored_items
+from ..catalog.limits import Limits
+from ..catalog.manifest import Manifest
+from ..catalog.names import metadata_name
+from ..catalog.pointer import is_replaced, read_pointer
+from ..catalog.protection import Require, Trust, check_encrypted
+from ..dcp.private import HAS_RANK_LOCAL, check_path
+from ..errors import (
+    DcpxError,
+    LoadError,
+    NotFoundError,
+    ReplacedError,
+    TrustError,
+    UnsupportedError,
+    Where,
+    portable_errors,
+)
+from ..parallel import DEFAULT_BUDGET, Crew, check_crew
+from ..pickles.objects import SafeGlobal, checked_bytes
+from ..progress import Meter, OnProgress
+from ..registry import ExtensionRegistry, default_registry
+from ..store.directory import Directory
+from ..store.source import Sources
+from .casts import check_casts
+from .unpacking import Unpacker
+
+__all__ = ["Reader"]
+
+_log = logging.getLogger(__name__)
+
+
+class Reader(FileSystemReader):
+    """Reads a checkpoint directory that dcpx or stock DCP wrote, with any extensions of `registry`.
+
+    `threads` decode (by default as many as the process may use cores), straight into the target tensors where these
+    are contiguous and of the stored dtype; only what the plan needs is read, and all of it is verified. What they hold
+    beside the targets is limited to about `budget` bytes; a tensor of a stock checkpoint, or behind another extension,
+    is loaded as a whole. `progress` is called with a `Progress` as the load goes on.
+
+    Nothing in a checkpoint is run. `.metadata` is read field by field. An object (what isn't a tensor) may be made of
+    numbers, text, containers, dates, paths, NumPy's arrays and whatever `safe_globals` and torch's own list of them
+    allow; `trust=True` gives it to DCP as it is, which runs what it says. A tensor that is more than elements may be of
+    the class of the tensor that it is loaded into, or of what these allow; with `trust=True` of any. `rank_local=True`
+    reads the metadata that each rank wrote for itself, where DCP finds no common one.
+
+    What dcpx wrote must be what its manifest says: `.metadata` byte for byte, and every item that is loaded. A
+    checkpoint without a manifest, as stock DCP writes it, is loaded with whatever checks its items bring, after a
+    warning in the log; `require="checksums"` refuses it. `require="encrypted"` refuses every item that no extension
+    decrypts, whatever the metadata says. `limits` bounds what is believed before anything is allocated.
+
+    A stored tensor is cast to its target's dtype, as DCP does it; where that loses range or precision, a DcpxWarning
+    says so. `cast=False` refuses every other dtype than the stored one.
+
+    With `partial=True` damaged items don't end the load: they are in `failures` afterwards, with their errors by name;
+    a lost manifest is there as well, by its file's name. Every error names file, item and offset, and the targets that
+    may be partly filled. Stock checkpoints of several extensions, which the stock reader applies in the wrong order,
+    are read as well.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        registry: ExtensionRegistry | None = None,
+        threads: int | None = None,
+        budget: int = DEFAULT_BUDGET,
+        progress: OnProgress | None = None,
+        safe_globals: Sequence[SafeGlobal] = (),
+        trust: bool = False,
+        require: Require | None = None,
+        limits: Limits = Limits(),  # noqa: B008 (immutable)
+        partial: bool = False,
+        rank_local: bool = False,
+        cast: bool = True,
+    ) -> None:
+        """Nothing is opened yet. ValueError for wrong arguments, such as the address of a store; UnsupportedError where
+        this torch can't do what is asked for."""
+        if require not in (None, *get_args(Require)):
+            raise ValueError(f"require must be 'checksums', 'encrypted' or None, not {require!r}")
+        if rank_local and not HAS_RANK_LOCAL:
+            raise UnsupportedError(f"torch {torch.__version__} can't load with rank_local=True", remedy="Upgrade torch")
+        check_path(path)
+        check_crew(threads, budget)
+        super().__init__(path)
+        self.metadata_error: DcpxError | None = None
+        self.registry = default_registry() if registry is None else registry
+        self.threads = threads
+        self.budget = budget
+        self.progress = progress
+        self.safe_globals = safe_globals
+        self.trust = trust
+        self.require = require
+        self.limits = limits
+        self.partial = partial
+        self.rank_local = rank_local
+        self.cast = cast
+        self.manifest: Manifest | None = None
+        self.failures: dict[str, DcpxError] = {}
+        self._opened: tuple[str, str] | None = None  # the pointer that was read, and its content's digest
+        self.own = False
+        """Whether what is loaded is this rank's own checkpoint; then the ranks read without collectives."""
+        self.finished = False
+
+    def __repr__(self) -> str:
+        return f"Reader({str(self.path)!r})"
+
+    def reset(self, checkpoint_id: str | os.PathLike[str] | None = None) -> None:
+        """Begin another load, of `checkpoint_id` if it is given; DCP calls it. ValueError for what is no local path."""
+        if checkpoint_id is not None:
+            check_path(checkpoint_id)
+        super().reset(checkpoint_id)
+
+    def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
+        """What is in the checkpoint, or with `rank=` in that rank's own. Nothing is run; `manifest` is known then.
+
+        Raises NotFoundError, LostPointerError, CorruptError, TrustError or another DcpxError, which names the file.
+        """
+        rank = kwargs.get("rank")
+        if rank is None:
+            self.metadata_error = None
+        elif self.metadata_error is not None and not isinstance(self.metadata_error, NotFoundError):
+            raise self.metadata_error  # the common one is there, but damaged: a rank's own would be older
+        try:
+            metadata = self._read_metadata(rank)
+        except DcpxError as error:
+            # DCP goes on without it, to look for a rank's own, and then reports that there is none.
+            if rank is None or self.rank_local:
+                self.metadata_error = error
+            raise
+        self.metadata_error = None
+        return metadata
+
+    def _read_metadata(self, rank: int | None = None) -> Metadata:
+        pointer = metadata_name(rank)
+        place = Where(self._directory.place(pointer))
+        if rank is not None and not self.rank_local:
+            remedy = "Pass rank_local=True if each rank was saved by itself, without collectives"
+            raise LoadError("a rank's own metadata was not asked for", place, remedy)
+        metadata, self.manifest, damage, digest = read_pointer(
+            self._directory, pointer, self.limits.metadata_size, without_manifest=self.partial
+        )
+        self._opened = pointer, digest
+        self.failures = {} if damage is None else {os.path.basename(damage.where.file or pointer): damage}
+        if self.manifest is None:
+            if self.require == "checksums":
+                raise TrustError("the checkpoint has no manifest to check it against", place)
+            _log.warning("%s has no manifest: what is loaded from it is unverified", place.file)
+        meta = metadata.storage_meta or StorageMeta()
+        meta.load_id = self.load_id
+        metadata.storage_meta = meta
+        return metadata
+
+    @property
+    def _directory(self) -> Directory:
+        return Directory(self.fs, self.path)
+
+    def _checked(self, content: bytes) -> bytes:
+        """An object as the planner may unpickle it."""
+        return content if self.trust else checked_bytes(content, self.safe_globals)
+
+    def set_up_storage_reader(self, metadata: Metadata, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
+        """Take up what `read_metadata` has read; DCP calls it once for each load."""
+        super().set_up_storage_reader(metadata, is_coordinator, *args, **kwargs)
+        self.metadata = metadata
+        self.finished = False
+        self.own = not kwargs.get("use_collectives", True)
+
+    def prepare_local_plan(self, plan: LoadPlan) -> LoadPlan:
+        """Say which save this rank has opened."""
+        meta = self.metadata.storage_meta
+        save_id = None if meta is None or self.own else meta.save_id  # a rank's own save is no other rank's
+        return replace(plan, storage_data=save_id)
+
+    def prepare_global_plan(self, plans: list[LoadPlan]) -> list[LoadPlan]:
+        """ReplacedError unless all ranks have opened the same save."""
+        if len({plan.storage_data for plan in plans}) > 1:
+            cause = "the checkpoint was replaced while it was being opened: some ranks see another save than others"
+            raise ReplacedError(cause, Where(str(self.path)))
+        return plans
+
+    def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> Future[None]:
+        """Read and verify what the plan asks for, and fill the planner's targets. Raises CorruptError, LoadError or
+        another DcpxError; with `partial` an item's goes to `failures`."""
+        with portable_errors(LoadError), self._noticing_replacement(), located(str(self.path), None):
+            check_casts(plan.items, self.metadata, planner, refuse=not self.cast)
+            items = stored_items(plan.items, self.metadata, self.manifest)
+            if self.require == "encrypted":
+                check_encrypted(items, self.registry)
+            total = sum(map(request_bytes, plan.items, repeat(self.metadata)))
+            meter = Meter(self.progress, total, len(plan.items))
+            trust = Trust(self.safe_globals, self.trust)
+            with Sources(self._directory, self._sizes()) as sources, Crew(self.threads, self.budget) as crew:
+                sources.hold(item.info.relative_path for item in items)
+                unpacker = Unpacker(
+                    planner, self.registry, sources, crew, meter, self._checked, self.limits, self.partial, trust
+                )
+                self.failures |= unpacker.read(items)
+        self.finished = True
+        future: Future[None] = Future()
+        future.set_result(None)
+        return future
+
+    @contextmanager
+    def _noticing_replacement(self) -> Iterator[None]:
+        """Failures of the block are nobody's damage if another save has replaced the checkpoint, and removed it."""
+        try:
+            yield
+        except DcpxError as error:
+            self._check_replaced(error)
+            raise
+        if self.failures:
+            self._check_replaced(next(iter(self.failures.values())))
+
+    def _check_replaced(self, error: DcpxError) -> None:
+        if self._opened is not None and is_replaced(self._directory, *self._opened):
+            cause = f"the checkpoint was replaced while it was being loaded: {error.cause}"
+            raise ReplacedError(cause, error.where) from error
+
+    def _sizes(self) -> dict[str, int]:
+        """How long the data files must be; what follows an item is nobody's damage where damage is gone past."""
+        return {} if self.manifest is None or self.partial else {file.name: file.size for file in self.manifest.files}

@@ -1,0 +1,183 @@
+"""The tensors that a load fills, and the one way to fill each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from contextlib import nullcontext
+
+import numpy as np
+import torch
+from torch.distributed.checkpoint.planner import LoadPlanner, ReadItem
+
+from .. import kernels
+from ..catalog.geometry import Box, boxes, intersect, span
+from ..dcp.staging import bytes_of, is_plain, on_device
+from ..errors import CorruptError, DcpxError, LoadError
+from .extents import is_strided, memory_of, overlaps_itself
+
+__all__ = ["Target", "count_as_changed"]
+
+
+class Target:
+    """One request's tensor, and which of the stored item's elements go there.
+
+    `begin` to `end` are the first and behind the last of them, counted in elements in C order of the stored shape.
+    `memory_parts` are the storages that are written to, and where.
+
+    A tensor of torch's own is filled piece by piece, by any thread. Of all others nobody knows whether a slice is a
+    view, and whether each element is stored by itself: what goes there is put together in a tensor of the stored dtype,
+    and copied at once by `commit`, as stock DCP does.
+    """
+
+    def __init__(self, request: ReadItem, planner: LoadPlanner, shape: torch.Size, dtype: torch.dtype) -> None:
+        self.request = request
+        self.box = Box(tuple(request.storage_offsets), tuple(request.lengths))
+        self.tensor = tensor = _resolved(request, planner)
+        self.pending = 0  # jobs that have something for it
+        self._bytes: memoryview | None = None
+        if tensor.size() != request.lengths:
+            raise LoadError(f"the stored tensor gives {tuple(request.lengths)}, the target is {tuple(tensor.size())}")
+        self._shape = shape
+        self._dtype = dtype
+        self.begin = self.end = 0
+        self._alone = True
+        if request.lengths == shape and not any(request.storage_offsets):
+            self.end = tensor.numel()
+        else:
+            self._take_part()
+        self.memory_parts = memory_of(tensor)
+        contiguous = is_strided(tensor) and tensor.is_contiguous()
+        self.in_pieces = contiguous or (is_strided(tensor) and not overlaps_itself(tensor))
+        self._filled = tensor if self.in_pieces else None
+        self.on_device = self.in_pieces and on_device(tensor)  # what is filled is beyond the host's reach
+        self._direct = contiguous and tensor.dtype == dtype and not self.on_device and is_plain(tensor)
+
+    def _take_part(self) -> None:
+        """Set the range of elements for a target that doesn't take the whole. CorruptError if there is no such part."""
+        shape, box = self._shape, self.box
+        if len(box.sizes) != len(shape) or any(
+            offset < 0 or size < 0 or offset + size > limit
+            for offset, size, limit in zip(box.offsets, box.sizes, shape, strict=True)
+        ):
+            raise CorruptError(f"a part of shape {box.sizes} at {box.offsets} of a tensor {tuple(shape)}")
+        if 0 not in box.sizes:
+            self.begin, self.end, self._alone = span(shape, box)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that it takes until it is committed."""
+        return 0 if self.in_pieces else math.prod(self.box.sizes) * self._dtype.itemsize
+
+    def prepare(self) -> None:
+        """To be called, by one thread, before anything is filled but the whole at once."""
+        if self._filled is None:
+            self._filled = torch.empty(self.box.sizes, dtype=self._dtype, device="cpu")
+            self._direct = is_plain(self._filled)
+
+    @property
+    def _memory(self) -> memoryview:
+        # No cached_property, whose lock (until Python 3.12) a fork may leave held for ever in the child.
+        if self._bytes is None:
+            assert self._filled is not None
+            self._bytes = bytes_of(self._filled)
+        return self._bytes
+
+    def commit(self, planner: LoadPlanner) -> None:
+        """Hand the filled tensor back to the planner. LoadError if it, or the tensor, doesn't take what was loaded."""
+        if self._filled is not None and not self.in_pieces:
+            _copy(self._filled, self.tensor)
+            self._filled = None
+        try:
+            planner.commit_tensor(self.request, self.tensor)
+        except DcpxError:
+            raise
+        except Exception as error:
+            raise LoadError(f"the planner doesn't take what was loaded: {type(error).__name__}: {error}") from error
+
+    def wants(self, begin: int, end: int) -> bool:
+        """Whether any of the stored item's elements `begin` to `end - 1` goes to the target."""
+        if begin >= self.end or end <= self.begin:
+            return False
+        return self._alone or any(intersect(box, self.box) for box in boxes(self._shape, begin, end))
+
+    def memory(self, begin: int, end: int) -> memoryview | None:
+        """The target's own bytes of the stored item's elements `begin` to `end - 1`, if it wants all of them as they
+        are."""
+        if not (self._direct and self._alone) or begin < self.begin or end > self.end:
+            return None
+        width = self._dtype.itemsize
+        return self._memory[(begin - self.begin) * width : (end - self.begin) * width]
+
+    def fill_from(self, stored: torch.Tensor) -> int:
+        """Copy what the target wants of the whole stored tensor; returns how many bytes that were."""
+        part = stored if self.box.sizes == tuple(stored.shape) else stored[self.box.slices()]
+        if self.in_pieces:
+            _copy(part, self.tensor)
+        else:
+            self._filled = part
+        return part.nbytes
+
+    def fill(self, raw: memoryview, begin: int) -> int:
+        """Copy what the target wants of `raw`, the bytes of the stored item's elements from `begin` on.
+
+        Returns how many bytes that were.
+        """
+        width = self._dtype.itemsize
+        end = begin + len(raw) // width
+        if begin >= self.end or end <= self.begin:
+            return 0
+        if self._alone:
+            first, last = max(begin, self.begin), min(end, self.end)
+            memory = self.memory(first, last)
+            if memory is not None:
+                memory[:] = raw[(first - begin) * width : (last - begin) * width]
+                return len(memory)
+        elif self._direct:
+            return kernels.copy_part(raw, begin * width, self._memory, tuple(self._shape), *self.box, width)
+        assert self._filled is not None
+        elements = _elements(raw, self._dtype)
+        copied = 0
+        for box in boxes(self._shape, begin, end):
+            count = math.prod(box.sizes)
+            common = intersect(box, self.box)
+            if common is not None:
+                part = elements[:count].view(box.sizes)
+                _copy(part[common.slices(box.offsets)], self._filled[common.slices(self.box.offsets)])
+                copied += math.prod(common.sizes) * width
+            elements = elements[count:]
+        return copied
+
+
+def _resolved(request: ReadItem, planner: LoadPlanner) -> torch.Tensor:
+    try:
+        return planner.resolve_tensor(request).detach()
+    except DcpxError:
+        raise
+    except Exception as error:
+        raise LoadError(f"the planner gives no tensor to fill: {type(error).__name__}: {error}") from error
+
+
+def count_as_changed(targets: Iterable[Target]) -> None:
+    """Make a `backward` fail that still needs what the targets held: nobody else tells autograd of bytes written to
+    their memory."""
+    torch.autograd.graph.increment_version([target.tensor for target in targets if target.in_pieces])
+
+
+def _copy(part: torch.Tensor, target: torch.Tensor) -> None:
+    try:
+        # A tensor made in inference mode takes no copy outside of it, and which mode there is, is a thread's own.
+        with torch.inference_mode() if target.is_inference() else nullcontext():
+            target.copy_(part)
+    except DcpxError:
+        raise
+    except Exception as error:
+        raise LoadError(f"the target can't be filled: {type(error).__name__}: {error}") from error
+
+
+def _elements(raw: memoryview, dtype: torch.dtype) -> torch.Tensor:
+    """Bytes as elements; torch wants them aligned, and writable though it only reads them."""
+    array = np.frombuffer(raw, np.uint8)
+    if array.ctypes.data % dtype.itemsize or not array.flags.writeable:
+        array = array.copy()
+    return torch.from_numpy(array).view(dtype)

@@ -1,0 +1,30 @@
+"""What a rank reports of its part of a save, on its way to the coordinator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from torch.distributed.checkpoint.storage import WriteResult
+
+from ..catalog.manifest import FileRecord, Seal
+from .replicas import Replicas
+
+__all__ = ["StoredItemResult", "Written"]
+
+
+@dataclass(frozen=True)
+class StoredItemResult(WriteResult):
+    """Where an item is, and what seals it."""
+
+    seal: Seal
+
+
+class Written(list[WriteResult]):
+    """A rank's results, a list as DCP wants it, `files`, that these are in, and `held`, what other ranks may hold, too,
+    where there are any."""
+
+    def __init__(self, results: Iterable[WriteResult] = (), files: Iterable[FileRecord] = ()) -> None:
+        super().__init__(results)
+        self.files = list(files)
+        self.held: Replicas = {}

@@ -1,0 +1,403 @@
+"""`verify`: reads all of a checkpoint, holds it against every checksum there is, and says what is wrong, and where."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from itertools import groupby
+from typing import IO, NamedTuple, cast
+
+from torch.distributed.checkpoint.filesystem import FileSystem
+
+from .. import kernels
+from ..catalog.containers import check_container, damage_told, located, open_item, read_object
+from ..catalog.frames import HEAD, checked_hint, frame_map, holds_own_container, runs, whole_elements
+from ..catalog.items import StoredItem, all_items
+from ..catalog.leftovers import find_leftovers
+from ..catalog.limits import Limits
+from ..catalog.lost import missing_pointer
+from ..catalog.manifest import FileRecord
+from ..catalog.names import METADATA, is_pointer
+from ..catalog.pointer import is_replaced, read_pointer
+from ..catalog.protection import Trust
+from ..catalog.rewindable import Rewindable
+from ..dcp.private import check_path
+from ..errors import CorruptError, DcpxError, LoadError, MissingFileError, ReplacedError, Where
+from ..frame import TensorHint, frame_of
+from ..frame.map import FrameMap
+from ..parallel import DEFAULT_BUDGET, Crew, check_crew
+from ..pickles.archive import open_archive
+from ..pickles.objects import checked_bytes
+from ..pickles.torch_pickle import SafeGlobal
+from ..progress import Meter, OnProgress, telling
+from ..registry import ExtensionRegistry, default_registry
+from ..store.directory import Directory
+from ..store.source import FileSource
+from .findings import Problem, Report
+
+__all__ = ["verify"]
+
+_JOB_BYTES = 8 << 20
+_JOB_ITEMS = 256
+"""Bytes, or items, of one job."""
+
+_PART = 1 << 20
+"""Bytes that are read at once."""
+
+_ATTEMPTS = 10
+"""How often another save may replace the checkpoint while it is being read."""
+
+
+def verify(
+    path: str | os.PathLike[str],
+    *,
+    registry: ExtensionRegistry | None = None,
+    threads: int | None = None,
+    budget: int = DEFAULT_BUDGET,
+    safe_globals: Sequence[SafeGlobal] = (),
+    trust: bool = False,
+    limits: Limits = Limits(),  # noqa: B008 (immutable)
+    progress: bool | OnProgress = False,
+) -> Report:
+    """Read the whole checkpoint at `path`, in one process, and check it against all checksums that it has.
+
+    Those are, of what dcpx wrote, the manifest's, of every file and item, and those of every chunk; of stock
+    checkpoints the CRC32s of torch's archives, which torch doesn't look at, and those of the extensions. Damage isn't
+    raised but listed in the report, with what can still be loaded; and apart from it what a load with the same
+    `registry`, `safe_globals`, `trust` and `limits` would refuse, found by the same checks. These, `threads` and
+    `budget` are those of `Reader`; an object is held as a whole. `progress` is True for a bar in the terminal
+    (needs rich), or a function that is called with a `Progress`, which counts stored bytes, and items.
+
+    Raises NotFoundError if there is no checkpoint, LostPointerError if there is one that has only lost its pointer,
+    ReplacedError if others are saving there all the time, LoadError if the directory can't be read, and ValueError for
+    wrong arguments.
+    """
+    check_path(path)
+    check_crew(threads, budget)
+    directory = Directory(FileSystem(), os.fspath(path))
+    try:
+        names = [METADATA] if directory.exists(METADATA) else sorted(filter(is_pointer, directory.names()))
+    except OSError as error:
+        raise LoadError(f"{type(error).__name__}: {error}", Where(directory.place(""))) from error
+    if not names:
+        raise missing_pointer(directory, METADATA)
+    with telling(progress, f"verifying {os.fspath(path)}") as tell, Crew(threads, budget) as crew:
+        for _ in range(_ATTEMPTS):
+            verifier = _Verifier(directory, registry or default_registry(), Trust(safe_globals, trust), limits)
+            verifier.verify(names, crew, tell)
+            report = verifier.report(os.fspath(path))
+            if report.ok or not verifier.is_replaced():
+                return report
+    raise ReplacedError(f"the checkpoint was replaced {_ATTEMPTS} times while it was being verified", Where(str(path)))
+
+
+class _Batch(NamedTuple):
+    """Items of one file that lie near each other, each to be checked by itself."""
+
+    file: str
+    items: list[StoredItem]
+
+
+class _Run(NamedTuple):
+    """Some chunks of a large item."""
+
+    file: str
+    item: StoredItem
+    frame: FrameMap
+    numbers: range
+
+
+_Job = FileRecord | _Batch | _Run
+
+
+class _Found(NamedTuple):
+    """What a job has found: `unchecked` are items that no checksum vouches for."""
+
+    problems: list[Problem]
+    unchecked: list[str]
+    nbytes: int = 0
+    items: int = 0
+
+
+class _Verifier:
+    """Verifies one checkpoint, once, which has one pointer, or one for each rank."""
+
+    def __init__(self, directory: Directory, registry: ExtensionRegistry, trust: Trust, limits: Limits) -> None:
+        self._directory = directory
+        self._registry = registry
+        self._trust = trust
+        self._limits = limits
+        self._sealed = True
+        self._items: list[StoredItem] = []
+        self._files: list[FileRecord] = []
+        self._problems: list[Problem] = []
+        self._unchecked: set[str] = set()
+        self._digests: dict[str, str] = {}
+
+    def verify(self, pointers: Sequence[str], crew: Crew, progress: OnProgress | None) -> None:
+        """Check all that the pointers stand for."""
+        for pointer in pointers:
+            self._open(pointer)
+        self._items.sort(key=lambda item: (item.info.relative_path, item.info.offset))
+        meter = Meter(progress, sum(item.info.length for item in self._items), len(self._items))
+        with closing(crew.map(self._run, self._jobs(), _cost)) as found:
+            for one in found:
+                self._problems += one.problems
+                self._unchecked.update(one.unchecked)
+                meter.add(one.nbytes, one.items)
+
+    def is_replaced(self) -> bool:
+        """Whether a pointer that was read says something else by now."""
+        never_read = any(isinstance(problem.error, ReplacedError) for problem in self._problems)
+        return never_read or any(is_replaced(self._directory, *pointer) for pointer in self._digests.items())
+
+    def report(self, path: str) -> Report:
+        """What was found."""
+        damage = [one for one in self._problems if isinstance(one.error, CorruptError)]
+        located_in = {one.file for one in damage if one.item is not None}
+        in_chunks = {one.item for one in damage if one.chunk is not None}
+        # What a file's hash or a whole item says is left out where it is known which part of it is wrong.
+        damage = [one for one in damage if one.begin is not None or one.file not in located_in]
+        damage = [one for one in damage if one.chunk is not None or one.item not in in_chunks]
+        damage = _distinct(damage)
+        lost = self._names(damage, MissingFileError)
+        refusals = _distinct(one for one in self._problems if not isinstance(one.error, CorruptError))
+        refused = self._names(refusals, LoadError) - lost
+        names = [item.name for item in self._items]
+        return Report(
+            path,
+            sealed=self._sealed,
+            whole=[name for name in names if name not in lost | refused],
+            lost=[name for name in names if name in lost],
+            refused=[name for name in names if name in refused],
+            unchecked=[name for name in names if name in self._unchecked - lost - refused],
+            problems=damage,
+            refusals=refusals,
+            leftovers=_leftovers(path),
+            files=len({item.info.relative_path for item in self._items}),
+            nbytes=sum(item.info.length for item in self._items),
+        )
+
+    def _names(self, problems: list[Problem], of_files: type[DcpxError]) -> set[str]:
+        """The items that these are about, and all in the files of which nothing could be read for such an error."""
+        files = {one.file for one in problems if one.item is None and isinstance(one.error, of_files)}
+        return {one.item for one in problems if one.item is not None} | {
+            item.name for item in self._items if item.info.relative_path in files
+        }
+
+    def _open(self, pointer: str) -> None:
+        try:
+            pointed = read_pointer(self._directory, pointer, self._limits.metadata_size, without_manifest=True)
+        except DcpxError as error:
+            self._sealed = False
+            self._problems.append(Problem(pointer, error))
+            return
+        if pointed.damage is not None:
+            self._problems.append(Problem(os.path.basename(pointed.damage.where.file or pointer), pointed.damage))
+        self._sealed = self._sealed and pointed.manifest is not None
+        self._digests[pointer] = pointed.digest
+        self._items += all_items(pointed.metadata, pointed.manifest)
+        self._files += [] if pointed.manifest is None else pointed.manifest.files
+
+    def _jobs(self) -> Iterator[_Job]:
+        yield from self._files
+        for file, items in groupby(self._items, key=lambda item: item.info.relative_path):
+            batch: list[StoredItem] = []
+            for item in items:
+                if item.info.length > _JOB_BYTES and item.is_packed:
+                    yield from self._runs(file, item)
+                    continue
+                batch.append(item)
+                if len(batch) == _JOB_ITEMS or sum(item.info.length for item in batch) >= _JOB_BYTES:
+                    yield _Batch(file, batch)
+                    batch = []
+            if batch:
+                yield _Batch(file, batch)
+
+    def _runs(self, file: str, item: StoredItem) -> list[_Run]:
+        frame: FrameMap | None = None
+        try:
+            with located(self._directory.place(file), item.name), self._source(file) as source:
+                frame = _frame(source, item)
+                self._check_content(source, item, frame)
+        except DcpxError as error:
+            self._problems.append(_problem(item, error))
+            if frame is None:
+                return []
+        return [_Run(file, item, frame, run) for run in runs([range(frame.count)], frame, _JOB_BYTES)]
+
+    def _source(self, file: str) -> closing[FileSource]:
+        return closing(FileSource(self._directory, file))
+
+    # --- on the workers -----------------------------------------------------------------------------------------------
+
+    def _run(self, job: _Job) -> _Found:
+        try:
+            if isinstance(job, FileRecord):
+                with self._source(job.name) as source:
+                    _check_file(source, job)
+                return _Found([], [])
+            with self._source(job.file) as source:
+                if isinstance(job, _Run):
+                    return self._check_run(source, job)
+                return self._check_batch(source, job)
+        except DcpxError as error:
+            name = job.name if isinstance(job, FileRecord) else job.file
+            return _Found([Problem(name, error)], [])
+
+    def _check_run(self, source: FileSource, job: _Run) -> _Found:
+        problems = _check_chunks(source, job.item, job.frame, job.numbers)
+        return _Found(
+            problems,
+            [],
+            sum(job.frame.record(number)[1] for number in job.numbers),
+            int(job.numbers.stop == job.frame.count),
+        )
+
+    def _check_batch(self, source: FileSource, job: _Batch) -> _Found:
+        problems: list[Problem] = []
+        unchecked = []
+        for item in job.items:
+            try:
+                with located(source.name, item.name):
+                    if item.is_packed:
+                        frame = _frame(source, item)
+                        damage = _check_chunks(source, item, frame, range(frame.count))
+                        problems += damage
+                        if not damage:
+                            self._check_content(source, item, frame)
+                    elif not self._check_stream(source, item):
+                        unchecked.append(item.name)
+            except DcpxError as error:
+                problems.append(_problem(item, error))
+        return _Found(problems, unchecked, sum(item.info.length for item in job.items), len(job.items))
+
+    def _check_content(self, source: FileSource, item: StoredItem, frame: FrameMap) -> None:
+        """Check that a load takes what the frame holds: an object, or a container that isn't dcpx's own."""
+        if item.shape is not None:
+            hint = checked_hint(item, frame)
+            if hint is not None and _is_direct(source, item, frame, hint):
+                return
+        if item.shape is None:
+            self._check_object(source.part(item.info.offset, item.info.length), item)
+        else:
+            self._check_tensor(source, item)
+
+    def _check_stream(self, source: FileSource, item: StoredItem) -> bool:
+        """Check an item that goes through streams; whether anything vouches for its content."""
+        item.check_stored(source.part(item.info.offset, item.info.length))
+        if item.shape is None:
+            return self._check_object(source.part(item.info.offset, item.info.length), item)
+        return self._check_tensor(source, item)
+
+    def _check_object(self, stored: IO[bytes], item: StoredItem) -> bool:
+        """Check an object as a load does; whether anything vouches for its content."""
+        content = read_object(stored, item, self._registry, self._limits.most_bytes(item))
+        vouched = item.seal is not None or item.is_packed or open_archive(io.BytesIO(content)).check_crc32()
+        if not self._trust.all:
+            checked_bytes(content, self._trust.safe_globals)
+        return vouched
+
+    def _check_tensor(self, source: FileSource, item: StoredItem) -> bool:
+        """Read all of a tensor's container, of which only a part is held at any time, and check it as a load does;
+        whether anything vouches for its content."""
+
+        def content() -> IO[bytes]:
+            return open_item(source.part(item.info.offset, item.info.length), item, self._registry, most)
+
+        most = self._limits.most_bytes(item)
+        with damage_told():
+            opened = content()
+            framed = frame_of(opened) is not None
+            size = 0
+            while part := opened.read(_PART):
+                size += len(part)
+                if size > most:
+                    raise CorruptError(f"the item unfolds into more than {most} bytes")
+            container = cast(IO[bytes], io.BufferedReader(Rewindable(content, size)))
+            vouched = item.seal is not None or framed or open_archive(container).check_crc32()
+            check_container(container, self._trust)
+        return vouched
+
+
+def _leftovers(path: str) -> list[str]:
+    try:
+        return [name for one in find_leftovers(path) if one.state != "running" for name in one.names]
+    except LoadError:
+        return []  # with a pointer that can't be read, nobody knows
+
+
+def _cost(job: _Job) -> int:
+    """What a job may hold: parts of what is read, and the objects that it holds against what a load takes."""
+    objects = [item.info.length for item in job.items if item.shape is None] if isinstance(job, _Batch) else []
+    return _JOB_BYTES + max(objects, default=0)
+
+
+def _problem(item: StoredItem, error: DcpxError) -> Problem:
+    """Damage to all of an item, or to whatever the error doesn't name."""
+    begin = item.info.offset
+    return Problem(item.info.relative_path, error, item.name, error.where.chunk, begin, begin + item.info.length)
+
+
+def _check_file(source: FileSource, record: FileRecord) -> None:
+    """The file must be what the manifest says."""
+    source.check_size(record.size)
+    hasher = kernels.Xxh3_128()
+    buffer = memoryview(bytearray(min(_PART, record.size)))
+    for begin in range(0, record.size, _PART):
+        part = buffer[: min(_PART, record.size - begin)]
+        source.read_into(begin, part)
+        hasher.update(part)
+    if hasher.hexdigest() != record.xxh3_128:
+        raise CorruptError("the file's hash isn't the manifest's", Where(source.name))
+
+
+def _frame(source: FileSource, item: StoredItem) -> FrameMap:
+    """The map of a packed item, which must be the one that was asked for."""
+    begin, size = item.info.offset, item.info.length
+
+    def read_at(offset: int, count: int) -> bytes:
+        return source.read(begin + offset, count)
+
+    frame = frame_map(item, read_at(0, min(HEAD, size)), read_at, size)
+    if item.shape is not None:
+        checked_hint(item, frame)
+    return frame
+
+
+def _is_direct(source: FileSource, item: StoredItem, frame: FrameMap, hint: TensorHint) -> bool:
+    """Whether a load finds the elements in the frame by itself, without what torch would read of its container."""
+
+    def record(number: int) -> memoryview:
+        offset, size = frame.record(number)
+        return memoryview(source.read(item.info.offset + offset, size))
+
+    if frame.count == 1:
+        return whole_elements(frame, hint, record) is not None
+    return holds_own_container(frame, hint, record)
+
+
+def _distinct(problems: Iterable[Problem]) -> list[Problem]:
+    """The first problem of each item, chunk or file."""
+    found: dict[tuple[str, str | None, int | None], Problem] = {}
+    for one in problems:
+        found.setdefault((one.file, one.item, one.chunk), one)
+    return list(found.values())
+
+
+def _check_chunks(source: FileSource, item: StoredItem, frame: FrameMap, numbers: Iterable[int]) -> list[Problem]:
+    """Read and decode these chunks; the damaged ones."""
+    problems = []
+    for number in numbers:
+        offset, size = frame.record(number)
+        begin = item.info.offset + offset
+        try:
+            with located(source.name, item.name):
+                frame.decode(
+                    number, memoryview(source.read(begin, size)), memoryview(bytearray(frame.raw_size(number)))
+                )
+        except DcpxError as error:
+            problems.append(Problem(item.info.relative_path, error, item.name, number, begin, begin + size))
+    return problems
