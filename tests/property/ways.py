@@ -21,6 +21,7 @@ from torch.distributed.checkpoint.planner import SavePlan, SavePlanner, WriteIte
 from torch.distributed.checkpoint.state_dict_loader import _load_state_dict
 
 import dcpx
+from dcpx.dcp.private import HAS_RANK_LOCAL, collectives
 
 from ..conftest import PlugIn
 from .states import BLANK, State, leaves, unfolded
@@ -193,7 +194,7 @@ ways = st.builds(
     planner=st.just("none") | st.sampled_from(list(PLANNERS)),
     with_writer=st.booleans(),
     one_file=st.booleans(),
-    collectives=st.sampled_from([True, True, True, False]),
+    collectives=st.sampled_from([True, True, True, not HAS_RANK_LOCAL]),
     threads=st.integers(1, 4),
     budget=st.sampled_from([256 << 20, 1 << 20, 1000]),
 )
@@ -240,7 +241,7 @@ def save(state: dict[Any, Any], path: Path, way: Way, plug_in: PlugIn, **options
                 dcpx.save(state, earlier, planner=plan.make())
 
     def work() -> None:
-        common: dict[str, Any] = {"planner": plan.make(), "use_collectives": way.collectives}
+        common: dict[str, Any] = {"planner": plan.make(), **collectives(way.collectives)}
         given = {"pack": pack, "threads": way.threads, "budget": way.budget, **options}
         if way.with_writer:
             writer = dcpx.Writer(path, single_file_per_rank=way.one_file, sync_files=False, **given)

@@ -14,6 +14,7 @@ from torch.distributed.checkpoint.api import CheckpointException
 
 import dcpx
 from dcpx import SaveError
+from tests.versions import rank_local
 
 
 class Plain(torch.Tensor):
@@ -160,7 +161,7 @@ def test_it_loads_or_is_refused_by_name(kind: str, pack: Any, tmp_path: Path):
     assert x.tolist() == [1, 1]
 
 
-@pytest.mark.parametrize("use_collectives", [True, False])
+@pytest.mark.parametrize("use_collectives", [True, pytest.param(False, marks=rank_local)])
 def test_what_dcp_cannot_plan_is_named(use_collectives: bool, tmp_path: Path):
     state = {"a": torch.ones(2), "b": {"c": torch.zeros(4, dtype=torch.uint8).view(torch.int4)}}
     with pytest.raises(SaveError, match=r"int4.*item 'b\.c'"):
