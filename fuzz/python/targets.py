@@ -29,18 +29,19 @@ from torch.distributed.checkpoint.metadata import MetadataIndex
 
 import dcpx
 from dcpx import DcpxError, LoadError, kernels
-from dcpx.catalog.containers import fill_from_container, located
 from dcpx.catalog.items import StoredItem
+from dcpx.catalog.located import located
 from dcpx.catalog.manifest import TAIL_SIZE, parse_manifest
 from dcpx.catalog.metadata import load_metadata
-from dcpx.catalog.protection import Trust
 from dcpx.frame import layout
 from dcpx.frame.map import read_final
-from dcpx.loading.restricted import KNOWN, known_name
+from dcpx.loading.containers import fill_from_container
+from dcpx.loading.objects import checked_bytes
 from dcpx.pickles.archive import PICKLE, open_archive
-from dcpx.pickles.objects import checked_bytes
+from dcpx.pickles.objects import KNOWN, known_name
 from dcpx.pickles.torch_calls import CALLS, STORAGES
 from dcpx.pickles.torch_pickle import python3_name
+from dcpx.pickles.trust import Trust
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests/fault")]

@@ -26,13 +26,14 @@ from .dcp.private import collectives, forget_plans
 from .errors import DcpxError, LoadError, ReplacedError, SaveError, UnsupportedError, Where
 from .extension import StreamTransformExtension
 from .extensions.pack import Pack
-from .loading.planners import ABSENT, OwnLoadPlanner, OwnSavePlanner
+from .loading.planner import ABSENT, OwnLoadPlanner
 from .loading.reader import Reader
 from .parallel import DEFAULT_BUDGET
-from .pickles.objects import SafeGlobal
+from .pickles.trust import SafeGlobal
 from .progress import OnProgress, telling
 from .registry import ExtensionRegistry
 from .saving.keys import named_by_text, odd_keys
+from .saving.planner import OwnSavePlanner
 from .saving.storable import name_unstorable
 from .saving.writer import Writer
 

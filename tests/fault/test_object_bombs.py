@@ -123,7 +123,7 @@ def test_nothing_is_exhausted(tmp_path: Path):
     program = """
         import resource, sys, time
         from dcpx import DcpxError
-        from dcpx.pickles.objects import checked_bytes
+        from dcpx.loading.objects import checked_bytes
 
         used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + (200 << 20),) * 2)

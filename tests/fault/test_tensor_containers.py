@@ -19,7 +19,7 @@ from hostile_containers import BAD, GOOD, TENSOR
 from tests.unit.tensors import bits, random_tensor
 
 import dcpx
-from dcpx.catalog.containers import check_container
+from dcpx.pickles.containers import check_container
 
 # --- every kind of tensor that DCP stores -----------------------------------------------------------------------------
 
@@ -200,7 +200,7 @@ FLIPS = """
     import torch
     from dcpx import DcpxError
     from dcpx.pickles.archive import open_archive
-    from dcpx.catalog.containers import check_container
+    from dcpx.pickles.containers import check_container
 
     used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + (200 << 20),) * 2)

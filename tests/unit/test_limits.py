@@ -17,7 +17,7 @@ from dcpx.catalog import limits
 from dcpx.catalog.items import StoredItem
 from dcpx.catalog.manifest import Seal
 from dcpx.dcp.private import StorageInfo
-from dcpx.pickles.objects import ObjectCheck
+from dcpx.saving.object_check import ObjectCheck
 
 MIB = 1 << 20
 REPLAY = np.concatenate([np.arange(100.0), np.zeros(10 * MIB)])

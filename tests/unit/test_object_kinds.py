@@ -41,8 +41,8 @@ from torch.distributed.tensor import Partial, Replicate, Shard
 import dcpx
 from dcpx import DcpxError, SaveError, UnsupportedError
 from dcpx.errors import DcpxWarning
-from dcpx.pickles.objects import checked_bytes
-from dcpx.pickles.torch_pickle import SafeGlobal
+from dcpx.loading.objects import checked_bytes
+from dcpx.pickles.trust import SafeGlobal
 
 # --- a user's classes -------------------------------------------------------------------------------------------------
 

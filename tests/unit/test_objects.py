@@ -24,7 +24,7 @@ import pytest
 import torch
 
 from dcpx import CorruptError, DcpxError, LimitError, UnsupportedError
-from dcpx.pickles.objects import checked_bytes
+from dcpx.loading.objects import checked_bytes
 
 UTC = datetime.timezone.utc
 

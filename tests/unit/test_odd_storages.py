@@ -12,9 +12,9 @@ from torch.distributed.checkpoint import FileSystemReader
 
 import dcpx
 from dcpx import CorruptError
-from dcpx.catalog.containers import check_container
+from dcpx.loading.objects import checked_bytes
 from dcpx.pickles.archive import PICKLE, open_archive
-from dcpx.pickles.objects import checked_bytes
+from dcpx.pickles.containers import check_container
 from dcpx.pickles.torch_pickle import foresee
 
 ODD = torch.arange(7, dtype=torch.float32)[:6].view(torch.complex64)

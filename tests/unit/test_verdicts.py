@@ -13,8 +13,8 @@ import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint import FileSystemWriter
 
 import dcpx
-from dcpx.catalog.containers import check_container
-from dcpx.catalog.protection import Trust
+from dcpx.pickles.containers import check_container
+from dcpx.pickles.trust import Trust
 from dcpx.store.directory import Directory
 from dcpx.streams import TransformReader
 from tests.fault.manifests import manifest_file

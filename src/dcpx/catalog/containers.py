@@ -1,54 +1,26 @@
-"""The container path: an item through its extensions' streams and `torch.load`, as stock DCP reads it.
+"""Items through their extensions' streams: what they hold, as stock DCP reads it.
 
-For whatever the direct path doesn't know: stock checkpoints, other extensions, tensors that are more than elements.
+For whatever the direct path doesn't know: stock checkpoints, other extensions, objects, tensors that are more than
+elements.
 """
 
 from __future__ import annotations
 
 import io
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import IO, cast
 
-import torch
-
-from ..errors import CorruptError, DcpxError, LimitError, LoadError, UnsupportedError, Where
+from ..errors import CorruptError, DcpxError, LimitError
 from ..extension import Extension, StreamTransformExtension
 from ..extensions.chain import Chain
 from ..frame import frame_of
-from ..loading.safe_list import also_allowed
-from ..loading.targets import Target
-from ..pickles.archive import PICKLE, Archive, open_archive
-from ..pickles.torch_calls import TENSOR, Tensor
-from ..pickles.torch_pickle import SafeGlobal, by_name, check_names, foresee
 from ..registry import ExtensionRegistry
 from ..streams import TransformReader, read_exactly
 from .items import StoredItem
-from .kept import Held, Kept
 from .limits import limits_remedy
-from .protection import Trust
 
-__all__ = [
-    "check_container",
-    "check_pickle",
-    "classes_of",
-    "damage_told",
-    "fill_from_container",
-    "located",
-    "open_item",
-    "read_object",
-]
-
-_MOST_PICKLE = 256 << 10
-"""Bytes of a tensor's pickle. What isn't elements is a few hundred, or a few thousand of a class with more of them."""
-
-_ALLOW = (
-    "Load it into a tensor of the class that was saved; or, if you trust where the checkpoint comes from, pass "
-    "safe_globals=[...] with these, or trust=True"
-)
-_OTHER_VERSION = "Load it with the versions of torch, and of its class, that it was saved with"
-_NOT_STORED = "Store what it is made of as tensors of their own"
+__all__ = ["damage_told", "open_item", "read_object", "read_up_to"]
 
 _STEP = 1 << 20
 """Bytes that are read at once where nobody knows how many there are."""
@@ -58,7 +30,7 @@ def read_object(stored: IO[bytes], item: StoredItem, registry: ExtensionRegistry
     """An object's bytes. LimitError for more than `limit`, of which no more are ever held."""
     try:
         with damage_told():
-            whole = _read_up_to(open_item(stored, item, registry, limit), limit)
+            whole = read_up_to(open_item(stored, item, registry, limit), limit)
         if whole.tell() > limit:
             raise LimitError(f"the object unfolds into more than {limit} bytes, of {item.info.length} that are stored")
     except LimitError as error:
@@ -66,122 +38,7 @@ def read_object(stored: IO[bytes], item: StoredItem, registry: ExtensionRegistry
     return whole.getvalue()
 
 
-def fill_from_container(
-    stored: IO[bytes], item: StoredItem, registry: ExtensionRegistry, targets: list[Target], trust: Trust
-) -> int:
-    """Load the whole tensor and copy to every target what it wants; returns how many bytes that were."""
-    limit = item.most_bytes
-    with damage_told():
-        content, size = _steady(open_item(stored, item, registry, limit), limit)
-    if size > limit:
-        raise CorruptError(f"the item unfolds into more than {limit} bytes, which its shape doesn't need")
-    classes = {cls for target in targets for cls in classes_of(target.tensor)}
-    with damage_told():
-        loaded = _load(content, trust, classes, limit)
-    if not isinstance(loaded, torch.Tensor):
-        raise CorruptError(f"a tensor was expected, a {type(loaded).__name__} is stored")
-    if loaded.shape != item.shape:
-        raise CorruptError(f"the stored tensor is {tuple(loaded.shape)}, the metadata says {tuple(item.shape or ())}")
-    if loaded.dtype != item.dtype:
-        raise CorruptError(f"the stored tensor is {loaded.dtype}, the metadata says {item.dtype}")
-    return sum(target.fill_from(loaded) for target in targets)
-
-
-def classes_of(tensor: torch.Tensor) -> set[type]:
-    """The classes of a tensor, and of those that it says it is made of."""
-    flatten = getattr(tensor, "__tensor_flatten__", None)
-    inner = (getattr(tensor, name) for name in flatten()[0]) if flatten is not None else ()
-    return {type(tensor), *(cls for part in inner if isinstance(part, torch.Tensor) for cls in classes_of(part))}
-
-
-def check_container(content: IO[bytes], trust: Trust = Trust(), classes: Iterable[type] = ()) -> None:  # noqa: B008
-    """Refuse a tensor's container that torch must not load; of the elements nothing is read.
-
-    What it may name is said at `check_pickle`. Raises CorruptError for what torch.save doesn't write, UnsupportedError.
-    """
-    _check(open_archive(content), trust, classes)
-
-
-def _check(archive: Archive, trust: Trust, classes: Iterable[type]) -> dict[str, object]:
-    """What of `trust` and `classes` torch must be told of, by name, to load the archive's tensor."""
-    if trust.all:
-        return {}
-    if archive.size(PICKLE) > _MOST_PICKLE:
-        cause = f"the tensor's pickle has {archive.size(PICKLE)} bytes, more than {_MOST_PICKLE}"
-        raise UnsupportedError(cause, remedy="Store what isn't elements as an object of its own")
-    return check_pickle(archive.read(PICKLE, _MOST_PICKLE), archive, trust.safe_globals, classes)
-
-
-def check_pickle(
-    pickled: bytes, archive: Archive, safe_globals: Sequence[SafeGlobal], classes: Iterable[type]
-) -> dict[str, object]:
-    """Refuse a tensor's pickle that torch must not load; returns what torch must be told of to load it, by name.
-
-    It may name what was given to `torch.serialization.add_safe_globals`, but for what torch itself put there (DCP
-    stores none of that), `safe_globals`, and `classes`, those of the tensors that it is loaded into: their code runs
-    in any case when they are filled, and they are made of nothing but what else is allowed.
-    """
-    try:
-        found = foresee(pickled, archive)
-    except LimitError as error:
-        raise UnsupportedError(f"{error.cause}, which no tensor needs", remedy=_NOT_STORED) from None
-    given: dict[str, object] = {}
-    if found.names:
-        known = by_name(torch.serialization.get_safe_globals())
-        known = {name: value for name, value in known.items() if not name.startswith("torch.")}
-        given = by_name([*classes, *safe_globals])
-        check_names(found, "the tensor", known | given, _ALLOW)
-        given = {name: given[name] for name in found.names if name not in known}
-    made = found.made
-    if found.sparse:
-        raise UnsupportedError("a sparse tensor can't be loaded", remedy="Store its indices and values, or to_dense()")
-    if type(made) is not Tensor and made is not TENSOR:
-        raise UnsupportedError("what is stored is no tensor that can be loaded", remedy=_NOT_STORED)
-    if type(made) is Tensor and made.shares:
-        cause = f"the tensor has {made.nbytes} bytes, of which {made.storage_bytes} are stored"
-        raise UnsupportedError(cause, remedy="Store a copy of it, whose elements share nothing")
-    return given
-
-
-def _steady(content: IO[bytes], most: int) -> tuple[IO[bytes], int]:
-    """The same content as a stream that stays as it is checked, whatever becomes of the file, and its size, which is
-    no more than a byte above `most` where it isn't known beforehand."""
-    if content.seekable():
-        size = content.seek(0, os.SEEK_END)
-        content.seek(0)
-        if isinstance(content, (io.BytesIO, Held)):
-            return content, size
-        if size > _STEP:
-            return cast(IO[bytes], Kept(content, size)), size
-    held = _read_up_to(content, most)
-    return held, held.tell()
-
-
-def _load(content: IO[bytes], trust: Trust, classes: Iterable[type], most: int) -> object:
-    """The tensor in `content`: torch finds there what was checked."""
-    with content.keeping() if isinstance(content, Kept) else nullcontext():
-        archive = open_archive(content)
-        given = _check(archive, trust, classes)
-    content.seek(0)
-    if archive.used:
-        whole = _read_up_to(content, most)
-        archive.cut(whole)
-        content = whole
-    try:
-        with also_allowed(given) if given else nullcontext():
-            return torch.load(content, map_location="cpu", weights_only=not trust.all, mmap=False)
-    except (DcpxError, MemoryError):
-        raise
-    except Exception as error:
-        failure = getattr(content, "failure", None)
-        if failure is not None:  # torch may report another error in the place of the stream's own
-            raise failure from None
-        archive.check_crc32()
-        cause = f"torch doesn't load the tensor: {type(error).__name__}: {error!s:.200}"
-        raise UnsupportedError(cause, remedy=_OTHER_VERSION) from error
-
-
-def _read_up_to(content: IO[bytes], most: int) -> io.BytesIO:
+def read_up_to(content: IO[bytes], most: int) -> io.BytesIO:
     """All that is left to read, or a byte more than `most` where there is more; nothing beyond that is held."""
     whole = io.BytesIO()
     while whole.tell() <= most and (part := read_exactly(content, min(_STEP, most + 1 - whole.tell()))):
@@ -244,17 +101,3 @@ def damage_told() -> Iterator[None]:
         raise
     except (ValueError, EOFError) as error:
         raise CorruptError(f"an extension can't read the item: {type(error).__name__}: {error}") from error
-
-
-@contextmanager
-def located(file: str, item: str | None) -> Iterator[None]:
-    """Errors of reading a file or, where it is named, an item: typed, and naming both.
-
-    Only what has been found to be damage is called so, by a CorruptError; an error of any other kind is a LoadError.
-    """
-    try:
-        yield
-    except DcpxError as error:
-        raise error.located(file, item) from error.__cause__
-    except Exception as error:
-        raise LoadError(f"{type(error).__name__}: {error}", Where(file, item)) from error

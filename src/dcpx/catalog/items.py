@@ -1,17 +1,16 @@
-"""What a load asks for: the stored items, and what each must be."""
+"""The stored items of a checkpoint, and what each must be."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import IO
+from typing import IO, Any
 from uuid import UUID
 
 import torch
 from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, Metadata, MetadataIndex, TensorStorageMetadata
-from torch.distributed.checkpoint.planner import LoadItemType, ReadItem
 
 from .. import kernels
 from ..dcp.private import StorageInfo
@@ -20,7 +19,7 @@ from ..extensions.pack import Pack
 from ..frame import Header
 from .manifest import Manifest, Seal
 
-__all__ = ["StoredItem", "all_items", "request_bytes", "stored_items"]
+__all__ = ["Described", "StoredItem", "all_items"]
 
 _CONTAINER_ROOM = 1 << 20
 """Bytes that a tensor's container may add to its elements."""
@@ -33,9 +32,8 @@ _PACKED = [Pack().get_descriptor()]
 
 @dataclass
 class StoredItem:
-    """One stored item and all requests for parts of it. `shape`, of the stored shard, and `dtype` are the metadata's;
-    both are None for an object. `seal` is the manifest's; `numbers` are the requests' places in the plan. `nbytes` are
-    those of a tensor's elements; of an object, as it is stored."""
+    """One stored item. `shape`, of the stored shard, and `dtype` are the metadata's; both are None for an object.
+    `seal` is the manifest's. `nbytes` are those of a tensor's elements; of an object, as it is stored."""
 
     info: StorageInfo
     index: MetadataIndex
@@ -43,8 +41,6 @@ class StoredItem:
     shape: torch.Size | None
     dtype: torch.dtype | None
     seal: Seal | None = None
-    requests: list[ReadItem] = field(default_factory=list)
-    numbers: list[int] = field(default_factory=list)
     nbytes: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -97,61 +93,29 @@ class StoredItem:
         stored.seek(0)
 
 
-def stored_items(requests: Iterable[ReadItem], metadata: Metadata, manifest: Manifest | None) -> list[StoredItem]:
-    """The stored items that are asked for, in the order in which they lie in their files."""
-    seals, save_id = _seals(manifest), _save_id(metadata)
-    storage = metadata.storage_data
-    found: dict[MetadataIndex, StoredItem] = {}
-    for number, request in enumerate(requests):
-        index = request.storage_index
-        item = found.get(index)
-        if item is None:
-            info = storage.get(index)
-            if info is None:
-                raise CorruptError("the metadata doesn't say where the item is stored", Where(item=index.fqn))
-            described = metadata.state_dict_metadata.get(index.fqn)
-            described = None if request.type == LoadItemType.BYTE_IO else described
-            item = found[index] = _stored_item(index, info, save_id, described, seals)
-        item.requests.append(request)
-        item.numbers.append(number)
-    return sorted(found.values(), key=lambda item: (item.info.relative_path, item.info.offset))
-
-
 def all_items(metadata: Metadata, manifest: Manifest | None) -> list[StoredItem]:
-    """All stored items, none of which is asked for."""
-    seals, save_id, described = _seals(manifest), _save_id(metadata), metadata.state_dict_metadata
-    return [
-        _stored_item(index, info, save_id, described.get(index.fqn), seals)
-        for index, info in metadata.storage_data.items()
-    ]
+    """All stored items."""
+    described = Described(metadata, manifest)
+    return [StoredItem(*described.item(index, info)) for index, info in metadata.storage_data.items()]
 
 
-_Seals = Mapping[tuple[str, tuple[int, ...] | None], Seal]
+class Described:
+    """What the metadata and the manifest say of each stored item."""
 
+    def __init__(self, metadata: Metadata, manifest: Manifest | None) -> None:
+        self._described = metadata.state_dict_metadata
+        self._save_id = None if metadata.storage_meta is None else metadata.storage_meta.save_id
+        self._seals: dict[tuple[str, tuple[int, ...] | None], Seal] = (
+            {} if manifest is None else {(item.fqn, item.offsets): item.seal for item in manifest.items}
+        )
 
-def _seals(manifest: Manifest | None) -> _Seals:
-    return {} if manifest is None else {(item.fqn, item.offsets): item.seal for item in manifest.items}
-
-
-def _save_id(metadata: Metadata) -> str | None:
-    return None if metadata.storage_meta is None else metadata.storage_meta.save_id
-
-
-def _stored_item(
-    index: MetadataIndex, info: StorageInfo, save_id: str | None, described: object, seals: _Seals
-) -> StoredItem:
-    seal = seals.get((index.fqn, None if index.offset is None else tuple(index.offset)))
-    if not isinstance(described, TensorStorageMetadata):
-        return StoredItem(info, index, save_id, None, None, seal)
-    return StoredItem(info, index, save_id, _stored_shape(described, index), described.properties.dtype, seal)
-
-
-def request_bytes(request: ReadItem, metadata: Metadata) -> int:
-    """Bytes of the elements that a request asks for; 0 for an object."""
-    described = metadata.state_dict_metadata.get(request.storage_index.fqn)
-    if request.type == LoadItemType.BYTE_IO or not isinstance(described, TensorStorageMetadata):
-        return 0
-    return math.prod(request.lengths) * described.properties.dtype.itemsize
+    def item(self, index: MetadataIndex, info: StorageInfo, *, as_object: bool = False) -> tuple[Any, ...]:
+        """The arguments of a StoredItem. CorruptError if the metadata doesn't describe it."""
+        described = None if as_object else self._described.get(index.fqn)
+        seal = self._seals.get((index.fqn, None if index.offset is None else tuple(index.offset)))
+        if not isinstance(described, TensorStorageMetadata):
+            return info, index, self._save_id, None, None, seal
+        return info, index, self._save_id, _stored_shape(described, index), described.properties.dtype, seal
 
 
 def _stored_shape(described: TensorStorageMetadata, index: MetadataIndex) -> torch.Size:

@@ -17,8 +17,8 @@ from typing import Literal
 
 from torch.distributed.checkpoint.filesystem import FileSystem
 
-from ..dcp.private import check_path
 from ..errors import DcpxError, LoadError, NotFoundError, Where
+from ..store.address import check_path
 from ..store.directory import Directory
 from .lost import lost_checkpoints
 from .manifest import Manifest

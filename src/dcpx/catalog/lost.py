@@ -15,8 +15,8 @@ from collections.abc import Collection
 
 from torch.distributed.checkpoint.filesystem import FileSystem
 
-from ..dcp.private import check_path
 from ..errors import CorruptError, DcpxError, LoadError, LostPointerError, MissingFileError, NotFoundError, Where
+from ..store.address import check_path
 from ..store.directory import Directory
 from .manifest import Manifest, parse_manifest
 from .metadata import MAX_METADATA_SIZE

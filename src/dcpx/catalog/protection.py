@@ -1,30 +1,20 @@
-"""What a reader may demand of a checkpoint, whatever the checkpoint says of itself, and what it lets items name."""
+"""What a reader may demand of a checkpoint, whatever the checkpoint says of itself."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from functools import cache
 from typing import Literal
 
 from ..errors import TrustError, Where
-from ..pickles.torch_pickle import SafeGlobal
 from ..registry import ExtensionRegistry
 from .items import StoredItem
 
-__all__ = ["Require", "Trust", "check_encrypted"]
+__all__ = ["Require", "check_encrypted"]
 
 Require = Literal["checksums", "encrypted"]
 """`checksums`: a manifest, and that everything is what it says. `encrypted`: that every item goes through an extension
 which decrypts and authenticates it."""
-
-
-@dataclass(frozen=True)
-class Trust:
-    """What a caller lets items name besides what is safe for everybody: `safe_globals`, or with `all` anything."""
-
-    safe_globals: Sequence[SafeGlobal] = ()
-    all: bool = False
 
 
 def check_encrypted(items: Iterable[StoredItem], registry: ExtensionRegistry) -> None:

@@ -22,9 +22,10 @@ from torch.distributed.checkpoint.metadata import (
 
 from ..dcp.private import HAS_STRIDES, OldTensorProperties, StorageInfo
 from ..errors import CorruptError, LimitError, UnsupportedError
+from ..pickles.paths import PATHS
 from ..pickles.unpickle import FOREIGN, Function, Record, shown
 
-__all__ = ["METADATA_FIELDS", "PATHS", "Records", "is_data_file_name"]
+__all__ = ["METADATA_FIELDS", "Records", "is_data_file_name"]
 
 # What a file may make of few bytes, by naming the same thing again and again, is bounded.
 _MAX_DIMENSIONS = 254
@@ -44,13 +45,6 @@ _MEMORY_FORMATS = {
     "TORCH_CONTIGUOUS_FORMAT": torch.contiguous_format,
     "TORCH_CHANNELS_LAST": torch.channels_last,
     "TORCH_PRESERVE_FORMAT": torch.preserve_format,
-}
-# Paths of the other kind of system can be named here, not opened.
-PATHS: dict[str, type[pathlib.PurePath]] = {
-    "PurePosixPath": pathlib.PurePosixPath,
-    "PureWindowsPath": pathlib.PureWindowsPath,
-    "PosixPath": pathlib.PosixPath if os.name == "posix" else pathlib.PurePosixPath,
-    "WindowsPath": pathlib.PureWindowsPath if os.name == "posix" else pathlib.WindowsPath,
 }
 
 METADATA_FIELDS = frozenset({"state_dict_metadata", "planner_data", "storage_data", "storage_meta", "version"})

@@ -7,9 +7,9 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from ..catalog.items import StoredItem
 from ..dcp.private import forget_storages, is_gone, weak_storage
 from .extents import Extent
+from .requests import RequestedItem
 from .targets import Target
 
 __all__ = ["Claims", "Conflict"]
@@ -26,7 +26,7 @@ class _Place:
     def __init__(self, extent: Extent, storage: int) -> None:
         self.extent = extent
         self.storage = storage  # which it was when first claimed: another one may lie there later
-        self.requests: list[tuple[StoredItem, int]] = []  # the number is that of the request among the item's
+        self.requests: list[tuple[RequestedItem, int]] = []  # the number is that of the request among the item's
         self.last = (-1, -1)  # the latest of them, in stock DCP's order
         self.under_way = 0
         self.contested = False
@@ -38,7 +38,7 @@ class _Claim(NamedTuple):
 
     extent: Extent
     storage: int
-    item: StoredItem
+    item: RequestedItem
     number: int
 
 
@@ -63,7 +63,7 @@ class Claims:
     Used by one thread. `close` at the end.
     """
 
-    def __init__(self, items: Iterable[StoredItem]) -> None:
+    def __init__(self, items: Iterable[RequestedItem]) -> None:
         self._first: dict[str, int] = {}  # the number of a file's first request
         for item in items:
             path, number = item.info.relative_path, item.numbers[0]
@@ -75,7 +75,7 @@ class Claims:
         self._storages: list[int] = []
         self._under_way: dict[int, list[_Place]] = {}  # by the item's id; places that have one claim are left out
 
-    def claim(self, item: StoredItem, targets: Sequence[Target]) -> Conflict:
+    def claim(self, item: RequestedItem, targets: Sequence[Target]) -> Conflict:
         """Note that an item is about to be written, and say what must wait for what."""
         conflict = _NONE
         begins, ends = self._begins, self._ends
@@ -119,7 +119,7 @@ class Claims:
         self._add(place, item, number)
         return Conflict(others, itself)
 
-    def _add(self, place: _Place, item: StoredItem, number: int) -> None:
+    def _add(self, place: _Place, item: RequestedItem, number: int) -> None:
         place.requests.append((item, number))
         place.last = max(place.last, self._order(item, number))
         under_way = self._under_way.get(id(item))
@@ -145,14 +145,14 @@ class Claims:
         self._begins[low:high], self._ends[low:high], self._regions[low:high] = [begin], [end], [places]
         return places
 
-    def release(self, item: StoredItem) -> None:
+    def release(self, item: RequestedItem) -> None:
         """The item is written, and whoever it was written for has taken it."""
         for place in self._under_way.pop(id(item), ()):
             place.under_way -= 1
 
-    def contested(self, failed: Container[str]) -> list[StoredItem]:
+    def contested(self, failed: Container[str]) -> list[RequestedItem]:
         """What must be written again, one after another: each request as an item of its own, without the `failed`."""
-        found: dict[int, StoredItem] = {}
+        found: dict[int, RequestedItem] = {}
         for region in self._regions:
             if isinstance(region, _Claim):
                 continue
@@ -170,6 +170,6 @@ class Claims:
         forget_storages(self._storages)
         self._begins, self._ends, self._regions, self._storages = [], [], [], []
 
-    def _order(self, item: StoredItem, number: int) -> tuple[int, int]:
+    def _order(self, item: RequestedItem, number: int) -> tuple[int, int]:
         """Where stock DCP has a request of the item, which reads file by file."""
         return self._first[item.info.relative_path], item.numbers[number]

@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
 from .. import kernels
-from ..catalog.containers import located
 from ..catalog.frames import chunk_elements
 from ..catalog.items import StoredItem
+from ..catalog.located import located
 from ..frame import TensorHint
 from ..frame.map import FrameMap
 from ..store.source import FileSource

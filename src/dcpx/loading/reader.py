@@ -16,14 +16,13 @@ from torch.distributed.checkpoint.metadata import Metadata, StorageMeta
 from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner
 from torch.futures import Future
 
-from ..catalog.containers import located
-from ..catalog.items import request_bytes, stored_items
 from ..catalog.limits import Limits
+from ..catalog.located import located
 from ..catalog.manifest import Manifest
 from ..catalog.names import metadata_name
 from ..catalog.pointer import is_replaced, read_pointer
-from ..catalog.protection import Require, Trust, check_encrypted
-from ..dcp.private import HAS_RANK_LOCAL, check_path
+from ..catalog.protection import Require, check_encrypted
+from ..dcp.private import HAS_RANK_LOCAL
 from ..errors import (
     DcpxError,
     LoadError,
@@ -35,12 +34,15 @@ from ..errors import (
     portable_errors,
 )
 from ..parallel import DEFAULT_BUDGET, Crew, check_crew
-from ..pickles.objects import SafeGlobal, checked_bytes
+from ..pickles.trust import SafeGlobal, Trust
 from ..progress import Meter, OnProgress
 from ..registry import ExtensionRegistry, default_registry
+from ..store.address import check_path
 from ..store.directory import Directory
 from ..store.source import Sources
 from .casts import check_casts
+from .objects import checked_bytes
+from .requests import request_bytes, requested_items
 from .unpacking import Unpacker
 
 __all__ = ["Reader"]
@@ -202,7 +204,7 @@ class Reader(FileSystemReader):
         another DcpxError; with `partial` an item's goes to `failures`."""
         with portable_errors(LoadError), self._noticing_replacement(), located(str(self.path), None):
             check_casts(plan.items, self.metadata, planner, refuse=not self.cast)
-            items = stored_items(plan.items, self.metadata, self.manifest)
+            items = requested_items(plan.items, self.metadata, self.manifest)
             if self.require == "encrypted":
                 check_encrypted(items, self.registry)
             total = sum(map(request_bytes, plan.items, repeat(self.metadata)))

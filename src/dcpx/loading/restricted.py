@@ -13,20 +13,11 @@ from typing import Any
 
 import torch
 
-from ..pickles.library_calls import LIBRARY_CALLS, REPLACED
-from ..pickles.numpy_objects import NUMPY_CALLS
-from ..pickles.torch_calls import CALLS, OTHER_CALLS, Call, is_constant
+from ..pickles.library_calls import REPLACED
+from ..pickles.objects import known_name
 from ..pickles.torch_pickle import allowed_name, python3_name
 
-__all__ = ["KNOWN", "known_name", "load_restricted"]
-
-KNOWN: dict[str, Call | None] = {**LIBRARY_CALLS, **NUMPY_CALLS}
-"""What an object may be made of besides what torch knows itself."""
-
-
-def known_name(name: str) -> bool:
-    """Whether everybody's objects may have this name."""
-    return name in KNOWN or name in CALLS or name in OTHER_CALLS or is_constant(name)
+__all__ = ["load_restricted"]
 
 
 def load_restricted(content: bytes, allowed: Mapping[str, object]) -> object:

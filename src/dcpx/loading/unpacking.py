@@ -15,7 +15,7 @@ from typing import IO, NamedTuple, cast
 import torch
 from torch.distributed.checkpoint.planner import LoadItemType, LoadPlanner
 
-from ..catalog.containers import fill_from_container, located, read_object
+from ..catalog.containers import read_object
 from ..catalog.frames import (
     HEAD,
     MOST_CHUNKS,
@@ -29,17 +29,20 @@ from ..catalog.frames import (
 from ..catalog.items import StoredItem
 from ..catalog.kept import Held
 from ..catalog.limits import Limits
-from ..catalog.protection import Trust
+from ..catalog.located import located
 from ..errors import CorruptError, DcpxError
 from ..frame import TensorHint
 from ..frame.map import FrameMap
 from ..parallel import Crew
+from ..pickles.trust import Trust
 from ..progress import Meter
 from ..registry import ExtensionRegistry
 from ..store.source import FileSource, Sources
 from .buffers import Buffers
 from .claims import Claims
+from .containers import fill_from_container
 from .decoding import Step, Stored, decode_steps, next_step
+from .requests import RequestedItem
 from .targets import Target, count_as_changed
 
 __all__ = ["Unpacker"]
@@ -65,7 +68,7 @@ _MAP_COST = 48
 class _Wanted(NamedTuple):
     """An item and its targets; those of an object are none."""
 
-    item: StoredItem
+    item: RequestedItem
     targets: list[Target]
 
 
@@ -107,7 +110,7 @@ class _Done(NamedTuple):
 
     job: _Job
     nbytes: int
-    objects: list[tuple[StoredItem, bytes]]
+    objects: list[tuple[RequestedItem, bytes]]
 
 
 class _Isolated:
@@ -184,7 +187,7 @@ class Unpacker:
         self._begun: dict[str, _Wanted] = {}  # items under way, in order: their targets may be partly filled
         self._devices_waited = False
 
-    def read(self, items: Sequence[StoredItem]) -> dict[str, DcpxError]:
+    def read(self, items: Sequence[RequestedItem]) -> dict[str, DcpxError]:
         """Read all `items`, which come in the order in which they are stored; returns `failures`."""
         self._total = self._limits.check(items)
         again = self._do(items, self._jobs(items))
@@ -193,7 +196,7 @@ class Unpacker:
             self._do(again, (job for item in again for job in self._single(item)))
         return self.failures
 
-    def _do(self, items: Sequence[StoredItem], jobs: Iterator[_Job]) -> list[StoredItem]:
+    def _do(self, items: Sequence[RequestedItem], jobs: Iterator[_Job]) -> list[RequestedItem]:
         """Do all jobs; returns the items that must be read again because of their order in memory."""
         with closing(Claims(items)) as self._claims:
             try:
@@ -208,8 +211,8 @@ class Unpacker:
 
     # --- in the caller's thread: what is to be done -----------------------------------------------------------------
 
-    def _jobs(self, items: Sequence[StoredItem]) -> Iterator[_Job]:
-        near: list[StoredItem] = []
+    def _jobs(self, items: Sequence[RequestedItem]) -> Iterator[_Job]:
+        near: list[RequestedItem] = []
         unfolded = 0
         for item in items:
             small = item.is_packed and item.info.length <= _WHOLE and item.nbytes <= _MOST_DECODED
@@ -224,7 +227,7 @@ class Unpacker:
         if near:
             yield from self._neighbours(near)
 
-    def _single(self, item: StoredItem) -> list[_Job]:
+    def _single(self, item: RequestedItem) -> list[_Job]:
         with self._isolated([item]):
             source = self._source(item)
             with located(source.name, item.name):
@@ -237,12 +240,12 @@ class Unpacker:
             return self._counted(jobs)
         return []
 
-    def _neighbours(self, items: list[StoredItem]) -> list[_Job]:
+    def _neighbours(self, items: list[RequestedItem]) -> list[_Job]:
         with self._isolated(items):
             return self._counted(self._joined(self._source(items[0]), items))
         return []
 
-    def _joined(self, source: FileSource, items: list[StoredItem]) -> list[_Job]:
+    def _joined(self, source: FileSource, items: list[RequestedItem]) -> list[_Job]:
         """The job for small items that lie near each other, or several where they share memory."""
         groups: list[list[_Wanted]] = [[]]
         for item in items:
@@ -259,7 +262,7 @@ class Unpacker:
                 jobs.append(_Neighbours(source, offset, size, group, alone=number > 0))
         return jobs
 
-    def _source(self, item: StoredItem) -> FileSource:
+    def _source(self, item: RequestedItem) -> FileSource:
         name = item.info.relative_path
         if name != self._file:
             last, self._file = self._file, name
@@ -270,7 +273,7 @@ class Unpacker:
         if file is not None and file != self._file and self._open_jobs[file] == 0:
             self._sources.done(file)
 
-    def _wanted(self, item: StoredItem) -> _Wanted:
+    def _wanted(self, item: RequestedItem) -> _Wanted:
         if item.requests[0].type == LoadItemType.BYTE_IO:
             return _Wanted(item, [])
         if item.shape is None or item.dtype is None:
@@ -351,7 +354,7 @@ class Unpacker:
         self._open_jobs[file] -= 1
         self._close_if_done(file)
 
-    def _load_object(self, item: StoredItem, content: bytes) -> int:
+    def _load_object(self, item: RequestedItem, content: bytes) -> int:
         self._total += len(content) - item.nbytes
         self._limits.check_total(self._total, item)
         checked = self._check_object(content)
@@ -390,7 +393,7 @@ class Unpacker:
             return _Done(job, 0, [(item, content)])
         return _Done(job, fill_from_container(stored, item, self._registry, targets, self._trust), [])
 
-    def _whole(self, source: FileSource, item: StoredItem) -> memoryview:
+    def _whole(self, source: FileSource, item: RequestedItem) -> memoryview:
         """All that is stored of an item; memory is taken once it's certain that there is as much."""
         begin, size = item.info.offset, item.info.length
         if size:
@@ -407,7 +410,7 @@ class Unpacker:
         except DcpxError as error:
             return self._read_apart(job, error)
         nbytes = 0
-        objects: list[tuple[StoredItem, bytes]] = []
+        objects: list[tuple[RequestedItem, bytes]] = []
         steps: list[Step | None] = []
         for wanted in job.wanted:
             item, targets = wanted
@@ -505,7 +508,7 @@ def _all_wanted(job: _Job) -> list[_Wanted]:
     return job.wanted if isinstance(job, _Neighbours) else [job.wanted]
 
 
-def _near(items: list[StoredItem], unfolded: int, item: StoredItem) -> bool:
+def _near(items: list[RequestedItem], unfolded: int, item: RequestedItem) -> bool:
     """Whether `item` is read in one go with `items`, which come before it and unfold into so many bytes."""
     first, last = items[0].info, items[-1].info
     return (

@@ -18,8 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from ..catalog.records import PATHS
 from ..errors import UnsupportedError
+from .paths import PATHS
 from .torch_calls import HASHED, PLAIN, Bytes, Call, Dict, Name, Object, Text, Walk
 
 __all__ = ["LIBRARY_CALLS", "REPLACED", "Deque", "attributes", "refuse"]

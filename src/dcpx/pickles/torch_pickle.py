@@ -13,14 +13,14 @@ import pickletools
 import re
 import struct
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from ..catalog.limits import available_memory
 from ..errors import CorruptError, DcpxError, LimitError, UnsupportedError
+from ..memory import available_memory
 from .archive import Archive
 from .library_calls import Deque, attributes
 from .torch_calls import (
@@ -40,11 +40,7 @@ from .torch_calls import (
 )
 from .unpickle import shown
 
-__all__ = ["Foreseen", "SafeGlobal", "allowed_name", "by_name", "check_names", "foresee", "full_name", "python3_name"]
-
-SafeGlobal: TypeAlias = Callable[..., object] | tuple[Callable[..., object], str]
-"""A class or function that an object may name, as `torch.serialization.add_safe_globals` takes it: alone, or with the
-full name that it has in the file."""
+__all__ = ["Foreseen", "allowed_name", "check_names", "foresee", "python3_name"]
 
 _ROOM = 1 << 30
 _ROOM_FOR_EACH = 4
@@ -156,15 +152,6 @@ def python3_name(module: str, name: str) -> str:
     """A full name, of what is named as Python 2 did, which protocol 2 keeps to."""
     module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
     return f"{module}.{name}"
-
-
-def by_name(entries: Iterable[SafeGlobal]) -> dict[str, object]:
-    """Classes and functions by the full names that they have in a pickle."""
-    return dict((entry[1], entry[0]) if isinstance(entry, tuple) else (full_name(entry), entry) for entry in entries)
-
-
-def full_name(entry: Any) -> str:
-    return f"{entry.__module__}.{entry.__qualname__}"
 
 
 class _Nested(tuple[Any, ...]):

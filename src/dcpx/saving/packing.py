@@ -27,10 +27,10 @@ from ..frame import OWN_CHUNK, Coding
 from ..frame.builder import FrameBuilder
 from ..frame.chunks import RawChunk, StoredChunk, encode_chunk
 from ..parallel import Crew
-from ..pickles.objects import Resolver
 from ..progress import Meter
 from .changes import Changes
 from .files import DataFiles
+from .object_check import Resolver
 from .results import StoredItemResult
 from .streaming import located, resolved, stream_item
 

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch.distributed.checkpoint._nested_dict import flatten_state_dict
 
-from ..catalog.containers import check_pickle, classes_of
+from ..dcp.classes import classes_of
 from ..dcp.private import storage_reference, write_items
 from ..dcp.staging import is_plain
 from ..errors import CorruptError, LimitError, SaveError, UnsupportedError, Where
 from ..pickles.archive import Archive
+from ..pickles.containers import check_pickle
 
 __all__ = ["check_storable", "name_unstorable"]
 

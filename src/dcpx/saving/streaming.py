@@ -20,12 +20,12 @@ from ..extensions.pack import Pack
 from ..extensions.zstandard import ZStandardWriter
 from ..frame import FrameWriter
 from ..kernels import Xxh3_128
-from ..pickles.objects import Resolver
 from ..progress import Meter
 from ..store.sink import FileSink
 from ..streams import as_bytes, write_all
 from .changes import Changes
 from .files import DataFiles
+from .object_check import Resolver
 from .results import StoredItemResult
 from .storable import check_storable
 

@@ -16,20 +16,21 @@ from torch.futures import Future
 
 from ..catalog.manifest import check_user
 from ..catalog.names import data_file_names, metadata_name
-from ..dcp.private import StoragePrefix, check_path, is_object, own_rank, set_version, split_by_size, tensor_bytes
+from ..dcp.private import StoragePrefix, is_object, own_rank, set_version, split_by_size, tensor_bytes
 from ..descriptor import Descriptor
 from ..errors import ExtensionError, SaveError, Where, portable_errors
 from ..extension import StreamTransformExtension
 from ..extensions.pack import Pack
 from ..parallel import DEFAULT_BUDGET, Crew, check_crew
-from ..pickles.objects import ObjectCheck
 from ..progress import Meter, OnProgress
 from ..registry import is_stream_transform
+from ..store.address import check_path
 from ..store.directory import Directory, saving_to
 from .changes import Changes
 from .commit import Commit, check_free
 from .files import DataFiles
 from .keys import warn_of_keys
+from .object_check import ObjectCheck
 from .packing import pack_items
 from .replicas import compare, replicas
 from .results import StoredItemResult, Written

@@ -12,27 +12,28 @@ from typing import IO, NamedTuple, cast
 from torch.distributed.checkpoint.filesystem import FileSystem
 
 from .. import kernels
-from ..catalog.containers import check_container, damage_told, located, open_item, read_object
+from ..catalog.containers import damage_told, open_item, read_object
 from ..catalog.frames import HEAD, checked_hint, frame_map, holds_own_container, runs, whole_elements
 from ..catalog.items import StoredItem, all_items
 from ..catalog.leftovers import find_leftovers
 from ..catalog.limits import Limits
+from ..catalog.located import located
 from ..catalog.lost import missing_pointer
 from ..catalog.manifest import FileRecord
 from ..catalog.names import METADATA, is_pointer
 from ..catalog.pointer import is_replaced, read_pointer
-from ..catalog.protection import Trust
 from ..catalog.rewindable import Rewindable
-from ..dcp.private import check_path
 from ..errors import CorruptError, DcpxError, LoadError, MissingFileError, ReplacedError, Where
 from ..frame import TensorHint, frame_of
 from ..frame.map import FrameMap
 from ..parallel import DEFAULT_BUDGET, Crew, check_crew
 from ..pickles.archive import open_archive
-from ..pickles.objects import checked_bytes
-from ..pickles.torch_pickle import SafeGlobal
+from ..pickles.containers import check_container
+from ..pickles.objects import check_object
+from ..pickles.trust import SafeGlobal, Trust
 from ..progress import Meter, OnProgress, telling
 from ..registry import ExtensionRegistry, default_registry
+from ..store.address import check_path
 from ..store.directory import Directory
 from ..store.source import FileSource
 from .findings import Problem, Report
@@ -297,7 +298,7 @@ class _Verifier:
         content = read_object(stored, item, self._registry, self._limits.most_bytes(item))
         vouched = item.seal is not None or item.is_packed or open_archive(io.BytesIO(content)).check_crc32()
         if not self._trust.all:
-            checked_bytes(content, self._trust.safe_globals)
+            check_object(io.BytesIO(content), len(content), self._trust.safe_globals)
         return vouched
 
     def _check_tensor(self, source: FileSource, item: StoredItem) -> bool:

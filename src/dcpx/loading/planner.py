@@ -1,4 +1,4 @@
-"""The planners of `save` and `load`: DCP's default ones, but for what those leave unnamed or put beside its place."""
+"""The planner of `load`: DCP's default one, but for what that leaves unnamed or puts beside its place."""
 
 from __future__ import annotations
 
@@ -9,45 +9,15 @@ from typing import Any
 import torch
 from torch.distributed._shard.sharded_tensor import ShardedTensor
 from torch.distributed.checkpoint._nested_dict import flatten_state_dict
-from torch.distributed.checkpoint.default_planner import (
-    DefaultLoadPlanner,
-    DefaultSavePlanner,
-    create_default_local_save_plan,
-)
+from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
 from torch.distributed.checkpoint.metadata import Metadata
-from torch.distributed.checkpoint.planner import LoadPlan, ReadItem, SavePlan
+from torch.distributed.checkpoint.planner import LoadPlan, ReadItem
 
-from ..errors import LoadError, SaveError, Where
-from ..saving.replicas import check_kinds
+from ..errors import LoadError, Where
 
-__all__ = ["ABSENT", "OwnLoadPlanner", "OwnSavePlanner"]
+__all__ = ["ABSENT", "OwnLoadPlanner"]
 
 ABSENT = "the checkpoint has no item of this name"
-
-
-class OwnSavePlanner(DefaultSavePlanner):
-    """Names the item that can't be planned, on one rank, or because ranks hold what no plan can join under its name."""
-
-    def create_local_plan(self) -> SavePlan:
-        try:
-            plan: SavePlan = super().create_local_plan()
-            return plan
-        except Exception as error:
-            raise SaveError(f"{type(error).__name__}: {error}", Where(item=self._unplanned())) from error
-
-    def _unplanned(self) -> str | None:
-        """The first item that fails by itself."""
-        for name, value in self.state_dict.items():
-            try:
-                create_default_local_save_plan({name: value}, self.is_coordinator)
-            except Exception:  # noqa: BLE001 (whatever it was, it failed before)
-                return name
-        return None
-
-    def create_global_plan(self, all_plans: list[SavePlan]) -> tuple[list[SavePlan], Metadata]:
-        check_kinds(all_plans)
-        plans: tuple[list[SavePlan], Metadata] = super().create_global_plan(all_plans)
-        return plans
 
 
 class OwnLoadPlanner(DefaultLoadPlanner):

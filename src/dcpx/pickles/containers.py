@@ -1,0 +1,72 @@
+"""A tensor's container: whether torch may load it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import IO
+
+from ..errors import LimitError, UnsupportedError
+from .archive import PICKLE, Archive, open_archive
+from .torch_calls import TENSOR, Tensor
+from .torch_pickle import check_names, foresee
+from .trust import SafeGlobal, Trust, by_name, of_process
+
+__all__ = ["check_archive", "check_container", "check_pickle"]
+
+_MOST_PICKLE = 256 << 10
+"""Bytes of a tensor's pickle. What isn't elements is a few hundred, or a few thousand of a class with more of them."""
+"""Bytes of a tensor's pickle. What isn't elements is a few hundred, or a few thousand of a class with more of them."""
+_ALLOW = (
+    "Load it into a tensor of the class that was saved; or, if you trust where the checkpoint comes from, pass "
+    "safe_globals=[...] with these, or trust=True"
+)
+_NOT_STORED = "Store what it is made of as tensors of their own"
+
+
+def check_container(content: IO[bytes], trust: Trust = Trust(), classes: Iterable[type] = ()) -> None:  # noqa: B008
+    """Refuse a tensor's container that torch must not load; of the elements nothing is read.
+
+    What it may name is said at `check_pickle`. Raises CorruptError for what torch.save doesn't write, UnsupportedError.
+    """
+    check_archive(open_archive(content), trust, classes)
+
+
+def check_archive(archive: Archive, trust: Trust, classes: Iterable[type]) -> dict[str, object]:
+    """What of `trust` and `classes` torch must be told of, by name, to load the archive's tensor."""
+    if trust.all:
+        return {}
+    if archive.size(PICKLE) > _MOST_PICKLE:
+        cause = f"the tensor's pickle has {archive.size(PICKLE)} bytes, more than {_MOST_PICKLE}"
+        raise UnsupportedError(cause, remedy="Store what isn't elements as an object of its own")
+    return check_pickle(archive.read(PICKLE, _MOST_PICKLE), archive, trust.safe_globals, classes)
+
+
+def check_pickle(
+    pickled: bytes, archive: Archive, safe_globals: Sequence[SafeGlobal], classes: Iterable[type]
+) -> dict[str, object]:
+    """Refuse a tensor's pickle that torch must not load; returns what torch must be told of to load it, by name.
+
+    It may name what was given to `torch.serialization.add_safe_globals`, but for what torch itself put there (DCP
+    stores none of that), `safe_globals`, and `classes`, those of the tensors that it is loaded into: their code runs
+    in any case when they are filled, and they are made of nothing but what else is allowed.
+    """
+    try:
+        found = foresee(pickled, archive)
+    except LimitError as error:
+        raise UnsupportedError(f"{error.cause}, which no tensor needs", remedy=_NOT_STORED) from None
+    given: dict[str, object] = {}
+    if found.names:
+        known = of_process()
+        known = {name: value for name, value in known.items() if not name.startswith("torch.")}
+        given = by_name([*classes, *safe_globals])
+        check_names(found, "the tensor", known | given, _ALLOW)
+        given = {name: given[name] for name in found.names if name not in known}
+    made = found.made
+    if found.sparse:
+        raise UnsupportedError("a sparse tensor can't be loaded", remedy="Store its indices and values, or to_dense()")
+    if type(made) is not Tensor and made is not TENSOR:
+        raise UnsupportedError("what is stored is no tensor that can be loaded", remedy=_NOT_STORED)
+    if type(made) is Tensor and made.shares:
+        cause = f"the tensor has {made.nbytes} bytes, of which {made.storage_bytes} are stored"
+        raise UnsupportedError(cause, remedy="Store a copy of it, whose elements share nothing")
+    return given

@@ -1,0 +1,37 @@
+"""The planner of `save`: DCP's default one, but for what that leaves unnamed."""
+
+from __future__ import annotations
+
+from torch.distributed.checkpoint.default_planner import DefaultSavePlanner, create_default_local_save_plan
+from torch.distributed.checkpoint.metadata import Metadata
+from torch.distributed.checkpoint.planner import SavePlan
+
+from ..errors import SaveError, Where
+from .replicas import check_kinds
+
+__all__ = ["OwnSavePlanner"]
+
+
+class OwnSavePlanner(DefaultSavePlanner):
+    """Names the item that can't be planned, on one rank, or because ranks hold what no plan can join under its name."""
+
+    def create_local_plan(self) -> SavePlan:
+        try:
+            plan: SavePlan = super().create_local_plan()
+            return plan
+        except Exception as error:
+            raise SaveError(f"{type(error).__name__}: {error}", Where(item=self._unplanned())) from error
+
+    def _unplanned(self) -> str | None:
+        """The first item that fails by itself."""
+        for name, value in self.state_dict.items():
+            try:
+                create_default_local_save_plan({name: value}, self.is_coordinator)
+            except Exception:  # noqa: BLE001 (whatever it was, it failed before)
+                return name
+        return None
+
+    def create_global_plan(self, all_plans: list[SavePlan]) -> tuple[list[SavePlan], Metadata]:
+        check_kinds(all_plans)
+        plans: tuple[list[SavePlan], Metadata] = super().create_global_plan(all_plans)
+        return plans
