@@ -17,7 +17,6 @@ from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner
 from torch.futures import Future
 
 from ..catalog.limits import Limits
-from ..catalog.located import located
 from ..catalog.manifest import Manifest
 from ..catalog.names import metadata_name
 from ..catalog.pointer import is_replaced, read_pointer
@@ -33,6 +32,7 @@ from ..errors import (
     Where,
     portable_errors,
 )
+from ..located import reading
 from ..parallel import DEFAULT_BUDGET, Crew, check_crew
 from ..pickles.trust import SafeGlobal, Trust
 from ..progress import Meter, OnProgress
@@ -202,7 +202,7 @@ class Reader(FileSystemReader):
     def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> Future[None]:
         """Read and verify what the plan asks for, and fill the planner's targets. Raises CorruptError, LoadError or
         another DcpxError; with `partial` an item's goes to `failures`."""
-        with portable_errors(LoadError), self._noticing_replacement(), located(str(self.path), None):
+        with portable_errors(LoadError), self._noticing_replacement(), reading(str(self.path)):
             check_casts(plan.items, self.metadata, planner, refuse=not self.cast)
             items = requested_items(plan.items, self.metadata, self.manifest)
             if self.require == "encrypted":
