@@ -12,6 +12,7 @@ import torch
 from torch.distributed.checkpoint.planner import LoadItemType, LoadPlanner
 
 from ..catalog.frames import HEAD, checked_hint, frame_map, holds_own_container, needed_chunks, runs
+from ..dcp.metadata import DCP
 from ..errors import CorruptError
 from ..located import reading
 from ..store.source import FileSource
@@ -125,7 +126,8 @@ class Schedule:
             return Wanted(item, [])
         if item.shape is None or item.dtype is None:
             raise CorruptError("the metadata doesn't describe the tensor that is asked for")
-        targets = [Target(request, self._planner, item.shape, item.dtype) for request in item.requests]
+        shape, dtype = torch.Size(item.shape), DCP.dtypes[item.dtype]
+        targets = [Target(request, self._planner, shape, dtype) for request in item.requests]
         if not self._devices_waited and any(target.on_device for target in targets):
             torch.accelerator.synchronize()  # what still uses the targets, on whichever stream, comes first
             self._devices_waited = True
