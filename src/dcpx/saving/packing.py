@@ -26,13 +26,14 @@ from ..extensions.pack import Choice, Pack
 from ..frame import OWN_CHUNK, Coding
 from ..frame.builder import FrameBuilder
 from ..frame.chunks import RawChunk, StoredChunk, encode_chunk
+from ..located import writing
 from ..parallel import Crew
 from ..progress import Meter
 from .changes import Changes
 from .files import DataFiles
 from .object_check import Resolver
 from .results import StoredItemResult
-from .streaming import located, resolved, stream_item
+from .streaming import resolved, stream_item
 
 __all__ = ["pack_items"]
 
@@ -123,7 +124,7 @@ def pack_items(
         for batch, stored in encoded:
             for piece, chunk in zip(batch, stored, strict=True):
                 record = piece.record
-                with located(record.item, files):
+                with writing(lambda: files.place, record.item.index.fqn, foreign=Exception):
                     _write(piece, chunk, pack, checkpoint, files)
                     if piece.last:
                         changes.end(record.item, record.data, record.version)
@@ -219,7 +220,7 @@ def _pieces(found: Iterable[_Block], pack: Pack, checkpoint: bytes | None) -> It
         index = record.item.index
         offsets = None if index.offset is None else tuple(index.offset)
         if not isinstance(record.data, torch.Tensor):
-            with located(record.item):
+            with writing(item=index.fqn, foreign=Exception):
                 record.choice = pack.choose(Item(index.fqn, offsets, checkpoint=checkpoint))
             yield from _object_pieces(record, record.data, record.choice)
         elif one.block is None or record.container is None:
@@ -228,7 +229,7 @@ def _pieces(found: Iterable[_Block], pack: Pack, checkpoint: bytes | None) -> It
             tensor = record.data
             if one.first:
                 dtype, shape = DTYPES[tensor.dtype], tuple(tensor.shape)
-                with located(record.item):
+                with writing(item=index.fqn, foreign=Exception):
                     record.choice = pack.choose(Item(index.fqn, offsets, dtype, shape, True, checkpoint))
                 record.frame = _frame(record.choice, record.container)
             one.block.wait()

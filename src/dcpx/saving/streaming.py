@@ -14,12 +14,13 @@ from torch.distributed.checkpoint.planner import WriteItem
 from ..catalog.manifest import Seal
 from ..dcp.private import StorageInfo, cpu_tensors, is_object, tensor_bytes, without_crc32
 from ..dcp.staging import check_memory, compact, is_plain
-from ..errors import DcpxError, SaveError, Where
+from ..errors import SaveError
 from ..extension import Item, StreamTransformExtension
 from ..extensions.pack import Pack
 from ..extensions.zstandard import ZStandardWriter
 from ..frame import FrameWriter
 from ..kernels import Xxh3_128
+from ..located import writing
 from ..progress import Meter
 from ..store.sink import FileSink
 from ..streams import as_bytes, write_all
@@ -29,7 +30,7 @@ from .object_check import Resolver
 from .results import StoredItemResult
 from .storable import check_storable
 
-__all__ = ["describe", "located", "resolved", "stream_item", "stream_items"]
+__all__ = ["describe", "resolved", "stream_item", "stream_items"]
 
 _STEP = 1 << 20
 """Bytes that are copied at once for an extension that may look twice."""
@@ -50,7 +51,7 @@ def stream_items(
     results: list[StoredItemResult] = []
 
     def store(item: WriteItem, data: torch.Tensor | io.BytesIO) -> None:
-        with located(item, files):
+        with writing(lambda: files.place, item.index.fqn, foreign=Exception):
             begin = files.sink.position
             seal = stream_item(files.sink, item, data, pack, checkpoint)
             length = files.sink.position - begin
@@ -109,22 +110,10 @@ def describe(item: WriteItem, data: torch.Tensor | io.BytesIO, checkpoint: bytes
     return Item(index.fqn, offsets, str(data.dtype).removeprefix("torch."), tuple(data.shape), in_order, checkpoint)
 
 
-@contextmanager
-def located(item: WriteItem, files: DataFiles | None = None) -> Iterator[None]:
-    """An error of the block becomes one of dcpx's, and names the item and, where it is known, the file."""
-    try:
-        yield
-    except DcpxError as error:
-        raise error.located(None if files is None else files.place, item.index.fqn) from error.__cause__
-    except Exception as error:
-        where = Where(None if files is None else files.place, item.index.fqn)
-        raise SaveError(f"{type(error).__name__}: {error}", where) from error
-
-
 def resolved(planner: Resolver, item: WriteItem) -> torch.Tensor | io.BytesIO:
     """The item's data; an error of the planner names the item, as does data that isn't what was planned and will be
     looked for, or that no load would take."""
-    with located(item):
+    with writing(item=item.index.fqn, foreign=Exception):
         data = planner.resolve_data(item)
         planned = item.tensor_data
         if isinstance(data, torch.Tensor) is (planned is None):
