@@ -176,7 +176,7 @@ class Reader(FileSystemReader):
         return Directory(self.fs, self.path)
 
     def _checked(self, content: bytes) -> bytes:
-        """An object's content as the planner may unpickle it. Raises UnsupportedError or another DcpxError if it may not."""
+        """An object's content as the planner may unpickle it. UnsupportedError or another DcpxError if it may not."""
         return content if self.trust else checked_bytes(content, self.safe_globals)
 
     def set_up_storage_reader(self, metadata: Metadata, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
