@@ -88,9 +88,9 @@ class ItemRecord(NamedTuple):
 class Manifest:
     """What one save wrote.
 
-    `checkpoint` is the save's UUID, and `created` its time in UTC, as ISO 8601 has it. `metadata` describes the pointer,
-    and `pointer` is its content as `pack_pointer` makes it, None if it isn't there. `files` are the data files. `user`
-    is what the caller added.
+    `checkpoint` is the save's UUID, `created` its time in UTC as ISO 8601 has it, and `user` what the caller added.
+    `metadata` describes the pointer, and `pointer` is its content as `pack_pointer` makes it, None if it isn't there.
+    `files` are the data files.
     """
 
     checkpoint: str

@@ -80,6 +80,6 @@ def is_scaffold(name: str) -> bool:
 
 
 def save_of(name: str) -> str | None:
-    """The UUID of the save that a file belongs to by its name; None for a pointer, a file of stock DCP, or any other."""
+    """The UUID of the save that a file belongs to by its name; None for a pointer, stock DCP's files and all others."""
     found = _OF_A_SAVE.fullmatch(name)
     return None if found is None else found[1]
