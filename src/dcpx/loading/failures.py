@@ -66,7 +66,7 @@ class _Reading:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
-        if not isinstance(error, Exception):
+        if error is None or not isinstance(error, Exception):
             return False
         found = error_in(error, LoadError, self._file, self._item.name)
         if not self._failures.note(found, [self._item]):
