@@ -32,7 +32,7 @@ from dcpx import DcpxError, LoadError, kernels
 from dcpx.catalog.items import StoredItem
 from dcpx.catalog.located import located
 from dcpx.catalog.manifest import TAIL_SIZE, parse_manifest
-from dcpx.catalog.metadata import load_metadata
+from dcpx.dcp.metadata import load_metadata
 from dcpx.frame import layout
 from dcpx.frame.map import read_final
 from dcpx.loading.containers import fill_from_container

@@ -22,8 +22,8 @@ from torch.distributed.checkpoint.metadata import (
     TensorStorageMetadata,
 )
 
-from dcpx.catalog.metadata import load_metadata
 from dcpx.catalog.shapes import Shapes
+from dcpx.dcp.metadata import load_metadata
 from dcpx.dcp.private import set_version
 from dcpx.errors import DcpxError
 

@@ -27,7 +27,7 @@ from torch.distributed.checkpoint.metadata import (
 )
 
 from dcpx import CorruptError, DcpxError, LimitError, TruncatedError, UnsupportedError
-from dcpx.catalog.metadata import load_metadata
+from dcpx.dcp.metadata import load_metadata
 from tests.unit.metadata_files import assert_either_way, assert_loads, small
 
 # --- what there is in the world ---------------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ def test_stored_by_older_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     metadata = FileSystemReader(tmp_path).read_metadata()
     (info,) = metadata.storage_data.values()
     info.length = len(item)
-    monkeypatch.setattr("dcpx.catalog.pointer.load_metadata", lambda content, **options: metadata)
+    monkeypatch.setattr("dcpx.catalog.pointer.load_metadata", lambda *arguments, **options: metadata)
     found = {"tensor": torch.zeros_like(ODD)}
     dcpx.load(found, tmp_path)
     assert torch.equal(found["tensor"], ODD)

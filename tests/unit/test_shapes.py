@@ -26,8 +26,8 @@ from torch.distributed.checkpoint.metadata import (
 
 from dcpx import CorruptError
 from dcpx.catalog import shapes as _shapes
-from dcpx.catalog.metadata import load_metadata
 from dcpx.catalog.records import Records
+from dcpx.dcp.metadata import load_metadata
 from dcpx.dcp.private import set_version
 from tests.unit.metadata_files import assert_either_way, assert_loads, assert_same, outcome, word_by_word
 from tests.unit.test_metadata_writers import WRITERS

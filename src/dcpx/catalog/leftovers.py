@@ -25,6 +25,7 @@ from .manifest import Manifest
 from .metadata import MAX_METADATA_SIZE
 from .names import is_pointer, is_scaffold, manifest_name, owner_name, save_of
 from .owner import Owner
+from .plain import PLAIN
 from .pointer import read_pointer
 
 __all__ = ["Leftover", "find_leftovers", "remove_leftovers"]
@@ -138,9 +139,9 @@ def _used_saves(directory: Directory, files: Iterable[str], pointers: Sequence[s
     for pointer in pointers:
         with _knowing(directory.place(pointer)):
             directory.size(pointer)  # no regular file may be one that is never read to its end
-            metadata, manifest, *_ = read_pointer(directory, pointer, MAX_METADATA_SIZE)
-            names.update(info.relative_path for info in metadata.storage_data.values())
-            names.update(() if manifest is None else _names_in(manifest))
+            pointed = read_pointer(directory, pointer, PLAIN, MAX_METADATA_SIZE)
+            names.update(info.relative_path for info in pointed.metadata.storage_data.values())
+            names.update(() if pointed.manifest is None else _names_in(pointed.manifest))
     with _knowing():
         for manifest in lost_checkpoints(directory, {*files, *pointers}, running=True):
             names.update(_names_in(manifest))

@@ -18,17 +18,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch.distributed.checkpoint.metadata import (
-    BytesStorageMetadata,
-    ChunkStorageMetadata,
-    MetadataIndex,
-    TensorStorageMetadata,
-)
-
-from ..dcp.private import StorageInfo
 from ..errors import DcpxError
 from ..pickles.unpickle import LEFT_OUT, Then, Unpickler
+from .records import Classes
 
 __all__ = ["Shapes"]
 
@@ -84,7 +76,7 @@ _OFFSET, _LENGTH = 0x01020304, 0x05060708
 _UINT32 = struct.Struct("<I").unpack_from
 _INT32 = struct.Struct("<i").unpack_from
 
-_new = object.__new__
+_new: Any = object.__new__
 """No class is called: another torch may want other fields than those that the file has."""
 
 
@@ -96,22 +88,24 @@ class _Item:
     """
 
     words: bytes
-    model: TensorStorageMetadata | BytesStorageMetadata
+    model: Any
     memo: list[Any]
     next: _Item | None = None
 
-    def copy(self) -> TensorStorageMetadata | BytesStorageMetadata:
+    def copy(self, classes: Classes[Any]) -> Any:
         model = self.model
-        if type(model) is not TensorStorageMetadata:
-            return _new(BytesStorageMetadata)
+        if classes.shared:
+            return model
+        if type(model) is not classes.tensor:
+            return _new(classes.object)
         # Attributes one by one: an object that is never asked for its dictionary doesn't need one.
-        copy = _new(TensorStorageMetadata)
+        copy: Any = _new(classes.tensor)
         copy.properties = properties = _new(type(model.properties))
         properties.__dict__ = vars(model.properties).copy()
         copy.size = model.size
         copy.chunks = chunks = []
         for chunk in model.chunks:
-            part = _new(ChunkStorageMetadata)
+            part = _new(classes.chunk)
             part.offsets, part.sizes = chunk.offsets, chunk.sizes
             chunks.append(part)
         return copy
@@ -122,8 +116,8 @@ class _Place:
     """The model of an index and of the place where it is stored, and what making them adds to the memo."""
 
     words: tuple[bytes, ...]
-    index: MetadataIndex
-    info: StorageInfo
+    index: Any
+    info: Any
     own_list: bool
     memo: list[Any]
     name_in_memo: int
@@ -141,11 +135,12 @@ class _Place:
                     return offset, length, at + len(tail)
         return None
 
-    def copy(self, name: str, offset: int, length: int) -> tuple[MetadataIndex, StorageInfo]:
-        index, fields = _new(MetadataIndex), vars(self.index).copy()
+    def copy(self, classes: Classes[Any], name: str, offset: int, length: int) -> tuple[Any, Any]:
+        index, fields = _new(classes.index), vars(self.index).copy()
         fields["fqn"] = name
-        object.__setattr__(index, "__dict__", fields)  # it is frozen
-        info, model = _new(StorageInfo), self.info
+        object.__setattr__(index, "__dict__", fields)  # it may be frozen
+        info: Any = _new(classes.storage_info)
+        model = self.info
         info.relative_path, info.offset, info.length = model.relative_path, offset, length
         descriptors = model.transform_descriptors
         if descriptors is not None:
@@ -159,18 +154,19 @@ class Shapes:
     `count(indices)` is told name and offset of each index that is made, and may refuse the file.
     """
 
-    def __init__(self, count: Callable[[list[tuple[str, torch.Size | None]]], None]) -> None:
+    def __init__(self, classes: Classes[Any], count: Callable[[list[tuple[str, Any]]], None]) -> None:
+        self._classes = classes
         self._count = count
         self._items: dict[bytes, _Item | None] = {}
         self._places: dict[tuple[bytes, ...], _Place | None] = {}
 
     def then(self) -> Mapping[type, Then]:
         """What reads on after an object of which class."""
-        return {TensorStorageMetadata: self._read_items, StorageInfo: self._read_places}
+        return {self._classes.tensor: self._read_items, self._classes.storage_info: self._read_places}
 
     def _read_items(self, unpickler: Unpickler, position: int, stack: list[Any]) -> int:
         """Entries of a name and an item."""
-        data, memo = unpickler.data, unpickler.memo
+        data, memo, classes = unpickler.data, unpickler.memo, self._classes
         item: _Item | None = None
         try:
             while data[position] == 0x8C:  # SHORT_BINUNICODE
@@ -183,7 +179,7 @@ class Shapes:
                         before.next = item
                     if not item:
                         break
-                stack += (name, item.copy())
+                stack += (name, item.copy(classes))
                 memo.append(name)
                 memo += item.memo
                 position = start + len(item.words)
@@ -204,19 +200,19 @@ class Shapes:
             self._items[words] = None
             with suppress(DcpxError):
                 model, made = unpickler.apart(words[1:])  # without the MEMOIZE of the name
-                if isinstance(model, (TensorStorageMetadata, BytesStorageMetadata)):
-                    self._items[words] = _Item(words, model, _unchanging(made))
+                if type(model) in (self._classes.tensor, self._classes.object):
+                    self._items[words] = _Item(words, model, _unchanging(made, self._classes))
         return self._items[words]
 
     def _read_places(self, unpickler: Unpickler, position: int, stack: list[Any]) -> int:
         """Entries of an index and the place where it is stored."""
-        data, memo = unpickler.data, unpickler.memo
+        data, memo, classes = unpickler.data, unpickler.memo, self._classes
         match = _HEAD.match(data, position)
         if match is None:
             return position
         head = match.group()
         place: _Place | None = None
-        indices: list[tuple[str, torch.Size | None]] = []
+        indices: list[tuple[str, Any]] = []
         try:
             while data.startswith(head, position):
                 name, at = _pushed(data, memo, position + len(head))
@@ -230,7 +226,7 @@ class Shapes:
                 if type(name) is not str or not place or not blanks:
                     break
                 offset, length, position = blanks
-                stack += place.copy(name, offset, length)
+                stack += place.copy(classes, name, offset, length)
                 memo += place.memo
                 if place.name_in_memo:
                     memo[place.name_in_memo] = name
@@ -253,14 +249,14 @@ class Shapes:
             filled_in = b"%b\x8c\x08%b%bJ%b%bJ%b%b\x86"  # and a tuple of both objects
             with suppress(DcpxError):
                 pair, made = unpickler.apart(filled_in % (head, blanks[0], middle, blanks[1], between, blanks[2], tail))
-                self._places[words] = _model_of(words, name, pair, made)
+                self._places[words] = _model_of(self._classes, words, name, pair, made)
         return self._places[words]
 
 
-def _model_of(words: tuple[bytes, ...], name: str, pair: Any, made: list[Any]) -> _Place | None:
+def _model_of(classes: Classes[Any], words: tuple[bytes, ...], name: str, pair: Any, made: list[Any]) -> _Place | None:
     """The model, if the blanks are where they should be."""
     index, info = pair
-    if type(index) is not MetadataIndex or type(info) is not StorageInfo:
+    if type(index) is not classes.index or type(info) is not classes.storage_info:
         return None
     descriptors = info.transform_descriptors
     # No other field takes a string, or a number, than these three and the descriptors.
@@ -268,12 +264,12 @@ def _model_of(words: tuple[bytes, ...], name: str, pair: Any, made: list[Any]) -
         return None
     own_list = any(part is descriptors for part in made)
     name_in_memo = made.index(name) - len(made) if name in made else 0
-    return _Place(words, index, info, own_list, _unchanging(made), name_in_memo)
+    return _Place(words, index, info, own_list, _unchanging(made, classes), name_in_memo)
 
 
-def _unchanging(made: list[Any]) -> list[Any]:
+def _unchanging(made: list[Any], classes: Classes[Any]) -> list[Any]:
     """What a copy shares with its model. The file doesn't refer to the rest; if it does, it is read without models."""
-    return [part if type(part) in (str, tuple, torch.Size) else LEFT_OUT for part in made]
+    return [part if type(part) in (str, tuple, classes.size) else LEFT_OUT for part in made]
 
 
 def _pushed(data: bytes, memo: list[Any], at: int) -> tuple[Any, int]:

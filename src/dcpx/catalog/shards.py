@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
-
-from torch.distributed.checkpoint.metadata import ChunkStorageMetadata
+from typing import Protocol
 
 from ..errors import LimitError
 from .geometry import Box, intersect
 
 __all__ = ["overlap"]
+
+
+class Part(Protocol):
+    """A shard: where it begins in each dimension, and how far it reaches."""
+
+    @property
+    def offsets(self) -> Sequence[int]: ...
+
+    @property
+    def sizes(self) -> Sequence[int]: ...
+
 
 _ROUNDS = 32
 """How often each shard may be looked at: one of a grid is, once for each dimension, and again for each that is cut."""
@@ -19,7 +29,7 @@ _MOST_COMPARED = 1 << 20
 """Pairs that may be compared, where no cut parts them."""
 
 
-def overlap(chunks: Sequence[ChunkStorageMetadata]) -> bool:
+def overlap(chunks: Sequence[Part]) -> bool:
     """Whether two shards share elements. Equal ones are one; those without elements share none.
 
     All have the same number of dimensions. Raises LimitError for an arrangement in which that takes too long to find.
@@ -49,7 +59,7 @@ def overlap(chunks: Sequence[ChunkStorageMetadata]) -> bool:
     return False
 
 
-def _in_rows(chunks: Sequence[ChunkStorageMetadata]) -> bool:
+def _in_rows(chunks: Sequence[Part]) -> bool:
     """Whether each shard lies behind the one before it in the first dimension, as is the rule."""
     end = 0
     for chunk in chunks:

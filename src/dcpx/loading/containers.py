@@ -14,6 +14,7 @@ from ..catalog.containers import damage_told, open_item, read_up_to
 from ..catalog.items import StoredItem
 from ..catalog.kept import Held, Kept
 from ..dcp.classes import classes_of
+from ..dcp.metadata import dtype_name
 from ..errors import CorruptError, DcpxError, UnsupportedError
 from ..pickles.archive import open_archive
 from ..pickles.containers import check_archive
@@ -46,8 +47,8 @@ def fill_from_container(
         raise CorruptError(f"a tensor was expected, a {type(loaded).__name__} is stored")
     if loaded.shape != item.shape:
         raise CorruptError(f"the stored tensor is {tuple(loaded.shape)}, the metadata says {tuple(item.shape or ())}")
-    if loaded.dtype != item.dtype:
-        raise CorruptError(f"the stored tensor is {loaded.dtype}, the metadata says {item.dtype}")
+    if dtype_name(loaded.dtype) != item.dtype:
+        raise CorruptError(f"the stored tensor is {loaded.dtype}, the metadata says torch.{item.dtype}")
     return sum(target.fill_from(loaded) for target in targets)
 
 

@@ -22,6 +22,7 @@ from ..catalog.manifest import Manifest
 from ..catalog.names import metadata_name
 from ..catalog.pointer import is_replaced, read_pointer
 from ..catalog.protection import Require, check_encrypted
+from ..dcp.metadata import DCP
 from ..dcp.private import HAS_RANK_LOCAL
 from ..errors import (
     DcpxError,
@@ -157,10 +158,9 @@ class Reader(FileSystemReader):
         if rank is not None and not self.rank_local:
             remedy = "Pass rank_local=True if each rank was saved by itself, without collectives"
             raise LoadError("a rank's own metadata was not asked for", place, remedy)
-        metadata, self.manifest, damage, digest = read_pointer(
-            self._directory, pointer, self.limits.metadata_size, without_manifest=self.partial
-        )
-        self._opened = pointer, digest
+        pointed = read_pointer(self._directory, pointer, DCP, self.limits.metadata_size, without_manifest=self.partial)
+        metadata, damage, self.manifest = pointed.metadata, pointed.damage, pointed.manifest
+        self._opened = pointer, pointed.digest
         self.failures = {} if damage is None else {os.path.basename(damage.where.file or pointer): damage}
         if self.manifest is None:
             if self.require == "checksums":

@@ -11,6 +11,7 @@ from torch.distributed.checkpoint.planner import LoadItemType, ReadItem
 
 from ..catalog.items import Described, StoredItem
 from ..catalog.manifest import Manifest
+from ..dcp.metadata import dtype_name
 from ..errors import CorruptError, Where
 
 __all__ = ["RequestedItem", "request_bytes", "requested_items"]
@@ -26,7 +27,7 @@ class RequestedItem(StoredItem):
 
 def requested_items(requests: Iterable[ReadItem], metadata: Metadata, manifest: Manifest | None) -> list[RequestedItem]:
     """The stored items that are asked for, in the order in which they lie in their files."""
-    described = Described(metadata, manifest)
+    described = Described(metadata, manifest, dtype_name)
     storage = metadata.storage_data
     found: dict[MetadataIndex, RequestedItem] = {}
     for number, request in enumerate(requests):

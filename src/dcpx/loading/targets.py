@@ -168,11 +168,21 @@ def _copy(part: torch.Tensor, target: torch.Tensor) -> None:
     try:
         # A tensor made in inference mode takes no copy outside of it, and which mode there is, is a thread's own.
         with torch.inference_mode() if target.is_inference() else nullcontext():
-            target.copy_(part)
+            try:
+                target.copy_(part)
+            except NotImplementedError:
+                if type(target) is not torch.Tensor or target.dtype != part.dtype:
+                    raise
+                whole = _WHOLE[part.itemsize]  # some of torch's releases can't copy all of its dtypes
+                target.view(whole).copy_(part.view(whole))
     except DcpxError:
         raise
     except Exception as error:
         raise LoadError(f"the target can't be filled: {type(error).__name__}: {error}") from error
+
+
+_WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""An integer of each size."""
 
 
 def _elements(raw: memoryview, dtype: torch.dtype) -> torch.Tensor:

@@ -30,6 +30,7 @@ from ..catalog.items import StoredItem
 from ..catalog.kept import Held
 from ..catalog.limits import Limits
 from ..catalog.located import located
+from ..dcp.metadata import DCP
 from ..errors import CorruptError, DcpxError
 from ..frame import TensorHint
 from ..frame.map import FrameMap
@@ -278,7 +279,9 @@ class Unpacker:
             return _Wanted(item, [])
         if item.shape is None or item.dtype is None:
             raise CorruptError("the metadata doesn't describe the tensor that is asked for")
-        targets = [Target(request, self._planner, item.shape, item.dtype) for request in item.requests]
+        targets = [
+            Target(request, self._planner, torch.Size(item.shape), DCP.dtypes[item.dtype]) for request in item.requests
+        ]
         if not self._devices_waited and any(target.on_device for target in targets):
             torch.accelerator.synchronize()  # what still uses the targets, on whichever stream, comes first
             self._devices_waited = True

@@ -21,6 +21,7 @@ from ..catalog.located import located
 from ..catalog.lost import missing_pointer
 from ..catalog.manifest import FileRecord
 from ..catalog.names import METADATA, is_pointer
+from ..catalog.plain import PLAIN
 from ..catalog.pointer import is_replaced, read_pointer
 from ..catalog.rewindable import Rewindable
 from ..errors import CorruptError, DcpxError, LoadError, MissingFileError, ReplacedError, Where
@@ -190,7 +191,7 @@ class _Verifier:
 
     def _open(self, pointer: str) -> None:
         try:
-            pointed = read_pointer(self._directory, pointer, self._limits.metadata_size, without_manifest=True)
+            pointed = read_pointer(self._directory, pointer, PLAIN, self._limits.metadata_size, without_manifest=True)
         except DcpxError as error:
             self._sealed = False
             self._problems.append(Problem(pointer, error))
