@@ -46,16 +46,20 @@ class Floor:
     apart: bool
 
 
+def read_list(config: str, contract: str, key: str) -> list[str]:
+    """The list that the lint's contract of this name has under a key. ValueError if it isn't there."""
+    found = re.search(rf'^name = "{re.escape(contract)}"$(.*?)(?:^\[|\Z)', config, re.DOTALL | re.MULTILINE)
+    listed = re.search(rf"^{key} = (\[.*?^\])", found.group(1), re.DOTALL | re.MULTILINE) if found else None
+    if listed is None:
+        raise ValueError(f"there is no contract {contract!r} with {key}")
+    names: list[str] = ast.literal_eval(listed.group(1))  # a list of strings in TOML is one in Python as well
+    return names
+
+
 def read_floors(config: str) -> list[Floor]:
     """The floors of the contract, the top one first. ValueError if the contract isn't there."""
-    contract = re.search(rf'^name = "{CONTRACT}"$(.*?)(?:^\[|\Z)', config, re.DOTALL | re.MULTILINE)
-    layers = re.search(r"^layers = (\[.*?^\])", contract.group(1), re.DOTALL | re.MULTILINE) if contract else None
-    if layers is None:
-        raise ValueError(f"there is no contract {CONTRACT!r} with layers")
-    # A list of strings in TOML is one in Python as well.
-    return [
-        Floor(tuple(re.split(r"\s*[|:]\s*", layer)), apart="|" in layer) for layer in ast.literal_eval(layers.group(1))
-    ]
+    layers = read_list(config, CONTRACT, "layers")
+    return [Floor(tuple(re.split(r"\s*[|:]\s*", layer)), apart="|" in layer) for layer in layers]
 
 
 def read_rooms(package: Path) -> dict[str, Room]:

@@ -75,6 +75,8 @@ def test_floors_are_those_of_the_lint():
     assert rooms.read_floors(CONFIG) == FLOORS
     with pytest.raises(ValueError, match="no contract"):
         rooms.read_floors(CONFIG.replace("point downwards", "point anywhere"))
+    with pytest.raises(ValueError, match="no contract"):
+        rooms.read_list(CONFIG, "Something else", "source_modules")
 
 
 def test_rooms_and_their_imports(package: Path):
@@ -203,3 +205,12 @@ def test_an_old_drawing_fails_the_check(
 
 def test_the_drawing_of_this_package_is_true(capsys: pytest.CaptureFixture[str]):
     assert rooms.main(["--check"]) == 0, capsys.readouterr().err
+
+
+def test_the_lint_keeps_torch_out_of_every_room_but_four():
+    """A room that nobody lists is one that may import anything."""
+    config = (rooms.ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    listed = rooms.read_list(config, "Only api, saving, loading and dcp know torch", "source_modules")
+    every = {f"dcpx.{name}" for name in rooms.read_rooms(rooms.PACKAGE)}
+    assert every - set(listed) == {"dcpx.api", "dcpx.saving", "dcpx.loading", "dcpx.dcp"}
+    assert set(listed) <= every
