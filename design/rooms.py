@@ -172,7 +172,11 @@ def _graph(rooms: Mapping[str, Room], floors: Sequence[Floor]) -> str:
     for number, floor in enumerate(floors):
         there = [name for name in floor.rooms if name in rooms]
         if len(there) > 1:
-            lines += [f"    subgraph floor{number}[ ]", *(f"        {_node(name, rooms)}" for name in there), "    end"]
+            lines += [
+                f'    subgraph floor{number}[" "]',
+                *(f"        {_node(name, rooms)}" for name in there),
+                "    end",
+            ]
         else:
             lines += [f"    {_node(name, rooms)}" for name in there]
     reached = {} if find_circle(rooms) else _reached(rooms)
