@@ -22,8 +22,10 @@ from torch.distributed.checkpoint.metadata import (
     TensorStorageMetadata,
 )
 
+from dcpx.catalog.metadata import load_metadata as load_plain
+from dcpx.catalog.plain import PLAIN, Dtype, Layout, MemoryFormat, Size
 from dcpx.catalog.shapes import Shapes
-from dcpx.dcp.metadata import load_metadata
+from dcpx.dcp.metadata import DCP, load_metadata
 from dcpx.dcp.private import set_version
 from dcpx.errors import DcpxError
 
@@ -87,8 +89,9 @@ def assert_loads(data: bytes) -> Metadata:
 
 
 def assert_either_way(data: bytes) -> Metadata | DcpxError:
-    """The same result, or the same error, with and without shapes."""
+    """The same result, or the same error, with and without shapes, and as plain records."""
     found, expected = outcome(data), None
+    assert_plain(data, found)
     with word_by_word():
         expected = outcome(data)
     if isinstance(expected, DcpxError):
@@ -97,6 +100,47 @@ def assert_either_way(data: bytes) -> Metadata | DcpxError:
     else:
         assert_same(found, expected)
     return found
+
+
+def assert_plain(data: bytes, expected: Metadata | DcpxError) -> None:
+    """Plain records say the same as DCP's classes, or are refused for the same reason."""
+    try:
+        found: Any = load_plain(data, PLAIN)
+    except DcpxError as error:
+        found = error
+    if isinstance(expected, DcpxError):
+        assert (type(found), str(found)) == (type(expected), str(expected))
+    else:
+        for item in found.state_dict_metadata.values():
+            if hasattr(item, "properties") and not DCP.has_strides:
+                item.properties.strides = None
+        assert found == plain(expected)
+
+
+def plain(value: Any) -> Any:
+    """What DCP's classes and torch's values are in the catalog's plain records."""
+    if isinstance(value, torch.Size):
+        return Size(value)
+    if isinstance(value, torch.dtype):
+        return Dtype(str(value).removeprefix("torch."))
+    if isinstance(value, torch.layout):
+        return Layout(str(value))
+    if isinstance(value, torch.memory_format):
+        return MemoryFormat(str(value).removeprefix("torch."))
+    if isinstance(value, dict):
+        return {plain(key): plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(plain, value))
+    if is_dataclass(value):
+        cls = PLAIN_CLASSES[type(value)]
+        made = cls.__new__(cls)
+        for name, one in vars(value).items():
+            object.__setattr__(made, name, plain(one))
+        return made
+    return value
+
+
+PLAIN_CLASSES = {getattr(DCP, name): getattr(PLAIN, name) for name in vars(DCP) if isinstance(getattr(DCP, name), type)}
 
 
 def outcome(data: bytes) -> Any:

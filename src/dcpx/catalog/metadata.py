@@ -33,7 +33,7 @@ _MAX_DEPTH = 32
 def load_metadata(data: bytes, classes: Classes[M], *, max_size: int = MAX_METADATA_SIZE) -> M:
     """The metadata in `data`, the whole content of a `.metadata` or `__<rank>.metadata` file; nothing in it is run.
 
-    It is made of `classes`: the plain records of `catalog.plain`, or DCP's own (`dcp.records`).
+    It is made of `classes`: the plain records of `catalog.plain`, or DCP's own (`dcp.metadata`).
 
     What it returns is consistent: sizes and offsets are not negative and fit 64 bits, chunks lie within their tensors
     and don't overlap, every stored item is one that is described, and files are plain names within the checkpoint's
@@ -76,9 +76,13 @@ def _check_metadata(metadata: Any, classes: Classes[Any], size: int) -> None:
     described, stored = vars(metadata).get("state_dict_metadata"), metadata.storage_data
     if type(described) is not dict or type(stored) is not dict:
         raise CorruptError("it doesn't say which items there are and where")
+    last: Any = None
     for name, item in described.items():
         if type(name) is not str:
             raise CorruptError("an item's name isn't a string")
+        if item is last and classes.shared:
+            continue
+        last = item
         if type(item) is tensor:
             room -= len(item.chunks)
             if room < 0:
