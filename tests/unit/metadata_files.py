@@ -109,7 +109,7 @@ def assert_plain(data: bytes, expected: Metadata | DcpxError) -> None:
     except DcpxError as error:
         found = error
     if isinstance(expected, DcpxError):
-        assert (type(found), str(found)) == (type(expected), str(expected))
+        assert (type(found), found.where) == (type(expected), expected.where)  # the text may name a class
     else:
         for item in found.state_dict_metadata.values():
             if hasattr(item, "properties") and not DCP.has_strides:
