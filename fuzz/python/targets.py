@@ -30,13 +30,13 @@ from torch.distributed.checkpoint.metadata import MetadataIndex
 import dcpx
 from dcpx import DcpxError, LoadError, kernels
 from dcpx.catalog.items import StoredItem
-from dcpx.catalog.located import located
 from dcpx.catalog.manifest import TAIL_SIZE, parse_manifest
 from dcpx.dcp.metadata import load_metadata
 from dcpx.frame import layout
 from dcpx.frame.map import read_final
 from dcpx.loading.containers import fill_from_container
 from dcpx.loading.objects import checked_bytes
+from dcpx.located import reading
 from dcpx.pickles.archive import PICKLE, open_archive
 from dcpx.pickles.objects import KNOWN, known_name
 from dcpx.pickles.torch_calls import CALLS, STORAGES
@@ -274,6 +274,6 @@ class Elements:
 def tensors(data: bytes) -> None:
     data = contained(data)
     info = _StorageInfo("file", 0, len(data))
-    item = StoredItem(info, MetadataIndex("x"), None, torch.Size([4]), torch.float32)
-    with broken(LoadError), located("file", "x"):
+    item = StoredItem(info, MetadataIndex("x"), None, (4,), "float32")
+    with broken(LoadError), reading("file", "x"):
         fill_from_container(io.BytesIO(data), item, dcpx.default_registry(), [cast(Any, Elements())], Trust())

@@ -23,16 +23,17 @@ class Part(Protocol):
 
 
 _ROUNDS = 32
-"""How often each shard may be looked at: one of a grid is, once for each dimension, and again for each that is cut."""
+"""How often each shard may be looked at, on average. In a grid that is once for each dimension, and once more for each
+that is cut."""
 
 _MOST_COMPARED = 1 << 20
-"""Pairs that may be compared, where no cut parts them."""
+"""Pairs of shards that may be compared, where no cut lies between them."""
 
 
 def overlap(chunks: Sequence[Part]) -> bool:
-    """Whether two shards share elements. Equal ones are one; those without elements share none.
+    """Whether any two shards share elements; equal ones count as one shard. All have the same number of dimensions.
 
-    All have the same number of dimensions. Raises LimitError for an arrangement in which that takes too long to find.
+    LimitError if they lie so irregularly that it would take too long to find out.
     """
     if len(chunks) < 2 or _in_rows(chunks):
         return False
@@ -60,7 +61,7 @@ def overlap(chunks: Sequence[Part]) -> bool:
 
 
 def _in_rows(chunks: Sequence[Part]) -> bool:
-    """Whether each shard lies behind the one before it in the first dimension, as is the rule."""
+    """Whether each shard lies behind the one before it in the first dimension, as most tensors are sharded."""
     end = 0
     for chunk in chunks:
         if not chunk.offsets or chunk.offsets[0] < end:

@@ -12,12 +12,11 @@ from typing import IO, NamedTuple, cast
 from torch.distributed.checkpoint.filesystem import FileSystem
 
 from .. import kernels
-from ..catalog.containers import damage_told, open_item, read_object
+from ..catalog.containers import open_item, read_object
 from ..catalog.frames import HEAD, checked_hint, frame_map, holds_own_container, runs, whole_elements
 from ..catalog.items import StoredItem, all_items
 from ..catalog.leftovers import find_leftovers
 from ..catalog.limits import Limits
-from ..catalog.located import located
 from ..catalog.lost import missing_pointer
 from ..catalog.manifest import FileRecord
 from ..catalog.names import METADATA, is_pointer
@@ -27,6 +26,7 @@ from ..catalog.rewindable import Rewindable
 from ..errors import CorruptError, DcpxError, LoadError, MissingFileError, ReplacedError, Where
 from ..frame import TensorHint, frame_of
 from ..frame.map import FrameMap
+from ..located import extension_errors, reading
 from ..parallel import DEFAULT_BUDGET, Crew, check_crew
 from ..pickles.archive import open_archive
 from ..pickles.containers import check_container
@@ -221,7 +221,7 @@ class _Verifier:
     def _runs(self, file: str, item: StoredItem) -> list[_Run]:
         frame: FrameMap | None = None
         try:
-            with located(self._directory.place(file), item.name), self._source(file) as source:
+            with reading(self._directory.place(file), item.name), self._source(file) as source:
                 frame = _frame(source, item)
                 self._check_content(source, item, frame)
         except DcpxError as error:
@@ -263,7 +263,7 @@ class _Verifier:
         unchecked = []
         for item in job.items:
             try:
-                with located(source.name, item.name):
+                with reading(source.name, item.name):
                     if item.is_packed:
                         frame = _frame(source, item)
                         damage = _check_chunks(source, item, frame, range(frame.count))
@@ -310,7 +310,7 @@ class _Verifier:
             return open_item(source.part(item.info.offset, item.info.length), item, self._registry, most)
 
         most = self._limits.most_bytes(item)
-        with damage_told():
+        with extension_errors():
             opened = content()
             framed = frame_of(opened) is not None
             size = 0
@@ -396,7 +396,7 @@ def _check_chunks(source: FileSource, item: StoredItem, frame: FrameMap, numbers
         offset, size = frame.record(number)
         begin = item.info.offset + offset
         try:
-            with located(source.name, item.name):
+            with reading(source.name, item.name):
                 frame.decode(
                     number, memoryview(source.read(begin, size)), memoryview(bytearray(frame.raw_size(number)))
                 )
