@@ -26,7 +26,7 @@ class Isolate(Protocol):
 
 
 class Stored(NamedTuple):
-    """A chunk's record that is still in its local file."""
+    """A chunk's record that is still where it is stored."""
 
     offset: int
     size: int
@@ -91,10 +91,7 @@ def _decode_natively(source: FileSource, steps: list[Step]) -> list[int]:
     """Decode and verify as many chunks as the kernels can; the others' places in `steps`. The steps are all alike."""
     seals = [(step.out, step.number, *step.frame.seal(step.number)) for step in steps]
     if steps and isinstance(steps[0].record, Stored):
-        assert source.descriptor is not None
-        return kernels.read_chunks(
-            source.descriptor, [(*step.record, *seal) for step, seal in zip(steps, seals, strict=True)]
-        )
+        return source.read_chunks([(*step.record, *seal) for step, seal in zip(steps, seals, strict=True)])
     return kernels.decode_chunks([(step.record, *seal) for step, seal in zip(steps, seals, strict=True)])
 
 

@@ -23,6 +23,7 @@ from ..catalog.names import metadata_name
 from ..catalog.pointer import is_replaced, read_pointer
 from ..catalog.protection import Require, check_encrypted
 from ..dcp.private import HAS_RANK_LOCAL
+from ..dcp.store import store_of
 from ..errors import (
     DcpxError,
     LoadError,
@@ -38,7 +39,7 @@ from ..pickles.trust import SafeGlobal, Trust
 from ..progress import Meter, OnProgress
 from ..registry import ExtensionRegistry, default_registry
 from ..store.address import check_path
-from ..store.directory import Directory
+from ..store.contract import Store
 from ..store.source import Sources
 from .casts import check_casts
 from .objects import checked_bytes
@@ -153,12 +154,12 @@ class Reader(FileSystemReader):
 
     def _read_metadata(self, rank: int | None = None) -> Metadata:
         pointer = metadata_name(rank)
-        place = Where(self._directory.place(pointer))
+        place = Where(self._store.place(pointer))
         if rank is not None and not self.rank_local:
             remedy = "Pass rank_local=True if each rank was saved by itself, without collectives"
             raise LoadError("a rank's own metadata was not asked for", place, remedy)
         metadata, self.manifest, damage, digest = read_pointer(
-            self._directory, pointer, self.limits.metadata_size, without_manifest=self.partial
+            self._store, pointer, self.limits.metadata_size, without_manifest=self.partial
         )
         self._opened = pointer, digest
         self.failures = {} if damage is None else {os.path.basename(damage.where.file or pointer): damage}
@@ -172,8 +173,8 @@ class Reader(FileSystemReader):
         return metadata
 
     @property
-    def _directory(self) -> Directory:
-        return Directory(self.fs, self.path)
+    def _store(self) -> Store:
+        return store_of(self.fs, self.path)
 
     def _checked(self, content: bytes) -> bytes:
         """An object as the planner may unpickle it."""
@@ -210,7 +211,7 @@ class Reader(FileSystemReader):
             total = sum(map(request_bytes, plan.items, repeat(self.metadata)))
             meter = Meter(self.progress, total, len(plan.items))
             trust = Trust(self.safe_globals, self.trust)
-            with Sources(self._directory, self._sizes()) as sources, Crew(self.threads, self.budget) as crew:
+            with Sources(self._store, self._sizes()) as sources, Crew(self.threads, self.budget) as crew:
                 sources.hold(item.info.relative_path for item in items)
                 unpacker = Unpacker(
                     planner, self.registry, sources, crew, meter, self._checked, self.limits, self.partial, trust
@@ -233,7 +234,7 @@ class Reader(FileSystemReader):
             self._check_replaced(next(iter(self.failures.values())))
 
     def _check_replaced(self, error: DcpxError) -> None:
-        if self._opened is not None and is_replaced(self._directory, *self._opened):
+        if self._opened is not None and is_replaced(self._store, *self._opened):
             cause = f"the checkpoint was replaced while it was being loaded: {error.cause}"
             raise ReplacedError(cause, error.where) from error
 

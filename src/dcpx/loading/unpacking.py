@@ -475,7 +475,7 @@ class Unpacker:
     def _read_chunks(self, job: _Chunks) -> int:
         frame, source, item = job.frame, job.source, job.wanted.item
         records: dict[int, memoryview | Stored] = {}
-        if source.descriptor is not None:  # each is read just before it is decoded
+        if source.reads_chunks:  # each is read just before it is decoded
             for number in job.numbers:
                 offset, size = frame.record(number)
                 records[number] = Stored(item.info.offset + offset, size)
