@@ -25,6 +25,7 @@ from dcpx.frame.chunks import RawChunk, encode_chunk
 from dcpx.frame.layout import Header
 from dcpx.kernels import Xxh3_128
 from dcpx.store import sink as sink_module
+from dcpx.store.local import LocalStore
 from dcpx.store.sink import FileSink
 
 
@@ -217,13 +218,12 @@ def test_what_is_written_is_what_was_hashed(size: int, tmp_path: Path, monkeypat
     monkeypatch.setattr(sink_module, "Xxh3_128", ChangingHasher)
     item = ChangingHasher()
     path = tmp_path / "file"
-    with path.open("wb") as file:
-        sink = FileSink(file)
-        sink.write_through(memoryview(memory), cast(Xxh3_128, item))
-        sink.flush()
-        written = path.read_bytes()
-        assert len(written) == size
-        assert sink.digest() == item.hexdigest() == xxh3_128_hexdigest(written)
+    sink = FileSink(LocalStore(tmp_path).create(path.name))
+    sink.write_through(memoryview(memory), cast(Xxh3_128, item))
+    sink.finish()
+    written = path.read_bytes()
+    assert len(written) == size
+    assert sink.digest() == item.hexdigest() == xxh3_128_hexdigest(written)
 
 
 # Saying so

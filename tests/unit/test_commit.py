@@ -42,7 +42,7 @@ from dcpx.dcp.private import HAS_RANK_LOCAL
 from dcpx.loading.unpacking import Unpacker
 from dcpx.saving import commit
 from dcpx.saving.commit import Commit
-from dcpx.store.directory import Directory
+from dcpx.store.local import LocalStore
 from dcpx.views.verify import _Verifier
 from tests.unit.leaks import nothing_left
 from tests.unit.leftovers import leave
@@ -314,23 +314,23 @@ def test_a_common_checkpoint_before_the_ranks_own(tmp_path: Path):
 
 def test_replaced_while_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     dcpx.save(state(1), tmp_path)
-    read, saves = Directory.read, [2]
+    read, saves = LocalStore.read, [2]
 
-    def meanwhile(self: Directory, name: str, limit: int) -> bytes:
+    def meanwhile(self: LocalStore, name: str, limit: int) -> bytes:
         data = read(self, name, limit)
         if name == ".metadata" and saves:
             seed = saves.pop()
             with monkeypatch.context() as patch:
-                patch.setattr(Directory, "read", read)
+                patch.setattr(LocalStore, "read", read)
                 dcpx.save(state(seed), tmp_path, overwrite=True)
         return data
 
-    monkeypatch.setattr(Directory, "read", meanwhile)
+    monkeypatch.setattr(LocalStore, "read", meanwhile)
     assert loaded(tmp_path) == 2
     assert saves == []
     saves += range(10, 100)
     with pytest.raises(LoadError, match="replaced"):
-        read_pointer(dcpx.Reader(tmp_path)._directory, ".metadata", 1 << 20)
+        read_pointer(dcpx.Reader(tmp_path)._store, ".metadata", 1 << 20)
 
 
 Between = Callable[[], None]

@@ -41,6 +41,26 @@ assert "torch" not in sys.modules
     )
 
 
+def test_stores_need_no_torch() -> None:
+    run(
+        """
+import sys, tempfile
+from dcpx.store.address import open_store
+from dcpx.store.sink import FileSink
+from dcpx.store.source import FileSource
+with tempfile.TemporaryDirectory() as folder:
+    store = open_store(folder)
+    sink = FileSink(store.create("x"))
+    sink.write(b"abc")
+    sink.finish()
+    source = FileSource(store, "x")
+    assert source.read(1, 2) == b"bc"
+    source.close()
+assert not {"torch", "numpy"} & sys.modules.keys()
+"""
+    )
+
+
 def test_names() -> None:
     assert dir(dcpx) == sorted(dcpx.__all__)
     for name in dcpx.__all__:

@@ -22,7 +22,7 @@ SAVE = """
 import os, pathlib, signal, sys, time
 from unittest import mock
 import torch, dcpx
-from torch.distributed.checkpoint.filesystem import FileSystem
+from dcpx.store.local import LocalStore
 
 def die(*arguments):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -34,12 +34,12 @@ def wait(item):
 path, what = pathlib.Path(sys.argv[1]), sys.argv[2]
 state = {"weights": torch.full((300_000,), 2.0), "object": ("saved", 2)}
 pack = dcpx.Pack(policy=wait if what == "wait" else None)
-owner, name = {"write": (os, "writev"), "move": (FileSystem, "rename"), "tidy": (FileSystem, "rm_file")}.get(
+owner, name = {"write": (os, "writev"), "move": (LocalStore, "move"), "tidy": (LocalStore, "remove")}.get(
     what, (mock.Mock(), "nothing")
 )
 stock = getattr(owner, name)
 
-def of_a_checkpoint(*arguments):  # the owner's file is written first
+def of_a_checkpoint(*arguments, **options):  # the owner's file is written first
     first = arguments[0]
     if what == "write" and os.readlink(f"/proc/self/fd/{first}").endswith(".saving"):
         return stock(*arguments)

@@ -15,10 +15,12 @@ import pytest
 import torch
 import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.filesystem import FileSystem
 
 import dcpx
 from dcpx import DcpxError, ExtensionError, LoadError, SaveError, StreamTransformExtension
+from dcpx.dcp.store import StreamWriter
+from dcpx.store.contract import ObjectWriter
+from dcpx.store.local import LocalStore
 from dcpx.streams import TransformWriter, write_all
 
 STATE: dict[str, Any] = {f"tensor {number}": torch.full((50,), float(number)) for number in range(6)} | {"o": (1, "x")}
@@ -164,15 +166,20 @@ class Disk(io.RawIOBase):
 def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """Settings of the Disk that items are written to."""
     settings: dict[str, Any] = {"most": 1 << 30, "room": 1 << 30, "full": OSError(errno.ENOSPC, "No space left")}
-    stock = FileSystem.create_stream
+    stock = LocalStore.create
 
     @contextmanager
-    def create_stream(self: FileSystem, path: Path, mode: str) -> Iterator[Any]:
-        with stock(self, path, mode) as stream:
-            is_data = mode == "wb" and str(path).endswith(".distcp")
-            yield Disk(stream, **settings) if is_data else stream
+    def opened(path: Path) -> Iterator[Any]:
+        with path.open("wb") as stream:
+            yield Disk(stream, **settings)
 
-    monkeypatch.setattr(FileSystem, "create_stream", create_stream)
+    def create(self: LocalStore, name: str, *, durable: bool = True) -> ObjectWriter:
+        if not name.endswith(".distcp"):
+            return stock(self, name, durable=durable)
+        path = Path(self.place(name))
+        return StreamWriter(opened(path), str(path), path.unlink)
+
+    monkeypatch.setattr(LocalStore, "create", create)
     return settings
 
 

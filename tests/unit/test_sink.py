@@ -9,16 +9,20 @@ import tempfile
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dcpx.dcp.store import StreamWriter
 from dcpx.kernels import Xxh3_128
-from dcpx.store import sink as module
+from dcpx.store import local
+from dcpx.store.contract import ObjectWriter
+from dcpx.store.local import LocalStore
 from dcpx.store.sink import BLOCK, FileSink
 
+from .leaks import nothing_left
 from .sinks import Sink, full_disk
 
 PAGE = 4096
@@ -58,27 +62,35 @@ def play(sink: FileSink, steps: list[tuple[str, int]]) -> bytes:
 @settings(max_examples=60, deadline=None)
 @given(STEPS)
 def test_any_writes_arrive_in_a_file(steps: list[tuple[str, int]]):
-    with tempfile.TemporaryDirectory() as folder, open(Path(folder) / "x", "wb") as file:
-        expected = play(FileSink(file), steps)
+    with tempfile.TemporaryDirectory() as folder:
+        sink = FileSink(LocalStore(folder).create("x"))
+        expected = play(sink, steps)
+        sink.finish()
         assert (Path(folder) / "x").read_bytes() == expected
+
+
+def streaming(stream: object) -> ObjectWriter:
+    """A writer to any stream, as of a store that is no local directory."""
+    return StreamWriter(cast(IO[bytes], stream), "a stream", lambda: None)
 
 
 @settings(max_examples=60, deadline=None)
 @given(STEPS, st.integers(1, 7))
 def test_any_writes_arrive_in_another_stream(steps: list[tuple[str, int]], share: int):
     stream = Sink(lambda size, turn: max(size // share, 1))
-    expected = play(FileSink(cast(IO[bytes], stream)), steps)
+    expected = play(FileSink(streaming(stream)), steps)
     assert stream.data == expected
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Iterator[IO[bytes]]:
-    with open(tmp_path / "file", "wb") as file:
-        yield file
+def file(tmp_path: Path) -> Iterator[ObjectWriter]:
+    writer = LocalStore(tmp_path).create("file")
+    yield writer
+    writer.discard()
 
 
-def content(file: IO[bytes]) -> bytes:
-    return Path(file.name).read_bytes()
+def content(file: ObjectWriter) -> bytes:
+    return Path(file.place).read_bytes()
 
 
 Calls = list[tuple[int, int]]
@@ -99,7 +111,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     return found
 
 
-def test_writes_are_large_and_aligned(file: IO[bytes], calls: Calls):
+def test_writes_are_large_and_aligned(file: ObjectWriter, calls: Calls):
     sink = FileSink(file)
     for number in range(3000):
         sink.write(piece(number, 4321))
@@ -109,7 +121,7 @@ def test_writes_are_large_and_aligned(file: IO[bytes], calls: Calls):
     assert all(size % PAGE == 0 and BLOCK - PAGE <= size < BLOCK + 4321 for _, size in calls[:-1])
 
 
-def test_small_writes_are_gathered(file: IO[bytes], calls: Calls):
+def test_small_writes_are_gathered(file: ObjectWriter, calls: Calls):
     sink = FileSink(file)
     for number in range(20_000):
         sink.write(piece(number, 200))
@@ -119,7 +131,7 @@ def test_small_writes_are_gathered(file: IO[bytes], calls: Calls):
     assert all(begin % PAGE == 0 for begin, _ in calls)
 
 
-def test_what_is_written_is_not_copied(file: IO[bytes], monkeypatch: pytest.MonkeyPatch):
+def test_what_is_written_is_not_copied(file: ObjectWriter, monkeypatch: pytest.MonkeyPatch):
     seen: list[object] = []
     write = os.writev
 
@@ -136,7 +148,7 @@ def test_what_is_written_is_not_copied(file: IO[bytes], monkeypatch: pytest.Monk
     assert {id(one) for one in seen} == {id(one) for one in data}
 
 
-def test_what_is_not_contiguous_is_written_in_c_order(file: IO[bytes]):
+def test_what_is_not_contiguous_is_written_in_c_order(file: ObjectWriter):
     sink = FileSink(file)
     sink.write(memoryview(b"abcdef")[::2])
     sink.write_through(memoryview(bytearray(b"uvwxyz"))[::-1], Xxh3_128())
@@ -145,9 +157,9 @@ def test_what_is_not_contiguous_is_written_in_c_order(file: IO[bytes]):
 
 
 @pytest.mark.parametrize("local", [True, False])
-def test_very_many_tiny_writes_take_little(local: bool, file: IO[bytes]):
-    stream = cast(IO[bytes], file if local else Sink())
-    sink, hasher = FileSink(stream), Xxh3_128()
+def test_very_many_tiny_writes_take_little(local: bool, file: ObjectWriter):
+    stream = Sink()
+    sink, hasher = FileSink(file if local else streaming(stream)), Xxh3_128()
     tracemalloc.start()
     try:
         for _ in range(100_000):
@@ -156,14 +168,14 @@ def test_very_many_tiny_writes_take_little(local: bool, file: IO[bytes]):
     finally:
         tracemalloc.stop()
     sink.flush()
-    assert (content(file) if local else bytes(stream.data)) == b"x" * 100_000  # type: ignore[attr-defined]
+    assert (content(file) if local else bytes(stream.data)) == b"x" * 100_000
 
 
 # A system that takes only a part, or fails
 
 
 @pytest.mark.parametrize("most", [1, 3, PAGE - 1, 100_000])
-def test_short_writes_are_completed(most: int, file: IO[bytes], monkeypatch: pytest.MonkeyPatch):
+def test_short_writes_are_completed(most: int, file: ObjectWriter, monkeypatch: pytest.MonkeyPatch):
     def writev(descriptor: int, parts: list[memoryview]) -> int:
         assert 0 < len(parts) <= 1024, "more parts than the system takes"
         return os.write(descriptor, b"".join(parts)[:most])
@@ -174,7 +186,7 @@ def test_short_writes_are_completed(most: int, file: IO[bytes], monkeypatch: pyt
     assert content(file) == expected
 
 
-def test_a_write_that_takes_nothing_is_an_error(file: IO[bytes], monkeypatch: pytest.MonkeyPatch):
+def test_a_write_that_takes_nothing_is_an_error(file: ObjectWriter, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(os, "writev", lambda descriptor, parts: 0)
     sink = FileSink(file)
     sink.write(b"abc")
@@ -191,22 +203,23 @@ WAYS: dict[str, Callable[[FileSink], object]] = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_full_disk_is_an_error(way: str):
-    with open("/dev/full", "wb") as full:
-        with pytest.raises(OSError) as caught:
-            WAYS[way](FileSink(full))
-        assert caught.value.errno == errno.ENOSPC
+    full = LocalStore("/dev", sync=False).create("full")
+    with pytest.raises(OSError) as caught:
+        WAYS[way](FileSink(full))
+    assert caught.value.errno == errno.ENOSPC
+    full.finish()
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_full_store_is_an_error(way: str):
     with pytest.raises(OSError) as caught:
-        WAYS[way](FileSink(cast(IO[bytes], Sink(full_disk(0)))))
+        WAYS[way](FileSink(streaming(Sink(full_disk(0)))))
     assert caught.value.errno == errno.ENOSPC
 
 
 @pytest.mark.parametrize("answer", [0, None, -1, "many"])
 def test_a_stream_that_does_not_say_what_it_took(answer: object):
-    sink = FileSink(cast(IO[bytes], Sink(lambda size, turn: answer)))
+    sink = FileSink(streaming(Sink(lambda size, turn: answer)))
     sink.write(b"abc")
     with pytest.raises((OSError, TypeError)):
         sink.flush()
@@ -215,29 +228,76 @@ def test_a_stream_that_does_not_say_what_it_took(answer: object):
 # Ends
 
 
-def test_sync_reaches_the_disk(file: IO[bytes], monkeypatch: pytest.MonkeyPatch):
-    synced = []
-    monkeypatch.setattr(os, "fsync", synced.append)
-    FileSink(file).sync()
-    assert synced == [file.fileno()]
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files whose bytes were to reach the disk."""
+    found: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: found.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+    return found
 
 
-def test_sync_of_a_stream_without_a_file_does_nothing():
-    FileSink(cast(IO[bytes], Sink())).sync()
-    FileSink(io.BytesIO()).sync()
+@pytest.mark.parametrize("sync", [True, False])
+@pytest.mark.parametrize("durable", [True, False])
+def test_the_end_reaches_the_disk(sync: bool, durable: bool, synced: list[str], tmp_path: Path):
+    sink = FileSink(LocalStore(tmp_path, sync=sync).create("file", durable=durable))
+    sink.write(b"abc")
+    assert synced == []
+    sink.finish()
+    assert synced == ([str(tmp_path / "file")] if sync and durable else [])
+    assert (tmp_path / "file").read_bytes() == b"abc"
 
 
-def test_a_failing_sync_is_an_error(file: IO[bytes], monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("sync", [True, False])
+def test_the_end_of_a_file_beneath_a_stream_reaches_the_disk(sync: bool, synced: list[str], tmp_path: Path):
+    path = tmp_path / "file"
+    sink = FileSink(StreamWriter(path.open("wb"), str(path), path.unlink, sync=sync))
+    sink.write(b"abc")
+    sink.finish()
+    assert synced == ([str(path)] if sync else [])
+    assert path.read_bytes() == b"abc"
+
+
+@pytest.mark.parametrize("stream", [Sink(), io.BytesIO()])
+def test_the_end_of_a_stream_without_a_file(stream: Any, synced: list[str]):
+    FileSink(streaming(stream)).finish()
+    assert stream.closed
+    assert synced == []
+
+
+def test_a_failing_sync_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def fsync(descriptor: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(os, "fsync", fsync)
-    with pytest.raises(OSError, match="Input/output"):
-        FileSink(file).sync()
+    with nothing_left():
+        sink = FileSink(LocalStore(tmp_path).create("file"))
+        with pytest.raises(OSError, match="Input/output"):
+            sink.finish()
+    sink.discard()
+    assert not list(tmp_path.iterdir())
 
 
-def test_without_a_hint_to_the_kernel(file: IO[bytes], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "_sync_file_range", None)
+@pytest.mark.parametrize("finished", [False, True])
+def test_what_is_discarded_is_gone(finished: bool, tmp_path: Path):
+    with nothing_left():
+        sink = FileSink(LocalStore(tmp_path).create("file"))
+        sink.write(piece(0, BLOCK + 5))
+        if finished:
+            sink.finish()
+        sink.discard()
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_kernel_is_told_of_large_writes(file: ObjectWriter, monkeypatch: pytest.MonkeyPatch):
+    told: list[tuple[int, int]] = []
+    assert local._sync_file_range is not None
+    monkeypatch.setattr(local, "_sync_file_range", lambda descriptor, *rest: told.append(rest[:2]))
+    play(FileSink(file), [("write", BLOCK), ("write", 5), ("flush", 0), ("write", BLOCK)])
+    assert told == [(0, BLOCK), (BLOCK + 5, BLOCK - 5)]
+
+
+def test_without_a_hint_to_the_kernel(file: ObjectWriter, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(local, "_sync_file_range", None)
     expected = play(FileSink(file), [("write", BLOCK), ("write", 5)])
     assert content(file) == expected
 
@@ -251,8 +311,7 @@ def test_a_wrapped_file_sees_every_write(tmp_path: Path):
             return super().write(data)  # type: ignore[arg-type]
 
     with Counted(tmp_path / "x", "w") as counted:
-        sink = FileSink(cast(IO[bytes], io.BufferedWriter(counted)))
+        sink = FileSink(streaming(io.BufferedWriter(counted)))
         sink.write(piece(0, BLOCK + 77))
-        sink.flush()
+        sink.finish()
         assert counted.taken == BLOCK + 77
-        assert sink.name == str(tmp_path / "x")

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from torch.distributed.checkpoint.filesystem import FileSystem
 
 from dcpx import CorruptError, LoadError, MissingFileError, TruncatedError
-from dcpx.store.directory import Directory
+from dcpx.dcp.store import store_of
 from dcpx.store.source import FileSource, Sources
 
 CONTENT = random.Random(0).randbytes(300_000)
@@ -76,7 +76,7 @@ def path(tmp_path: Path) -> Path:
 
 @contextmanager
 def opened(path: Path, kind: str = "local") -> Iterator[FileSource]:
-    source = FileSource(Directory(KINDS[kind](), path.parent), path.name)
+    source = FileSource(store_of(KINDS[kind](), path.parent), path.name)
     try:
         yield source
     finally:
@@ -149,7 +149,7 @@ def test_a_file_removed_while_it_is_open_can_still_be_read(path: Path):
 def test_no_file(path: Path, tmp_path: Path):
     for missing in (tmp_path / "other", tmp_path, path / "within"):
         with pytest.raises((LoadError, MissingFileError)) as caught:
-            FileSource(Directory(FileSystem(), missing.parent), missing.name)
+            FileSource(store_of(FileSystem(), missing.parent), missing.name)
         assert caught.value.where.file == str(missing)
 
 
@@ -169,7 +169,7 @@ def test_a_failing_disk(kind: str, path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_only_what_is_asked_for_is_read(path: Path):
     found: list[Dribble] = []
     fs = Wrapped(lambda stream: found.append(Dribble(stream)) or found[-1])
-    source = FileSource(Directory(fs, path.parent), path.name)
+    source = FileSource(store_of(fs, path.parent), path.name)
     source.read(1000, 5000)
     source.read(200_000, 10)
     source.close()
@@ -250,7 +250,7 @@ def test_sources_open_each_file_once_and_close_all(tmp_path: Path):
     for name in "abc":
         (tmp_path / name).write_bytes(name.encode())
     fs = Counting()
-    with Sources(Directory(fs, tmp_path)) as sources:
+    with Sources(store_of(fs, tmp_path)) as sources:
         assert fs.opened == []
         assert [sources[name].read(0, 1) for name in "abab"] == [b"a", b"b", b"a", b"b"]
         assert fs.opened == ["a", "b"]
@@ -266,7 +266,7 @@ def test_sources_open_each_file_once_and_close_all(tmp_path: Path):
 def test_sources_close_all_after_an_error(tmp_path: Path):
     (tmp_path / "a").write_bytes(b"a")
     fs = Counting()
-    sources = Sources(Directory(fs, tmp_path))
+    sources = Sources(store_of(fs, tmp_path))
     assert sources["a"].read(0, 1) == b"a"
     with pytest.raises(MissingFileError, match="missing"), sources:
         sources["missing"]
@@ -274,7 +274,7 @@ def test_sources_close_all_after_an_error(tmp_path: Path):
 
 
 def test_a_file_that_goes_on(path: Path):
-    directory = Directory(FileSystem(), path.parent)
+    directory = store_of(FileSystem(), path.parent)
     for more in (0, 1):
         with Sources(directory, {path.name: len(CONTENT) - more}) as sources:
             if more:

@@ -15,7 +15,7 @@ from torch.distributed.checkpoint import FileSystemWriter
 import dcpx
 from dcpx.pickles.containers import check_container
 from dcpx.pickles.trust import Trust
-from dcpx.store.directory import Directory
+from dcpx.store.local import LocalStore
 from dcpx.streams import TransformReader
 from tests.fault.manifests import manifest_file
 from tests.unit.tensors import random_tensor
@@ -204,13 +204,13 @@ def test_a_lost_manifest(tmp_path: Path):
 def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     dcpx.save({"x": LARGE}, tmp_path, sync=False)
 
-    def refuse(self: Any, name: str, mode: str) -> Any:
+    def refuse(self: Any, name: str) -> Any:
         if name.endswith(".distcp"):
             raise PermissionError(13, "Permission denied", name)
-        return opened(self, name, mode)
+        return opened(self, name)
 
-    opened = Directory.open
-    monkeypatch.setattr(Directory, "open", refuse)
+    opened = LocalStore.open
+    monkeypatch.setattr(LocalStore, "open", refuse)
     report = dcpx.verify(tmp_path)
     assert (report.verdict, report.lost, report.refused) == ("unknown", [], ["x"])
 

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from ..errors import CorruptError, DcpxError, LoadError, MissingFileError, ReplacedError, UnsupportedError, Where
 from ..pickles.unpickle import shown
-from ..store.directory import Directory
+from ..store.contract import Store
 from .lost import missing_pointer
 from .manifest import FileRecord, Manifest, content_digest, parse_manifest
 from .metadata import MAX_METADATA_SIZE, load_metadata
@@ -37,7 +37,7 @@ class Pointed(Generic[M]):
 
 
 def read_pointer(
-    directory: Directory, pointer: str, classes: Classes[M], limit: int, *, without_manifest: bool = False
+    directory: Store, pointer: str, classes: Classes[M], limit: int, *, without_manifest: bool = False
 ) -> Pointed[M]:
     """Read the checkpoint's metadata, `.metadata` or a rank's own, and its manifest; each has at most `limit` bytes.
 
@@ -66,7 +66,7 @@ def read_pointer(
     raise ReplacedError("the checkpoint was replaced while it was being opened", Where(directory.place(pointer)))
 
 
-def is_replaced(directory: Directory, pointer: str, digest: str) -> bool:
+def is_replaced(directory: Store, pointer: str, digest: str) -> bool:
     """Whether the pointer says something else by now than the content of which that is the XXH3-128."""
     try:
         return content_digest(directory.read(pointer, MAX_METADATA_SIZE)) != digest
@@ -74,7 +74,7 @@ def is_replaced(directory: Directory, pointer: str, digest: str) -> bool:
         return False
 
 
-def _read(directory: Directory, name: str, limit: int) -> bytes:
+def _read(directory: Store, name: str, limit: int) -> bytes:
     place = Where(directory.place(name))
     try:
         return directory.read(name, limit)
@@ -84,7 +84,7 @@ def _read(directory: Directory, name: str, limit: int) -> bytes:
         raise LoadError(f"the metadata can't be read: {error}", place) from error
 
 
-def _metadata(directory: Directory, pointer: str, classes: Classes[M], content: bytes, limit: int) -> M:
+def _metadata(directory: Store, pointer: str, classes: Classes[M], content: bytes, limit: int) -> M:
     try:
         return load_metadata(content, classes)
     except UnsupportedError as error:
@@ -94,7 +94,7 @@ def _metadata(directory: Directory, pointer: str, classes: Classes[M], content: 
         raise error.located(directory.place(pointer)) from error.__cause__
 
 
-def _written_by(directory: Directory, pointer: str, content: bytes, limit: int) -> str:
+def _written_by(directory: Store, pointer: str, content: bytes, limit: int) -> str:
     """What wrote a pointer that can't be read, for an error: the manifest that seals it knows, if there is one."""
     sealed = FileRecord(pointer, len(content), content_digest(content))
     with suppress(OSError):
@@ -106,7 +106,7 @@ def _written_by(directory: Directory, pointer: str, content: bytes, limit: int) 
     return ""
 
 
-def _manifest(directory: Directory, metadata: Any, limit: int) -> Manifest | None:
+def _manifest(directory: Store, metadata: Any, limit: int) -> Manifest | None:
     """The manifest of the save that wrote `metadata`; None if that was not dcpx's."""
     meta = metadata.storage_meta
     save = None if meta is None or meta.save_id is None else save_of(manifest_name(meta.save_id))
@@ -134,7 +134,7 @@ def _manifest(directory: Directory, metadata: Any, limit: int) -> Manifest | Non
     return manifest
 
 
-def check_readable(directory: Directory, pointer: str, content: bytes, sealed: bytes) -> None:
+def check_readable(directory: Store, pointer: str, content: bytes, sealed: bytes) -> None:
     """Read a pointer's `content`, and `sealed`, that of its manifest, before they are published.
 
     Raises what `read_pointer` would raise of them.
@@ -143,7 +143,7 @@ def check_readable(directory: Directory, pointer: str, content: bytes, sealed: b
     _check_agreement(directory, pointer, content, metadata, parse_manifest(sealed))
 
 
-def _check_agreement(directory: Directory, pointer: str, content: bytes, metadata: Any, manifest: Manifest) -> None:
+def _check_agreement(directory: Store, pointer: str, content: bytes, metadata: Any, manifest: Manifest) -> None:
     """CorruptError unless the manifest describes this pointer, and the same items, within the files that it lists."""
     place = Where(directory.place(pointer))
     if manifest.metadata != FileRecord(pointer, len(content), content_digest(content)):

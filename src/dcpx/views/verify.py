@@ -9,8 +9,6 @@ from contextlib import closing
 from itertools import groupby
 from typing import IO, NamedTuple, cast
 
-from torch.distributed.checkpoint.filesystem import FileSystem
-
 from .. import kernels
 from ..catalog.containers import open_item, read_object
 from ..catalog.frames import HEAD, checked_hint, frame_map, holds_own_container, runs, whole_elements
@@ -34,8 +32,8 @@ from ..pickles.objects import check_object
 from ..pickles.trust import SafeGlobal, Trust
 from ..progress import Meter, OnProgress, telling
 from ..registry import ExtensionRegistry, default_registry
-from ..store.address import check_path
-from ..store.directory import Directory
+from ..store.address import open_store
+from ..store.contract import Store
 from ..store.source import FileSource
 from .findings import Problem, Report
 
@@ -76,9 +74,8 @@ def verify(
     ReplacedError if others are saving there all the time, LoadError if the directory can't be read, and ValueError for
     wrong arguments.
     """
-    check_path(path)
+    directory = open_store(path)
     check_crew(threads, budget)
-    directory = Directory(FileSystem(), os.fspath(path))
     try:
         names = [METADATA] if directory.exists(METADATA) else sorted(filter(is_pointer, directory.names()))
     except OSError as error:
@@ -126,7 +123,7 @@ class _Found(NamedTuple):
 class _Verifier:
     """Verifies one checkpoint, once, which has one pointer, or one for each rank."""
 
-    def __init__(self, directory: Directory, registry: ExtensionRegistry, trust: Trust, limits: Limits) -> None:
+    def __init__(self, directory: Store, registry: ExtensionRegistry, trust: Trust, limits: Limits) -> None:
         self._directory = directory
         self._registry = registry
         self._trust = trust
