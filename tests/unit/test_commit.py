@@ -37,6 +37,7 @@ from dcpx import (
 )
 from dcpx.catalog.leftovers import find_leftovers
 from dcpx.catalog.owner import Owner
+from dcpx.catalog.plain import PLAIN
 from dcpx.catalog.pointer import read_pointer
 from dcpx.dcp.private import HAS_RANK_LOCAL
 from dcpx.loading.unpacking import Unpacker
@@ -330,7 +331,7 @@ def test_replaced_while_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert saves == []
     saves += range(10, 100)
     with pytest.raises(LoadError, match="replaced"):
-        read_pointer(dcpx.Reader(tmp_path)._store, ".metadata", 1 << 20)
+        read_pointer(dcpx.Reader(tmp_path)._store, ".metadata", PLAIN, 1 << 20)
 
 
 Between = Callable[[], None]
