@@ -50,8 +50,8 @@ from containers import saved, with_pickle  # noqa: E402
 from hostile_containers import BAD, GOOD  # noqa: E402
 from test_object_bombs import BOMBS as OBJECT_BOMBS  # noqa: E402
 from test_tensor_containers import KINDS  # noqa: E402
-from tests.unit.metadata_files import small  # noqa: E402
-from tests.unit.test_objects import OBJECTS  # noqa: E402
+from tests.support.metadata_files import small  # noqa: E402
+from tests.unit.loading.test_objects import OBJECTS  # noqa: E402
 
 MAX_LENGTH = 8192
 """Bytes of an input, and of a seed."""
