@@ -66,8 +66,9 @@ def verify(
     Those are, of what dcpx wrote, the manifest's, of every file and item, and those of every chunk; of stock
     checkpoints the CRC32s of torch's archives, which torch doesn't look at, and those of the extensions. Damage isn't
     raised but listed in the report, with what can still be loaded; and apart from it what a load with the same
-    `registry`, `safe_globals`, `trust` and `limits` would refuse, found by the same checks. These, `threads` and
-    `budget` are those of `Reader`; an object is held as a whole. `progress` is True for a bar in the terminal
+    `registry`, `safe_globals`, `trust` and `limits` would refuse, found by the same checks. Needs no torch and makes
+    nothing of what is stored: what only this machine's torch, device or version of a class refuses, it can't know.
+    These arguments, `threads` and `budget` are those of `Reader`; an object is held as a whole. `progress` is True for a bar in the terminal
     (needs rich), or a function that is called with a `Progress`, which counts stored bytes, and items.
 
     Raises NotFoundError if there is no checkpoint, LostPointerError if there is one that has only lost its pointer,
