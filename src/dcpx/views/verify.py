@@ -68,8 +68,9 @@ def verify(
     raised but listed in the report, with what can still be loaded; and apart from it what a load with the same
     `registry`, `safe_globals`, `trust` and `limits` would refuse, found by the same checks. Needs no torch and makes
     nothing of what is stored: what only this machine's torch, device or version of a class refuses, it can't know.
-    These arguments, `threads` and `budget` are those of `Reader`; an object is held as a whole. `progress` is True for a bar in the terminal
-    (needs rich), or a function that is called with a `Progress`, which counts stored bytes, and items.
+    These arguments, `threads` and `budget` are those of `Reader`; an object is held as a whole. `progress` is True for
+    a bar in the terminal (needs rich), or a function that is called with a `Progress`, which counts stored bytes and
+    items.
 
     Raises NotFoundError if there is no checkpoint, LostPointerError if there is one that has only lost its pointer,
     ReplacedError if others are saving there all the time, LoadError if the directory can't be read, and ValueError for
