@@ -19,7 +19,7 @@ REPEATS = 5
 
 
 def run() -> list[dict[str, object]]:
-    from dcpx.catalog.metadata import load_metadata
+    from dcpx.dcp.metadata import load_metadata
 
     rows: list[dict[str, object]] = []
     print("seconds to read the metadata of a checkpoint, medians of", REPEATS)

@@ -30,13 +30,13 @@ from torch.distributed.checkpoint.metadata import MetadataIndex
 import dcpx
 from dcpx import DcpxError, LoadError, kernels
 from dcpx.catalog.items import StoredItem
-from dcpx.catalog.located import located
 from dcpx.catalog.manifest import TAIL_SIZE, parse_manifest
-from dcpx.catalog.metadata import load_metadata
+from dcpx.dcp.metadata import load_metadata
 from dcpx.frame import layout
 from dcpx.frame.map import read_final
 from dcpx.loading.containers import fill_from_container
 from dcpx.loading.objects import checked_bytes
+from dcpx.located import reading
 from dcpx.pickles.archive import PICKLE, open_archive
 from dcpx.pickles.objects import KNOWN, known_name
 from dcpx.pickles.torch_calls import CALLS, STORAGES
@@ -50,8 +50,8 @@ from containers import saved, with_pickle  # noqa: E402
 from hostile_containers import BAD, GOOD  # noqa: E402
 from test_object_bombs import BOMBS as OBJECT_BOMBS  # noqa: E402
 from test_tensor_containers import KINDS  # noqa: E402
-from tests.unit.metadata_files import small  # noqa: E402
-from tests.unit.test_objects import OBJECTS  # noqa: E402
+from tests.support.metadata_files import small  # noqa: E402
+from tests.unit.loading.test_objects import OBJECTS  # noqa: E402
 
 MAX_LENGTH = 8192
 """Bytes of an input, and of a seed."""
@@ -274,6 +274,6 @@ class Elements:
 def tensors(data: bytes) -> None:
     data = contained(data)
     info = _StorageInfo("file", 0, len(data))
-    item = StoredItem(info, MetadataIndex("x"), None, torch.Size([4]), torch.float32)
-    with broken(LoadError), located("file", "x"):
+    item = StoredItem(info, MetadataIndex("x"), None, (4,), "float32")
+    with broken(LoadError), reading("file", "x"):
         fill_from_container(io.BytesIO(data), item, dcpx.default_registry(), [cast(Any, Elements())], Trust())

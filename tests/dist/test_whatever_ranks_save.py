@@ -30,7 +30,7 @@ from tests.property.object_kinds import small
 from tests.property.sameness import difference
 from tests.property.tensor_kinds import NUMBERS, dense
 from tests.property.ways import outcome
-from tests.unit.tensors import random_tensor
+from tests.support.tensors import random_tensor
 
 pytestmark = [
     pytest.mark.skipif(not dist.is_gloo_available(), reason="this torch has no gloo"),

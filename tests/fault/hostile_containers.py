@@ -30,7 +30,7 @@ from containers import (
     whole,
     with_pickle,
 )
-from tests.unit.tensors import bits, random_tensor
+from tests.support.tensors import bits, random_tensor
 
 TENSOR = random_tensor(torch.float32, (1000,))
 DATA = bits(TENSOR)

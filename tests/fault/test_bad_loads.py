@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
-from tests.unit.leaks import nothing_left
-from tests.unit.planners import Part, PartsPlanner, read
-from tests.unit.tensors import bits, blank, weights
+from tests.support.leaks import nothing_left
+from tests.support.planners import Part, PartsPlanner, read
+from tests.support.tensors import bits, blank, weights
 from torch.distributed.checkpoint import FileSystemWriter
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.planner import ReadItem

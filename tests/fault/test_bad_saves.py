@@ -13,8 +13,8 @@ from typing import IO, Any
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
-from tests.unit.leaks import nothing_left
-from tests.unit.tensors import bits, blank, weights
+from tests.support.leaks import nothing_left
+from tests.support.tensors import bits, blank, weights
 from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
 from torch.distributed.checkpoint.planner import WriteItem
 

@@ -28,7 +28,7 @@ from torch.distributed.checkpoint.metadata import (
 )
 
 from dcpx import CorruptError, LimitError, UnsupportedError
-from dcpx.catalog.metadata import load_metadata
+from dcpx.dcp.metadata import load_metadata
 
 DCP = b"torch.distributed.checkpoint.metadata"
 CLASSES = (
@@ -348,7 +348,7 @@ def bombs() -> dict[str, bytes]:
 CHILD = """
     import json, resource, sys, time
     from dcpx import DcpxError
-    from dcpx.catalog.metadata import load_metadata
+    from dcpx.dcp.metadata import load_metadata
 
     used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[1]),) * 2)

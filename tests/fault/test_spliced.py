@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from tests.fault.manifests import data_file, reseal
-from tests.unit.tensors import bits, blank, weights
+from tests.support.tensors import bits, blank, weights
 
 import dcpx
 from dcpx import DcpxError

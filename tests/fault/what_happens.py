@@ -31,7 +31,7 @@ from tests.fault.checkpoints import STATES, Case, found, fresh, save_old
 from tests.fault.fork_server import ForkServer
 from tests.fault.outcomes import each_kill, each_power_loss
 from tests.fault.shim import Fault, armed, build_shim
-from tests.unit.tensors import bits, blank, weights
+from tests.support.tensors import bits, blank, weights
 from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint._extension import StreamTransformExtension
 from torch.distributed.checkpoint._extension import ZStandard as TorchZStandard

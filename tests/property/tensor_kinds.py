@@ -11,7 +11,7 @@ import torch
 from hypothesis import strategies as st
 from torch.utils._pytree import tree_map
 
-from ..unit.tensors import LAYOUTS, random_tensor, weights
+from tests.support.tensors import LAYOUTS, random_tensor, weights
 
 __all__ = ["Recipe", "Tagged", "Wrapped", "dense", "elements", "emptied", "is_freed", "tensors"]
 

@@ -23,7 +23,7 @@ from torch.distributed.checkpoint.metadata import (
 )
 
 from dcpx.errors import CorruptError, DcpxError, LimitError, UnsupportedError
-from tests.unit.metadata_files import assert_either_way, assert_loads
+from tests.support.metadata_files import assert_either_way, assert_loads
 
 REFUSALS = (CorruptError, UnsupportedError, LimitError)
 

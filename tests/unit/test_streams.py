@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from dcpx.streams import TransformReader, as_bytes, read_exactly, stream_name, write_all
-
-from .sinks import Sink, Tailed, full_disk
+from tests.support.sinks import Sink, Tailed, full_disk
 
 
 def tailed(sink: Sink) -> Tailed:

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import IO, cast
 
-from ..errors import CorruptError, DcpxError, LimitError
+from ..errors import LimitError
 from ..extension import Extension, StreamTransformExtension
 from ..extensions.chain import Chain
 from ..frame import frame_of
+from ..located import extension_errors
 from ..registry import ExtensionRegistry
 from ..streams import TransformReader, read_exactly
 from .items import StoredItem
 from .limits import limits_remedy
 
-__all__ = ["damage_told", "open_item", "read_object", "read_up_to"]
+__all__ = ["open_item", "read_object", "read_up_to"]
 
 _STEP = 1 << 20
 """Bytes that are read at once where nobody knows how many there are."""
@@ -29,7 +29,7 @@ _STEP = 1 << 20
 def read_object(stored: IO[bytes], item: StoredItem, registry: ExtensionRegistry, limit: int) -> bytes:
     """An object's bytes. LimitError for more than `limit`, of which no more are ever held."""
     try:
-        with damage_told():
+        with extension_errors():
             whole = read_up_to(open_item(stored, item, registry, limit), limit)
         if whole.tell() > limit:
             raise LimitError(f"the object unfolds into more than {limit} bytes, of {item.info.length} that are stored")
@@ -90,14 +90,3 @@ class _Bounded(TransformReader):
             raise LimitError(f"a transform of the item unfolds into more than {self._most} bytes")
         buffer[: len(data)] = data
         return len(data)
-
-
-@contextmanager
-def damage_told() -> Iterator[None]:
-    """In a block that reads through extensions: by ValueError or EOFError they say that what they read is damaged."""
-    try:
-        yield
-    except DcpxError:
-        raise
-    except (ValueError, EOFError) as error:
-        raise CorruptError(f"an extension can't read the item: {type(error).__name__}: {error}") from error

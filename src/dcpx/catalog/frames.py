@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from typing import NamedTuple
-
-import torch
+from typing import NamedTuple, Protocol
 
 from ..codecs.container import AFTER, BEFORE, WHOLE, Container, Template, container
 from ..codecs.dtypes import ITEM_SIZES
@@ -15,7 +13,6 @@ from ..frame import Header, TensorHint, check_codecs
 from ..frame.chunks import KnownChunk
 from ..frame.layout import PREFIX_SIZE, content_hash, header_size, parse_header
 from ..frame.map import FrameMap, read_final
-from ..loading.targets import Target
 from .items import StoredItem
 
 __all__ = [
@@ -31,6 +28,21 @@ __all__ = [
     "runs",
     "whole_elements",
 ]
+
+
+class Part(Protocol):
+    """What is wanted of a tensor: elements from `begin` to before `end`, in C order, and not all of them."""
+
+    @property
+    def begin(self) -> int: ...
+
+    @property
+    def end(self) -> int: ...
+
+    def wants(self, begin: int, end: int) -> bool:
+        """Whether any of these elements is wanted."""
+        ...
+
 
 HEAD = 4 << 10
 """Bytes read at an item's beginning in the hope that they hold its header."""
@@ -54,10 +66,10 @@ def frame_map(item: StoredItem, head: bytes, read_at: Callable[[int, int], bytes
 def checked_hint(item: StoredItem, frame: FrameMap) -> TensorHint | None:
     """The frame's hint, if it has one that the direct path can follow. CorruptError if it contradicts the metadata."""
     hint = frame.header.hint
-    if hint is None or not hasattr(torch, hint.dtype):
+    if hint is None:
         return None
-    if getattr(torch, hint.dtype) != item.dtype or hint.shape != tuple(item.shape or ()):
-        described = f"{item.dtype} {tuple(item.shape or ())}"
+    if hint.dtype != item.dtype or hint.shape != tuple(item.shape or ()):
+        described = f"torch.{item.dtype} {tuple(item.shape or ())}"
         raise CorruptError(f"the frame holds a tensor {hint.dtype} {hint.shape}, the metadata says {described}")
     if hint.payload_offset + hint.nbytes > frame.total:
         raise CorruptError(f"the frame says that a tensor of {hint.nbytes} bytes begins at {hint.payload_offset}")
@@ -119,7 +131,7 @@ def whole_elements(frame: FrameMap, hint: TensorHint, record: Callable[[int], me
     return elements if stored == own.whole(elements).record(0, frame.header) else None
 
 
-def needed_chunks(targets: Iterable[Target], frame: FrameMap, hint: TensorHint) -> list[range]:
+def needed_chunks(targets: Iterable[Part], frame: FrameMap, hint: TensorHint) -> list[range]:
     """The chunks that hold something for any of the targets: adjacent ones together, ascending."""
     width = ITEM_SIZES[hint.dtype]
     needed = bytearray(frame.count)

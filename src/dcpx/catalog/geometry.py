@@ -1,4 +1,4 @@
-"""Boxes: a range of an array's elements in C order, as the few rectangular parts it consists of."""
+"""Boxes: rectangular parts of an array, of which a range of its elements in C order consists."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Box(NamedTuple):
 
 
 def boxes(shape: Sequence[int], begin: int, end: int) -> Iterator[Box]:
-    """The elements `begin` to `end - 1`, in C order, of an array of this shape: at most 2 * dimensions - 1 boxes.
+    """The boxes that the elements from `begin` to before `end`, counted in C order of `shape`, consist of.
 
-    They come in C order too: one after another they are the range.
+    There are at most 2 * dimensions - 1 of them, and they come in C order: one after another they are the range.
     """
     if begin >= end:
         return
@@ -55,7 +55,7 @@ def _within(row: int, shape: Sequence[int], begin: int, end: int) -> Iterator[Bo
 
 
 def intersect(left: Box, right: Box) -> Box | None:
-    """What both boxes hold, or None."""
+    """The box of the elements that both boxes hold; None if there are none."""
     offsets, sizes = [], []
     for a, n, b, m in zip(left.offsets, left.sizes, right.offsets, right.sizes, strict=True):
         start = max(a, b)
@@ -68,9 +68,10 @@ def intersect(left: Box, right: Box) -> Box | None:
 
 
 def span(shape: Sequence[int], box: Box) -> tuple[int, int, bool]:
-    """The range of elements, in C order, from the box's first to behind its last, and whether it holds no others.
+    """The range of elements, counted in C order of `shape`, that contains the box: its first element, the one behind
+    its last, and whether the range holds no other elements.
 
-    The box isn't empty and lies within the shape.
+    The box must not be empty, and must lie within the shape.
     """
     begin, end, step, alone = 0, 1, 1, True
     for size, offset, length in zip(reversed(shape), reversed(box.offsets), reversed(box.sizes), strict=True):

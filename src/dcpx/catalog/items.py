@@ -3,23 +3,51 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import IO, Any
+from typing import IO, Any, Protocol
 from uuid import UUID
 
-import torch
-from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, Metadata, MetadataIndex, TensorStorageMetadata
-
 from .. import kernels
-from ..dcp.private import StorageInfo
+from ..dtypes import TORCH_ITEM_SIZES
 from ..errors import CorruptError, Where
 from ..extensions.pack import Pack
 from ..frame import Header
 from .manifest import Manifest, Seal
+from .plain import Metadata
 
 __all__ = ["Described", "StoredItem", "all_items"]
+
+
+class Index(Protocol):
+    """Which stored item it is: DCP's MetadataIndex, or the catalog's."""
+
+    @property
+    def fqn(self) -> str: ...
+
+    @property
+    def offset(self) -> tuple[int, ...] | None: ...
+
+    @property
+    def index(self) -> int | None: ...
+
+
+class Place(Protocol):
+    """Where it is stored: DCP's StorageInfo, or the catalog's."""
+
+    @property
+    def relative_path(self) -> str: ...
+
+    @property
+    def offset(self) -> int: ...
+
+    @property
+    def length(self) -> int: ...
+
+    @property
+    def transform_descriptors(self) -> Sequence[str] | None: ...
+
 
 _CONTAINER_ROOM = 1 << 20
 """Bytes that a tensor's container may add to its elements."""
@@ -32,14 +60,15 @@ _PACKED = [Pack().get_descriptor()]
 
 @dataclass
 class StoredItem:
-    """One stored item. `shape`, of the stored shard, and `dtype` are the metadata's; both are None for an object.
+    """One stored item. `shape`, of the stored shard, and `dtype`, such as "bfloat16", are the metadata's;
+    both are None for an object.
     `seal` is the manifest's. `nbytes` are those of a tensor's elements; of an object, as it is stored."""
 
-    info: StorageInfo
-    index: MetadataIndex
+    info: Place
+    index: Index
     save_id: str | None
-    shape: torch.Size | None
-    dtype: torch.dtype | None
+    shape: tuple[int, ...] | None
+    dtype: str | None
     seal: Seal | None = None
     nbytes: int = field(init=False)
 
@@ -47,7 +76,7 @@ class StoredItem:
         if self.shape is None or self.dtype is None:
             self.nbytes = self.info.length
         else:
-            self.nbytes = math.prod(self.shape) * self.dtype.itemsize
+            self.nbytes = math.prod(self.shape) * TORCH_ITEM_SIZES[self.dtype]
 
     @property
     def name(self) -> str:
@@ -100,32 +129,34 @@ def all_items(metadata: Metadata, manifest: Manifest | None) -> list[StoredItem]
 
 
 class Described:
-    """What the metadata and the manifest say of each stored item."""
+    """What the metadata and the manifest say of each stored item. The metadata may be made of plain records or of
+    DCP's own classes; then `dtype_name` names a dtype."""
 
-    def __init__(self, metadata: Metadata, manifest: Manifest | None) -> None:
-        self._described = metadata.state_dict_metadata
+    def __init__(
+        self, metadata: Any, manifest: Manifest | None, dtype_name: Callable[[Any], str] | None = None
+    ) -> None:
+        self._described: Mapping[str, Any] = metadata.state_dict_metadata
         self._save_id = None if metadata.storage_meta is None else metadata.storage_meta.save_id
         self._seals: dict[tuple[str, tuple[int, ...] | None], Seal] = (
             {} if manifest is None else {(item.fqn, item.offsets): item.seal for item in manifest.items}
         )
+        self._dtype_name = dtype_name
 
-    def item(self, index: MetadataIndex, info: StorageInfo, *, as_object: bool = False) -> tuple[Any, ...]:
+    def item(self, index: Index, info: Place, *, as_object: bool = False) -> tuple[Any, ...]:
         """The arguments of a StoredItem. CorruptError if the metadata doesn't describe it."""
-        described = None if as_object else self._described.get(index.fqn)
+        described: Any = None if as_object else self._described.get(index.fqn)
         seal = self._seals.get((index.fqn, None if index.offset is None else tuple(index.offset)))
-        if not isinstance(described, TensorStorageMetadata):
+        if not hasattr(described, "chunks"):  # only a tensor has them
             return info, index, self._save_id, None, None, seal
-        return info, index, self._save_id, _stored_shape(described, index), described.properties.dtype, seal
+        dtype = described.properties.dtype
+        name = dtype if self._dtype_name is None else self._dtype_name(dtype)
+        return info, index, self._save_id, _stored_shape(described.chunks, index), name, seal
 
 
-def _stored_shape(described: TensorStorageMetadata, index: MetadataIndex) -> torch.Size:
-    for chunk in _stored_chunks(described, index):
+def _stored_shape(chunks: Sequence[Any], index: Index) -> tuple[int, ...]:
+    # The one that the index hints at comes first.
+    hinted = chunks[index.index : index.index + 1] if index.index is not None and index.index >= 0 else []
+    for chunk in chain(hinted, chunks):
         if index.offset is None or chunk.offsets == index.offset:
-            return chunk.sizes
+            return chunk.sizes  # type: ignore[no-any-return]
     raise CorruptError("the metadata doesn't describe the stored item", Where(item=index.fqn))
-
-
-def _stored_chunks(described: TensorStorageMetadata, index: MetadataIndex) -> Iterable[ChunkStorageMetadata]:
-    """A tensor's chunks, the one that `index` hints at first."""
-    hinted = described.chunks[index.index : index.index + 1] if index.index is not None and index.index >= 0 else []
-    return chain(hinted, described.chunks)

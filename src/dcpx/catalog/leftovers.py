@@ -22,6 +22,7 @@ from .manifest import Manifest
 from .metadata import MAX_METADATA_SIZE
 from .names import is_pointer, is_scaffold, manifest_name, owner_name, save_of
 from .owner import Owner
+from .plain import PLAIN
 from .pointer import read_pointer
 
 __all__ = ["Leftover", "find_leftovers", "remove_leftovers"]
@@ -130,9 +131,9 @@ def _used_saves(store: Store, files: Iterable[str], pointers: Sequence[str]) -> 
     for pointer in pointers:
         with _knowing(store.place(pointer)):
             store.size(pointer)  # no regular file may be one that is never read to its end
-            metadata, manifest, *_ = read_pointer(store, pointer, MAX_METADATA_SIZE)
-            names.update(info.relative_path for info in metadata.storage_data.values())
-            names.update(() if manifest is None else _names_in(manifest))
+            pointed = read_pointer(store, pointer, PLAIN, MAX_METADATA_SIZE)
+            names.update(info.relative_path for info in pointed.metadata.storage_data.values())
+            names.update(() if pointed.manifest is None else _names_in(pointed.manifest))
     with _knowing():
         for manifest in lost_checkpoints(store, {*files, *pointers}, running=True):
             names.update(_names_in(manifest))

@@ -1,6 +1,8 @@
-"""The manifest: what a save wrote, so that whatever isn't that is noticed. spec/manifest.md is its promise.
+"""The manifest: what a save wrote, so that a reader notices whatever isn't that. spec/manifest.md specifies it.
 
-body, `,"checksum":"<XXH3-128 of the body, 32 hexadecimal digits>"}`, a newline; the whole is one JSON object
+A manifest is one JSON object, which ends with the checksum of what stands before it:
+
+    body,"checksum":"<XXH3-128 of the body, 32 hexadecimal digits>"}    and a newline
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ MAX_USER_SIZE = 1 << 20
 
 _TAIL = re.compile(rb',"checksum":"([0-9a-f]{32})"\}\n')
 TAIL_SIZE = 48
-"""Bytes behind the body."""
+"""Bytes that follow the body: the checksum's member, the closing brace and the newline."""
 _HEADER_HASH = re.compile(r"[0-9a-f]{16}")
 _DIGEST = re.compile(r"[0-9a-f]{32}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -54,20 +56,23 @@ class FileRecord(NamedTuple):
 
 
 class Seal(NamedTuple):
-    """What stored bytes must be to be an item's: `kind` is "header", of a frame whose header has the hash `value`
-    (which all of the frame's other checksums depend on), or "stored", of bytes whose XXH3-128 is `value`."""
+    """What an item's stored bytes must be, both values as hexadecimal text.
+
+    Of kind "header": a frame whose header has the hash `value`, on which all its other checksums depend. Of kind
+    "stored": bytes whose XXH3-128 is `value`.
+    """
 
     kind: str
     value: str
 
     @classmethod
     def of_frame(cls, header_checksum: int) -> Seal:
-        """Of a frame whose header has this hash."""
+        """The seal of a frame whose header has this hash."""
         return cls("header", f"{header_checksum:016x}")
 
     @classmethod
     def of_stored(cls, hasher: kernels.Xxh3_128) -> Seal:
-        """Of the bytes that `hasher` was given."""
+        """The seal of the bytes that `hasher` was given."""
         return cls("stored", hasher.hexdigest())
 
 
@@ -81,8 +86,12 @@ class ItemRecord(NamedTuple):
 
 @dataclass(frozen=True)
 class Manifest:
-    """What one save wrote: `metadata` is the pointer, `files` are the data files. `created` is in UTC, ISO 8601; `user`
-    is what the caller added; `pointer` is the pointer's content as `pack_pointer` makes it, None if it isn't there."""
+    """What one save wrote.
+
+    `checkpoint` is the save's UUID, `created` its time in UTC as ISO 8601 has it, and `user` what the caller added.
+    `metadata` describes the pointer, and `pointer` is its content as `pack_pointer` makes it, None if it isn't there.
+    `files` are the data files.
+    """
 
     checkpoint: str
     created: str
@@ -145,7 +154,7 @@ _COPY_AGAIN = "Copy the checkpoint again, with the file whose name begins with a
 def pack_pointer(content: bytes) -> str | None:
     """A pointer's content for the manifest: Zstandard in base64; None where no Zstandard package is installed."""
     backend = find_backend()
-    # Level 1: the file is written for a rare day, and its plain names and numbers get small at any level.
+    # Level 1: it is rarely read, and plain names and numbers become small at any level.
     return None if backend is None else base64.b64encode(backend.compress(memoryview(content), 1)).decode("ascii")
 
 

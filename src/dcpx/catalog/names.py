@@ -35,30 +35,30 @@ def metadata_name(rank: int | None = None) -> str:
 
 
 def temporary_name(save_id: str, pointer: str) -> str:
-    """What `pointer` is called while it is being written."""
+    """The name under which `pointer` is written before it is moved to its place."""
     return f"{save_id}{pointer}.tmp"
 
 
 def manifest_name(save_id: str) -> str:
-    """The manifest of a save; `save_id` is its UUID, in hexadecimal with hyphens."""
+    """The name of a save's manifest; `save_id` is its UUID, in hexadecimal with hyphens."""
     return f"{save_id}.manifest.json"
 
 
 def owner_name(save_id: str) -> str:
-    """The file that says who is writing, as long as somebody is."""
+    """The name of the file that says which process is saving, as long as it does."""
     return f"{save_id}.saving"
 
 
 def data_file_names(save_id: str, rank_part: str) -> Iterator[str]:
-    """Names for the data files of one rank, one after another; several threads may take from it.
+    """Names for the data files of one rank, without end; several threads may take from them.
 
-    `rank_part` is what stands between the save and the number, `__3_` for rank 3.
+    `rank_part` stands between the save's UUID and the file's number: `__3_` for rank 3.
     """
     return map(f"{save_id}{rank_part}{{}}.distcp".format, count())
 
 
 def is_data_file(name: str) -> bool:
-    """Whether dcpx or stock DCP calls a data file so."""
+    """Whether it is the name of a data file, as dcpx or stock DCP gives it."""
     return _DATA_FILE.fullmatch(name) is not None
 
 
@@ -74,11 +74,12 @@ def is_manifest(name: str) -> bool:
 
 
 def is_scaffold(name: str) -> bool:
-    """Whether it is the name of a file that a save needs only as long as it runs: its owner's, an unmoved pointer."""
+    """Whether it is the name of a file that a save needs only as long as it runs: its owner's, or that of a pointer
+    which isn't in its place yet."""
     return save_of(name) is not None and name.endswith((".saving", ".tmp"))
 
 
 def save_of(name: str) -> str | None:
-    """The UUID of the save that a file belongs to by its name; None for a pointer, stock DCP's files, all others."""
+    """The UUID of the save that a file belongs to by its name; None for a pointer, stock DCP's files and all others."""
     found = _OF_A_SAVE.fullmatch(name)
     return None if found is None else found[1]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import NamedTuple
-
-from torch.distributed.checkpoint.metadata import Metadata
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from ..errors import CorruptError, DcpxError, LoadError, MissingFileError, ReplacedError, UnsupportedError, Where
 from ..pickles.unpickle import shown
@@ -14,6 +13,8 @@ from .lost import missing_pointer
 from .manifest import FileRecord, Manifest, content_digest, parse_manifest
 from .metadata import MAX_METADATA_SIZE, load_metadata
 from .names import is_data_file, is_manifest, manifest_name, save_of
+from .plain import PLAIN
+from .records import Classes
 
 __all__ = ["Pointed", "check_readable", "is_replaced", "read_pointer"]
 
@@ -21,17 +22,23 @@ _ATTEMPTS = 3
 """How often a checkpoint may be replaced while it is being opened."""
 
 
-class Pointed(NamedTuple):
-    """What a pointer stands for. `manifest` is None for what stock DCP wrote, or for the reason that is `damage`;
-    `digest` is the XXH3-128 of the pointer's content."""
+M = TypeVar("M")
 
-    metadata: Metadata
+
+@dataclass(frozen=True)
+class Pointed(Generic[M]):
+    """What a pointer stands for. `metadata` is made of the classes that were asked for. `manifest` is None for what
+    stock DCP wrote, or for the reason that is `damage`; `digest` is the XXH3-128 of the pointer's content."""
+
+    metadata: M
     manifest: Manifest | None
     damage: DcpxError | None
     digest: str
 
 
-def read_pointer(directory: Store, pointer: str, limit: int, *, without_manifest: bool = False) -> Pointed:
+def read_pointer(
+    directory: Store, pointer: str, classes: Classes[M], limit: int, *, without_manifest: bool = False
+) -> Pointed[M]:
     """Read the checkpoint's metadata, `.metadata` or a rank's own, and its manifest; each has at most `limit` bytes.
 
     They agree with each other then: on the pointer's own content, and on which items there are, in which files. A
@@ -41,7 +48,7 @@ def read_pointer(directory: Store, pointer: str, limit: int, *, without_manifest
     """
     content = _read(directory, pointer, limit)
     for _ in range(_ATTEMPTS):
-        metadata = _metadata(directory, pointer, content, limit)
+        metadata = _metadata(directory, pointer, classes, content, limit)
         try:
             manifest = _manifest(directory, metadata, limit)
         except DcpxError as error:
@@ -77,9 +84,9 @@ def _read(directory: Store, name: str, limit: int) -> bytes:
         raise LoadError(f"the metadata can't be read: {error}", place) from error
 
 
-def _metadata(directory: Store, pointer: str, content: bytes, limit: int) -> Metadata:
+def _metadata(directory: Store, pointer: str, classes: Classes[M], content: bytes, limit: int) -> M:
     try:
-        return load_metadata(content)
+        return load_metadata(content, classes)
     except UnsupportedError as error:
         cause = f"{error.cause}{_written_by(directory, pointer, content, limit)}"
         raise UnsupportedError(cause, error.where, error.remedy).located(directory.place(pointer)) from error.__cause__
@@ -99,7 +106,7 @@ def _written_by(directory: Store, pointer: str, content: bytes, limit: int) -> s
     return ""
 
 
-def _manifest(directory: Store, metadata: Metadata, limit: int) -> Manifest | None:
+def _manifest(directory: Store, metadata: Any, limit: int) -> Manifest | None:
     """The manifest of the save that wrote `metadata`; None if that was not dcpx's."""
     meta = metadata.storage_meta
     save = None if meta is None or meta.save_id is None else save_of(manifest_name(meta.save_id))
@@ -132,11 +139,11 @@ def check_readable(directory: Store, pointer: str, content: bytes, sealed: bytes
 
     Raises what `read_pointer` would raise of them.
     """
-    metadata = load_metadata(content, max_size=len(content))
+    metadata = load_metadata(content, PLAIN, max_size=len(content))
     _check_agreement(directory, pointer, content, metadata, parse_manifest(sealed))
 
 
-def _check_agreement(directory: Store, pointer: str, content: bytes, metadata: Metadata, manifest: Manifest) -> None:
+def _check_agreement(directory: Store, pointer: str, content: bytes, metadata: Any, manifest: Manifest) -> None:
     """CorruptError unless the manifest describes this pointer, and the same items, within the files that it lists."""
     place = Where(directory.place(pointer))
     if manifest.metadata != FileRecord(pointer, len(content), content_digest(content)):

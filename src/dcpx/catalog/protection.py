@@ -13,14 +13,15 @@ from .items import StoredItem
 __all__ = ["Require", "check_encrypted"]
 
 Require = Literal["checksums", "encrypted"]
-"""`checksums`: a manifest, and that everything is what it says. `encrypted`: that every item goes through an extension
-which decrypts and authenticates it."""
+"""`checksums`: there must be a manifest, and everything must be what it says. `encrypted`: every item must go through
+an extension that decrypts and authenticates it."""
 
 
 def check_encrypted(items: Iterable[StoredItem], registry: ExtensionRegistry) -> None:
-    """TrustError for an item that isn't encrypted: none of the extensions that it will be read with says so.
+    """TrustError for an item that isn't encrypted: none of the extensions that it will be read with decrypts it.
 
-    That is asked of the classes that are installed here, so that nothing is gained by what is left out of the metadata.
+    The extensions' own classes say that, as they are installed here. The metadata, which anyone may have written, only
+    says which extensions these are.
     """
 
     @cache

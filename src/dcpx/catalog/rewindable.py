@@ -14,7 +14,8 @@ _STEP = 1 << 20
 
 
 class Rewindable(SeekableReader):
-    """A stream that can seek though what `opened` opens, again and again, only reads onward."""
+    """A stream of `size` bytes that can seek. Each call of `opened` opens the content anew, to be read onward only; to
+    seek back opens it again, and to seek forward reads what lies between."""
 
     def __init__(self, opened: Callable[[], IO[bytes]], size: int) -> None:
         super().__init__(size)

@@ -12,8 +12,8 @@ __all__ = ["HeldSetting"]
 class HeldSetting:
     """A context manager that holds a setting at `value`, and puts back what was there.
 
-    Several blocks may overlap, in one thread or many: the last of them to end puts it back, whatever happens in them.
-    A forked child has none of the parent's blocks, and there the setting is what it was before the first of them.
+    Blocks may overlap, in one thread or several: the last of them to end puts the setting back. In a forked child,
+    which runs none of the parent's blocks, it is what it was before the first of them.
     """
 
     def __init__(self, read: Callable[[], bool], write: Callable[[bool], object], value: bool) -> None:
@@ -22,7 +22,7 @@ class HeldSetting:
         self._users = 0
         self._before = value
         if hasattr(os, "register_at_fork"):
-            # Nobody is amidst a change while the process forks, so that the child knows what to put back.
+            # The lock is held during a fork: no thread is amidst a change, and the child knows what to put back.
             os.register_at_fork(
                 before=self._lock.acquire, after_in_parent=self._lock.release, after_in_child=self._after_fork
             )

@@ -18,17 +18,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch.distributed.checkpoint.metadata import (
-    BytesStorageMetadata,
-    ChunkStorageMetadata,
-    MetadataIndex,
-    TensorStorageMetadata,
-)
-
-from ..dcp.private import StorageInfo
 from ..errors import DcpxError
 from ..pickles.unpickle import LEFT_OUT, Then, Unpickler
+from .records import Classes
 
 __all__ = ["Shapes"]
 
@@ -84,34 +76,37 @@ _OFFSET, _LENGTH = 0x01020304, 0x05060708
 _UINT32 = struct.Struct("<I").unpack_from
 _INT32 = struct.Struct("<i").unpack_from
 
-_new = object.__new__
+_new: Any = object.__new__
 """No class is called: another torch may want other fields than those that the file has."""
 
 
 @dataclass(eq=False)
 class _Item:
-    """The model of an item, and what making it adds to the memo.
+    """The model of an item, and what making it adds to the memo. `chunk` is the class of a tensor's chunks, None for an
+    object.
 
     `next` is the model that came after this one last time, and mostly will again.
     """
 
     words: bytes
-    model: TensorStorageMetadata | BytesStorageMetadata
+    model: Any
+    chunk: type[Any] | None
     memo: list[Any]
     next: _Item | None = None
 
-    def copy(self) -> TensorStorageMetadata | BytesStorageMetadata:
+    def copy(self) -> Any:
         model = self.model
-        if type(model) is not TensorStorageMetadata:
-            return _new(BytesStorageMetadata)
+        if self.chunk is None:
+            return _new(type(model))
         # Attributes one by one: an object that is never asked for its dictionary doesn't need one.
-        copy = _new(TensorStorageMetadata)
+        copy: Any = _new(type(model))
         copy.properties = properties = _new(type(model.properties))
         properties.__dict__ = vars(model.properties).copy()
         copy.size = model.size
         copy.chunks = chunks = []
+        kind = self.chunk
         for chunk in model.chunks:
-            part = _new(ChunkStorageMetadata)
+            part = _new(kind)
             part.offsets, part.sizes = chunk.offsets, chunk.sizes
             chunks.append(part)
         return copy
@@ -122,8 +117,8 @@ class _Place:
     """The model of an index and of the place where it is stored, and what making them adds to the memo."""
 
     words: tuple[bytes, ...]
-    index: MetadataIndex
-    info: StorageInfo
+    index: Any
+    info: Any
     own_list: bool
     memo: list[Any]
     name_in_memo: int
@@ -141,11 +136,12 @@ class _Place:
                     return offset, length, at + len(tail)
         return None
 
-    def copy(self, name: str, offset: int, length: int) -> tuple[MetadataIndex, StorageInfo]:
-        index, fields = _new(MetadataIndex), vars(self.index).copy()
+    def copy(self, name: str, offset: int, length: int) -> tuple[Any, Any]:
+        index, fields = _new(type(self.index)), vars(self.index).copy()
         fields["fqn"] = name
-        object.__setattr__(index, "__dict__", fields)  # it is frozen
-        info, model = _new(StorageInfo), self.info
+        object.__setattr__(index, "__dict__", fields)  # it may be frozen
+        model = self.info
+        info: Any = _new(type(model))
         info.relative_path, info.offset, info.length = model.relative_path, offset, length
         descriptors = model.transform_descriptors
         if descriptors is not None:
@@ -159,18 +155,19 @@ class Shapes:
     `count(indices)` is told name and offset of each index that is made, and may refuse the file.
     """
 
-    def __init__(self, count: Callable[[list[tuple[str, torch.Size | None]]], None]) -> None:
+    def __init__(self, classes: Classes[Any], count: Callable[[list[tuple[str, Any]]], None]) -> None:
+        self._classes = classes
         self._count = count
         self._items: dict[bytes, _Item | None] = {}
         self._places: dict[tuple[bytes, ...], _Place | None] = {}
 
     def then(self) -> Mapping[type, Then]:
         """What reads on after an object of which class."""
-        return {TensorStorageMetadata: self._read_items, StorageInfo: self._read_places}
+        return {self._classes.tensor: self._read_items, self._classes.storage_info: self._read_places}
 
     def _read_items(self, unpickler: Unpickler, position: int, stack: list[Any]) -> int:
         """Entries of a name and an item."""
-        data, memo = unpickler.data, unpickler.memo
+        data, memo, shared = unpickler.data, unpickler.memo, self._classes.shared
         item: _Item | None = None
         try:
             while data[position] == 0x8C:  # SHORT_BINUNICODE
@@ -183,7 +180,7 @@ class Shapes:
                         before.next = item
                     if not item:
                         break
-                stack += (name, item.copy())
+                stack += (name, item.model if shared else item.copy())
                 memo.append(name)
                 memo += item.memo
                 position = start + len(item.words)
@@ -204,8 +201,10 @@ class Shapes:
             self._items[words] = None
             with suppress(DcpxError):
                 model, made = unpickler.apart(words[1:])  # without the MEMOIZE of the name
-                if isinstance(model, (TensorStorageMetadata, BytesStorageMetadata)):
-                    self._items[words] = _Item(words, model, _unchanging(made))
+                classes = self._classes
+                if type(model) in (classes.tensor, classes.object):
+                    chunk = classes.chunk if type(model) is classes.tensor else None
+                    self._items[words] = _Item(words, model, chunk, _unchanging(made, classes))
         return self._items[words]
 
     def _read_places(self, unpickler: Unpickler, position: int, stack: list[Any]) -> int:
@@ -216,7 +215,7 @@ class Shapes:
             return position
         head = match.group()
         place: _Place | None = None
-        indices: list[tuple[str, torch.Size | None]] = []
+        indices: list[tuple[str, Any]] = []
         try:
             while data.startswith(head, position):
                 name, at = _pushed(data, memo, position + len(head))
@@ -253,14 +252,14 @@ class Shapes:
             filled_in = b"%b\x8c\x08%b%bJ%b%bJ%b%b\x86"  # and a tuple of both objects
             with suppress(DcpxError):
                 pair, made = unpickler.apart(filled_in % (head, blanks[0], middle, blanks[1], between, blanks[2], tail))
-                self._places[words] = _model_of(words, name, pair, made)
+                self._places[words] = _model_of(self._classes, words, name, pair, made)
         return self._places[words]
 
 
-def _model_of(words: tuple[bytes, ...], name: str, pair: Any, made: list[Any]) -> _Place | None:
+def _model_of(classes: Classes[Any], words: tuple[bytes, ...], name: str, pair: Any, made: list[Any]) -> _Place | None:
     """The model, if the blanks are where they should be."""
     index, info = pair
-    if type(index) is not MetadataIndex or type(info) is not StorageInfo:
+    if type(index) is not classes.index or type(info) is not classes.storage_info:
         return None
     descriptors = info.transform_descriptors
     # No other field takes a string, or a number, than these three and the descriptors.
@@ -268,12 +267,12 @@ def _model_of(words: tuple[bytes, ...], name: str, pair: Any, made: list[Any]) -
         return None
     own_list = any(part is descriptors for part in made)
     name_in_memo = made.index(name) - len(made) if name in made else 0
-    return _Place(words, index, info, own_list, _unchanging(made), name_in_memo)
+    return _Place(words, index, info, own_list, _unchanging(made, classes), name_in_memo)
 
 
-def _unchanging(made: list[Any]) -> list[Any]:
+def _unchanging(made: list[Any], classes: Classes[Any]) -> list[Any]:
     """What a copy shares with its model. The file doesn't refer to the rest; if it does, it is read without models."""
-    return [part if type(part) in (str, tuple, torch.Size) else LEFT_OUT for part in made]
+    return [part if type(part) in (str, tuple, classes.size) else LEFT_OUT for part in made]
 
 
 def _pushed(data: bytes, memo: list[Any], at: int) -> tuple[Any, int]:

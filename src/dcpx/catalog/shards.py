@@ -4,25 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
-
-from torch.distributed.checkpoint.metadata import ChunkStorageMetadata
+from typing import Protocol
 
 from ..errors import LimitError
 from .geometry import Box, intersect
 
 __all__ = ["overlap"]
 
+
+class Part(Protocol):
+    """A shard: where it begins in each dimension, and how far it reaches."""
+
+    @property
+    def offsets(self) -> Sequence[int]: ...
+
+    @property
+    def sizes(self) -> Sequence[int]: ...
+
+
 _ROUNDS = 32
-"""How often each shard may be looked at: one of a grid is, once for each dimension, and again for each that is cut."""
+"""How often each shard may be looked at, on average. In a grid that is once for each dimension, and once more for each
+that is cut."""
 
 _MOST_COMPARED = 1 << 20
-"""Pairs that may be compared, where no cut parts them."""
+"""Pairs of shards that may be compared, where no cut lies between them."""
 
 
-def overlap(chunks: Sequence[ChunkStorageMetadata]) -> bool:
-    """Whether two shards share elements. Equal ones are one; those without elements share none.
+def overlap(chunks: Sequence[Part]) -> bool:
+    """Whether any two shards share elements; equal ones count as one shard. All have the same number of dimensions.
 
-    All have the same number of dimensions. Raises LimitError for an arrangement in which that takes too long to find.
+    LimitError if they lie so irregularly that it would take too long to find out.
     """
     if len(chunks) < 2 or _in_rows(chunks):
         return False
@@ -49,8 +60,8 @@ def overlap(chunks: Sequence[ChunkStorageMetadata]) -> bool:
     return False
 
 
-def _in_rows(chunks: Sequence[ChunkStorageMetadata]) -> bool:
-    """Whether each shard lies behind the one before it in the first dimension, as is the rule."""
+def _in_rows(chunks: Sequence[Part]) -> bool:
+    """Whether each shard lies behind the one before it in the first dimension, as most tensors are sharded."""
     end = 0
     for chunk in chunks:
         if not chunk.offsets or chunk.offsets[0] < end:

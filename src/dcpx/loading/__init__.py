@@ -1,4 +1,4 @@
 """The reader's side: from a published checkpoint into tensors.
 
-Begin with `reader`, which opens the checkpoint and hands the plan to `unpacking`.
+Begin with `reader`, which opens the checkpoint, then `unpacking`, which ties together what reads it.
 """

@@ -1,4 +1,4 @@
-"""A worker's own memory, kept from job to job: fresh memory would cost more than what is done in it."""
+"""Buffers: memory that a worker keeps from job to job, because fresh memory would cost more than what is done in it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from ..dcp.staging import host_buffer
 __all__ = ["Buffers"]
 
 _LEAST = 4 << 20
-"""Bytes that are taken at once."""
+"""Bytes that are taken at once, of which several chunks get their parts."""
 
 _ALIGNMENT = 64
 """Bytes: where decoded chunks begin."""
 
 
 class Buffers(threading.local):
-    """A worker's own memory, kept from job to job: for stored bytes, and for decoded ones that go on from there."""
+    """A worker's own memory: for stored bytes, and for decoded ones before they are copied to their targets."""
 
     def __init__(self) -> None:
         self._stored = bytearray()
@@ -25,13 +25,13 @@ class Buffers(threading.local):
         self._used: Counter[bool] = Counter()
 
     def stored(self, size: int) -> memoryview:
-        """`size` bytes, valid until the next call."""
+        """`size` bytes to read into, valid until the next call of this method."""
         if len(self._stored) < size:
             self._stored = bytearray(size)
         return memoryview(self._stored)[:size]
 
     def decoded(self, size: int, pinned: bool) -> memoryview:
-        """`size` bytes, valid until `release`."""
+        """`size` bytes to decode into, valid until `release`; `pinned` if they go on to a device."""
         memory = self._decoded.get(pinned)
         if memory is None or self._used[pinned] + size > len(memory):
             # The views of the one before keep it alive.
@@ -42,5 +42,5 @@ class Buffers(threading.local):
         return memory[begin : begin + size]
 
     def release(self) -> None:
-        """All that `decoded` gave may be given again."""
+        """Allow all that `decoded` gave to be given again."""
         self._used.clear()

@@ -18,8 +18,8 @@ __all__ = ["check_casts", "narrows"]
 def check_casts(requests: Iterable[ReadItem], metadata: Metadata, planner: LoadPlanner, *, refuse: bool) -> None:
     """Compare the stored dtypes with those of the targets before anything is filled.
 
-    With `refuse`, LoadError for any that differ. Without, one DcpxWarning for all that can't hold every stored value;
-    targets that only `planner.resolve_tensor` knows aren't asked for then.
+    With `refuse`, LoadError if any differs. Without, one DcpxWarning is issued for all targets that can't hold every
+    stored value; those that aren't in the planner's `state_dict` are left out then.
     """
     shown = getattr(planner, "state_dict", None)
     state = shown if isinstance(shown, dict) else {}

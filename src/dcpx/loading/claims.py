@@ -1,4 +1,8 @@
-"""Claims: which memory a load writes, so that no two jobs write the same at once, and what is left there at the end."""
+"""Claims: which memory a load writes to.
+
+Two names of one tensor, as tied weights have them, are loaded into the same memory. Claims keep two jobs from writing
+there at once, and find what must be written again because it was written there in the wrong order.
+"""
 
 from __future__ import annotations
 
@@ -18,23 +22,24 @@ __all__ = ["Claims", "Conflict"]
 class _Place:
     """One piece of memory, and the requests that are written to it.
 
-    `contested` if others overlap it, and `disordered` if one was written there that comes before what it overwrote.
+    It is `contested` if other requests or places overlap it. It is `disordered` if they aren't written in the order in
+    which stock DCP writes them, so that the wrong one may have come last.
     """
 
     __slots__ = ("contested", "disordered", "extent", "last", "requests", "storage", "under_way")
 
     def __init__(self, extent: Extent, storage: int) -> None:
         self.extent = extent
-        self.storage = storage  # which it was when first claimed: another one may lie there later
-        self.requests: list[tuple[RequestedItem, int]] = []  # the number is that of the request among the item's
-        self.last = (-1, -1)  # the latest of them, in stock DCP's order
-        self.under_way = 0
+        self.storage = storage  # the storage when it was first claimed; once that is freed, another may lie there
+        self.requests: list[tuple[RequestedItem, int]] = []  # the item, and the request's number among the item's
+        self.last = (-1, -1)  # the position of the last request in stock DCP's order
+        self.under_way = 0  # requests that are being written
         self.contested = False
         self.disordered = False
 
 
 class _Claim(NamedTuple):
-    """The first request for some memory; most stay the only one."""
+    """The first request for some memory. Most memory has only one, for which this takes less than a place."""
 
     extent: Extent
     storage: int
@@ -43,8 +48,11 @@ class _Claim(NamedTuple):
 
 
 class Conflict(NamedTuple):
-    """What an item overlaps: `others` that are under way, so that it must wait for them; `itself`, so that no two of
-    its jobs may run at once."""
+    """What the memory of an item's targets overlaps.
+
+    `others`: that of items that are being written, which it must wait for. `itself`: that of another target of the same
+    item, so that no two of its jobs may run at once.
+    """
 
     others: bool
     itself: bool
@@ -56,27 +64,27 @@ _NONE = Conflict(False, False)
 class Claims:
     """The memory of all targets of one load.
 
-    Names of one tensor, as tied weights have them, go to one memory. Stock DCP writes there one after another, in the
-    order of its plan, file by file, and the last one is what is loaded. So it is here: items under way exclude those
-    that overlap them, and what wasn't written in that order, because it isn't stored in it, is written again.
+    Where requests share memory, stock DCP writes them one after another, in the order of its plan, file by file, and
+    what it writes last is what is loaded. Here it must be the same: an item waits for those that are being written and
+    overlap it, and requests that were written in another order, because that is how they are stored, are written again.
 
-    Used by one thread. `close` at the end.
+    It is used by one thread, and must be closed at the end.
     """
 
     def __init__(self, items: Iterable[RequestedItem]) -> None:
-        self._first: dict[str, int] = {}  # the number of a file's first request
+        self._first: dict[str, int] = {}  # by file, the place in the plan of its first request
         for item in items:
             path, number = item.info.relative_path, item.numbers[0]
             self._first[path] = min(number, self._first.get(path, number))
-        # Disjoint regions of memory, ascending: in each one claim, or places each of which begins before another ends.
+        # Disjoint regions of memory, by ascending address. Each holds one claim, or several places that overlap.
         self._begins: list[int] = []
         self._ends: list[int] = []
         self._regions: list[_Claim | list[_Place]] = []
         self._storages: list[int] = []
-        self._under_way: dict[int, list[_Place]] = {}  # by the item's id; places that have one claim are left out
+        self._under_way: dict[int, list[_Place]] = {}  # by the item's id; without memory that only one claim is for
 
     def claim(self, item: RequestedItem, targets: Sequence[Target]) -> Conflict:
-        """Note that an item is about to be written, and say what must wait for what."""
+        """Note that an item is about to be written to its targets' memory, and say what must wait for what."""
         conflict = _NONE
         begins, ends = self._begins, self._ends
         self._under_way[id(item)] = []
@@ -95,7 +103,7 @@ class Claims:
         return conflict
 
     def _join(self, claim: _Claim, targets: Sequence[Target], conflict: Conflict) -> Conflict:
-        """Add a claim to memory whose regions hold others already; the conflict that is known, and what comes of it."""
+        """Add a claim to memory that others have claimed before; returns `conflict` with what it adds to that."""
         extent, storage, item, number = claim
         places = self._merged(extent)
         found = [other for other in places if other.extent.meets(extent)]
@@ -110,7 +118,7 @@ class Claims:
             disordered = other.last > order
             if other.under_way and other.requests[-1][0] is item:
                 itself = True
-                # Chunks of one item have an order of their own.
+                # An item is written chunk by chunk, not request by request: only the same part leaves the same there.
                 same = other is place and targets[other.requests[-1][1]].box == targets[number].box
                 disordered = disordered or not same
             else:
@@ -128,7 +136,8 @@ class Claims:
             place.under_way += 1
 
     def _merged(self, extent: Extent) -> list[_Place]:
-        """One region of those that the extent overlaps, without what doesn't exist any more; its places."""
+        """Make one region of all that the extent overlaps, and return its places, without those whose memory was freed
+        since."""
         begin, end = extent.begin, extent.end
         low = bisect_right(self._ends, begin)
         high = bisect_left(self._begins, end)
@@ -146,12 +155,16 @@ class Claims:
         return places
 
     def release(self, item: RequestedItem) -> None:
-        """The item is written, and whoever it was written for has taken it."""
+        """Note that the item is written, and that the planner has taken it."""
         for place in self._under_way.pop(id(item), ()):
             place.under_way -= 1
 
     def contested(self, failed: Container[str]) -> list[RequestedItem]:
-        """What must be written again, one after another: each request as an item of its own, without the `failed`."""
+        """The requests that must be written again, one after another, in stock DCP's order.
+
+        Each is an item of its own. Items whose names are in `failed` are left out; what they may have left in memory
+        that they share is written again by the others.
+        """
         found: dict[int, RequestedItem] = {}
         for region in self._regions:
             if isinstance(region, _Claim):
@@ -166,10 +179,10 @@ class Claims:
         return sorted(found.values(), key=lambda item: self._order(item, 0))
 
     def close(self) -> None:
-        """Forget everything."""
+        """Forget all claims."""
         forget_storages(self._storages)
         self._begins, self._ends, self._regions, self._storages = [], [], [], []
 
     def _order(self, item: RequestedItem, number: int) -> tuple[int, int]:
-        """Where stock DCP has a request of the item, which reads file by file."""
+        """The position of one of the item's requests in stock DCP's order: its file's, then its own in the plan."""
         return self._first[item.info.relative_path], item.numbers[number]

@@ -10,11 +10,13 @@ from typing import IO, cast
 
 import torch
 
-from ..catalog.containers import damage_told, open_item, read_up_to
+from ..catalog.containers import open_item, read_up_to
 from ..catalog.items import StoredItem
 from ..catalog.kept import Held, Kept
 from ..dcp.classes import classes_of
+from ..dcp.metadata import dtype_name
 from ..errors import CorruptError, DcpxError, UnsupportedError
+from ..located import extension_errors
 from ..pickles.archive import open_archive
 from ..pickles.containers import check_archive
 from ..pickles.trust import Trust
@@ -35,19 +37,19 @@ def fill_from_container(
 ) -> int:
     """Load the whole tensor and copy to every target what it wants; returns how many bytes that were."""
     limit = item.most_bytes
-    with damage_told():
+    with extension_errors():
         content, size = _steady(open_item(stored, item, registry, limit), limit)
     if size > limit:
         raise CorruptError(f"the item unfolds into more than {limit} bytes, which its shape doesn't need")
     classes = {cls for target in targets for cls in classes_of(target.tensor)}
-    with damage_told():
+    with extension_errors():
         loaded = _load(content, trust, classes, limit)
     if not isinstance(loaded, torch.Tensor):
         raise CorruptError(f"a tensor was expected, a {type(loaded).__name__} is stored")
     if loaded.shape != item.shape:
         raise CorruptError(f"the stored tensor is {tuple(loaded.shape)}, the metadata says {tuple(item.shape or ())}")
-    if loaded.dtype != item.dtype:
-        raise CorruptError(f"the stored tensor is {loaded.dtype}, the metadata says {item.dtype}")
+    if dtype_name(loaded.dtype) != item.dtype:
+        raise CorruptError(f"the stored tensor is {loaded.dtype}, the metadata says torch.{item.dtype}")
     return sum(target.fill_from(loaded) for target in targets)
 
 

@@ -19,13 +19,14 @@ _GIVE_BACK = (
 
 _MOST_SOLUTIONS = 64
 _MOST_DIMENSIONS = 8
-"""What an exact answer may take; beyond, tensors between whose edges the other lies are taken to overlap."""
+"""How long an exact answer is looked for. Beyond, tensors are taken to overlap if their address ranges do."""
 
 
 class Extent(NamedTuple):
-    """The memory of a strided tensor's elements, of `width` bytes each, from address `begin` to before `end`.
+    """The memory of a strided tensor's elements: addresses from `begin` to before `end`.
 
-    `strides` are in bytes. Of a contiguous one all is said by its edges, and the rest left out.
+    `sizes` are those of its dimensions in elements, `strides` in bytes, and `width` the bytes of an element. A
+    contiguous tensor has no bytes between its elements: `sizes` and `strides` are empty then.
     """
 
     begin: int
@@ -35,8 +36,11 @@ class Extent(NamedTuple):
     width: int = 1
 
     def meets(self, other: Extent) -> bool:
-        """Whether both have a byte in common. Of tensors with other strides each, or very many dimensions, that is said
-        as soon as one begins before the other ends."""
+        """Whether both have a byte in common.
+
+        The answer is exact for tensors of the same strides and not very many dimensions. Others are said to meet if
+        their address ranges overlap.
+        """
         if self.end <= other.begin or other.end <= self.begin:
             return False
         if not self.sizes or not other.sizes:
@@ -52,13 +56,16 @@ class Extent(NamedTuple):
             if size > 1 or theirs > 1:
                 dimensions.append((stride if size > 1 else their_stride, size, theirs))
         dimensions.sort(reverse=True)
-        # An element of each, so many steps apart in every dimension, that lie at one place.
+        # They meet where an element of each lies at the same address: so many steps apart in every dimension.
         return len(dimensions) > _MOST_DIMENSIONS or _reaches(other.begin - self.begin, dimensions, self.width)
 
 
 def _reaches(distance: int, dimensions: list[tuple[int, int, int]], width: int) -> bool:
-    """Whether steps of these strides, in each dimension between 1 - its second size and its first size - 1, lead to
-    less than `width` from `distance`."""
+    """Whether a sum of steps comes closer than `width` to `distance`, all in bytes.
+
+    Each dimension is (stride, size, theirs): its steps are `stride` long, and there may be from 1 - theirs to size - 1
+    of them.
+    """
     if not dimensions:
         return abs(distance) < width
     (stride, size, theirs), *rest = dimensions
@@ -74,7 +81,7 @@ def _reaches(distance: int, dimensions: list[tuple[int, int, int]], width: int) 
 
 
 def is_strided(tensor: torch.Tensor) -> bool:
-    """Whether the tensor is torch's own, with elements in its own memory: slices of it are views of the same."""
+    """Whether it is a plain tensor of torch's, whose elements lie in its storage, so that slices of it are views."""
     return type(tensor) is torch.Tensor and tensor.layout is torch.strided and not tensor.is_quantized
 
 
@@ -90,10 +97,10 @@ def overlaps_itself(tensor: torch.Tensor) -> bool:
 
 
 def memory_of(tensor: torch.Tensor) -> list[tuple[torch.UntypedStorage, Extent]]:
-    """What is written when the tensor is: its storage, or those of the tensors that a subclass consists of, as far as
-    it tells, and where in memory.
+    """The memory that is written when the tensor is: its storage and where in memory its elements lie, or those of each
+    tensor that a subclass says it consists of.
 
-    Raises LoadError where that memory isn't there, because it was freed or never was.
+    LoadError if that memory was freed, or if there never was any.
     """
     if not is_strided(tensor):
         if has_elements_of_its_own(tensor):

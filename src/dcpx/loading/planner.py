@@ -1,4 +1,4 @@
-"""The planner of `load`: DCP's default one, but for what that leaves unnamed or puts beside its place."""
+"""The planner of `dcpx.load`: DCP's default one, mended where that loses names or puts objects in the wrong place."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ ABSENT = "the checkpoint has no item of this name"
 class OwnLoadPlanner(DefaultLoadPlanner):
     """Takes the state apart as a save does, and puts an object back under the key that the state has.
 
-    DCP's own planner rebuilds the state before it takes it apart, of dictionaries and lists alone: empty ones are lost,
-    and with them the names of a list's parts; any other mapping becomes None. Of a key that is no string it adds the
-    text.
+    DCP's own planner first rebuilds the state from dictionaries and lists. Empty ones are lost in this, so that the
+    parts of a list that held them get other names, and any other mapping becomes None. An object whose key is no string
+    comes back beside it, under the key's text.
     """
 
     def __init__(self, allow_partial_load: bool = False) -> None:
@@ -61,7 +61,7 @@ class OwnLoadPlanner(DefaultLoadPlanner):
         place: Any = self.original_state_dict
         for part in way:
             place = place[self._key(place, part)]
-        # The reader has looked it through. A process may want files mapped; this is none.
+        # The reader has checked it. torch may be set to map files into memory by default, and this is no file.
         place[self._key(place, last)] = torch.load(value, weights_only=False, mmap=False)
 
     def missing(self) -> list[str]:
@@ -79,5 +79,6 @@ class OwnLoadPlanner(DefaultLoadPlanner):
 
 
 def _needs_rebuilding(value: object) -> bool:
-    """Whether DCP has to put something else into the state: memory for a meta tensor, one tensor for nested shards."""
+    """Whether DCP's own way is needed, which replaces values of the state: a tensor on the device meta by one with
+    memory, and nested shards by one tensor."""
     return isinstance(value, ShardedTensor) or (isinstance(value, torch.Tensor) and value.device.type == "meta")

@@ -1,4 +1,4 @@
-"""`Reader`: DCP's FileSystemReader with dcpx's extensions, parallel and verified, and errors that say where."""
+"""Reader: DCP's reader of a checkpoint, parallel and verified, with dcpx's extensions and errors that say where."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner
 from torch.futures import Future
 
 from ..catalog.limits import Limits
-from ..catalog.located import located
 from ..catalog.manifest import Manifest
 from ..catalog.names import metadata_name
 from ..catalog.pointer import is_replaced, read_pointer
 from ..catalog.protection import Require, check_encrypted
+from ..dcp.metadata import DCP
 from ..dcp.private import HAS_RANK_LOCAL
 from ..dcp.store import store_of
 from ..errors import (
@@ -34,6 +34,7 @@ from ..errors import (
     Where,
     portable_errors,
 )
+from ..located import reading
 from ..parallel import DEFAULT_BUDGET, Crew, check_crew
 from ..pickles.trust import SafeGlobal, Trust
 from ..progress import Meter, OnProgress
@@ -54,10 +55,10 @@ _log = logging.getLogger(__name__)
 class Reader(FileSystemReader):
     """Reads a checkpoint directory that dcpx or stock DCP wrote, with any extensions of `registry`.
 
-    `threads` decode (by default as many as the process may use cores), straight into the target tensors where these
-    are contiguous and of the stored dtype; only what the plan needs is read, and all of it is verified. What they hold
-    beside the targets is limited to about `budget` bytes; a tensor of a stock checkpoint, or behind another extension,
-    is loaded as a whole. `progress` is called with a `Progress` as the load goes on.
+    `threads` threads decode, by default as many as the process may use cores, straight into the target tensors where
+    these are contiguous and of the stored dtype. Only what the plan needs is read, and all of it is verified. Beside
+    the targets about `budget` bytes are held; but a tensor of a stock checkpoint, or behind another extension, is
+    loaded as a whole. `progress` is called with a `Progress` as the load goes on.
 
     Nothing in a checkpoint is run. `.metadata` is read field by field. An object (what isn't a tensor) may be made of
     numbers, text, containers, dates, paths, NumPy's arrays and whatever `safe_globals` and torch's own list of them
@@ -68,15 +69,15 @@ class Reader(FileSystemReader):
     What dcpx wrote must be what its manifest says: `.metadata` byte for byte, and every item that is loaded. A
     checkpoint without a manifest, as stock DCP writes it, is loaded with whatever checks its items bring, after a
     warning in the log; `require="checksums"` refuses it. `require="encrypted"` refuses every item that no extension
-    decrypts, whatever the metadata says. `limits` bounds what is believed before anything is allocated.
+    decrypts, whatever the metadata says. `limits` bounds what a checkpoint may make the reader allocate.
 
     A stored tensor is cast to its target's dtype, as DCP does it; where that loses range or precision, a DcpxWarning
     says so. `cast=False` refuses every other dtype than the stored one.
 
-    With `partial=True` damaged items don't end the load: they are in `failures` afterwards, with their errors by name;
-    a lost manifest is there as well, by its file's name. Every error names file, item and offset, and the targets that
-    may be partly filled. Stock checkpoints of several extensions, which the stock reader applies in the wrong order,
-    are read as well.
+    With `partial=True` an item that can't be read doesn't end the load: `failures` holds its error afterwards, by the
+    item's name, and that of a lost manifest, by its file's. Every error names file, item and offset, and the targets
+    that may be partly filled. Stock checkpoints of several extensions, which the stock reader applies in the wrong
+    order, are read as well.
     """
 
     def __init__(
@@ -141,7 +142,7 @@ class Reader(FileSystemReader):
         if rank is None:
             self.metadata_error = None
         elif self.metadata_error is not None and not isinstance(self.metadata_error, NotFoundError):
-            raise self.metadata_error  # the common one is there, but damaged: a rank's own would be older
+            raise self.metadata_error  # the common one is there but can't be read; a rank's own would be older
         try:
             metadata = self._read_metadata(rank)
         except DcpxError as error:
@@ -158,10 +159,9 @@ class Reader(FileSystemReader):
         if rank is not None and not self.rank_local:
             remedy = "Pass rank_local=True if each rank was saved by itself, without collectives"
             raise LoadError("a rank's own metadata was not asked for", place, remedy)
-        metadata, self.manifest, damage, digest = read_pointer(
-            self._store, pointer, self.limits.metadata_size, without_manifest=self.partial
-        )
-        self._opened = pointer, digest
+        pointed = read_pointer(self._store, pointer, DCP, self.limits.metadata_size, without_manifest=self.partial)
+        metadata, damage, self.manifest = pointed.metadata, pointed.damage, pointed.manifest
+        self._opened = pointer, pointed.digest
         self.failures = {} if damage is None else {os.path.basename(damage.where.file or pointer): damage}
         if self.manifest is None:
             if self.require == "checksums":
@@ -177,7 +177,7 @@ class Reader(FileSystemReader):
         return store_of(self.fs, self.path)
 
     def _checked(self, content: bytes) -> bytes:
-        """An object as the planner may unpickle it."""
+        """An object's content as the planner may unpickle it. UnsupportedError or another DcpxError if it may not."""
         return content if self.trust else checked_bytes(content, self.safe_globals)
 
     def set_up_storage_reader(self, metadata: Metadata, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
@@ -188,7 +188,7 @@ class Reader(FileSystemReader):
         self.own = not kwargs.get("use_collectives", True)
 
     def prepare_local_plan(self, plan: LoadPlan) -> LoadPlan:
-        """Say which save this rank has opened."""
+        """Put into the plan which save this rank has opened."""
         meta = self.metadata.storage_meta
         save_id = None if meta is None or self.own else meta.save_id  # a rank's own save is no other rank's
         return replace(plan, storage_data=save_id)
@@ -201,9 +201,11 @@ class Reader(FileSystemReader):
         return plans
 
     def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> Future[None]:
-        """Read and verify what the plan asks for, and fill the planner's targets. Raises CorruptError, LoadError or
-        another DcpxError; with `partial` an item's goes to `failures`."""
-        with portable_errors(LoadError), self._noticing_replacement(), located(str(self.path), None):
+        """Read and verify what the plan asks for, and fill the planner's targets.
+
+        Raises CorruptError, LoadError or another DcpxError. With `partial` the error of an item goes to `failures`.
+        """
+        with portable_errors(LoadError), self._noticing_replacement(), reading(str(self.path)):
             check_casts(plan.items, self.metadata, planner, refuse=not self.cast)
             items = requested_items(plan.items, self.metadata, self.manifest)
             if self.require == "encrypted":
@@ -224,7 +226,8 @@ class Reader(FileSystemReader):
 
     @contextmanager
     def _noticing_replacement(self) -> Iterator[None]:
-        """Failures of the block are nobody's damage if another save has replaced the checkpoint, and removed it."""
+        """ReplacedError instead of an error of the block, if another save has replaced the checkpoint meanwhile: it
+        removes the files of the one that is being read, which are not damaged then."""
         try:
             yield
         except DcpxError as error:
@@ -239,5 +242,6 @@ class Reader(FileSystemReader):
             raise ReplacedError(cause, error.where) from error
 
     def _sizes(self) -> dict[str, int]:
-        """How long the data files must be; what follows an item is nobody's damage where damage is gone past."""
+        """The data files' sizes in bytes, which are checked when they are opened. A partial load has none: it takes
+        every item that is whole, even in a file that has grown."""
         return {} if self.manifest is None or self.partial else {file.name: file.size for file in self.manifest.files}

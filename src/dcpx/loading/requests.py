@@ -11,6 +11,7 @@ from torch.distributed.checkpoint.planner import LoadItemType, ReadItem
 
 from ..catalog.items import Described, StoredItem
 from ..catalog.manifest import Manifest
+from ..dcp.metadata import dtype_name
 from ..errors import CorruptError, Where
 
 __all__ = ["RequestedItem", "request_bytes", "requested_items"]
@@ -18,15 +19,18 @@ __all__ = ["RequestedItem", "request_bytes", "requested_items"]
 
 @dataclass
 class RequestedItem(StoredItem):
-    """One stored item and all requests for parts of it; `numbers` are the requests' places in the plan."""
+    """One stored item, and all requests for parts of it. `numbers` are the requests' positions in the plan, from 0."""
 
     requests: list[ReadItem] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
 
 
 def requested_items(requests: Iterable[ReadItem], metadata: Metadata, manifest: Manifest | None) -> list[RequestedItem]:
-    """The stored items that are asked for, in the order in which they lie in their files."""
-    described = Described(metadata, manifest)
+    """The stored items that a plan's requests ask for, in the order in which they lie in their files, file by file.
+
+    CorruptError if the metadata doesn't say where one is stored, or what its shape is.
+    """
+    described = Described(metadata, manifest, dtype_name)
     storage = metadata.storage_data
     found: dict[MetadataIndex, RequestedItem] = {}
     for number, request in enumerate(requests):
@@ -44,7 +48,7 @@ def requested_items(requests: Iterable[ReadItem], metadata: Metadata, manifest: 
 
 
 def request_bytes(request: ReadItem, metadata: Metadata) -> int:
-    """Bytes of the elements that a request asks for; 0 for an object."""
+    """Bytes of the elements that a request asks for, as they are stored; 0 for an object."""
     described = metadata.state_dict_metadata.get(request.storage_index.fqn)
     if request.type == LoadItemType.BYTE_IO or not isinstance(described, TensorStorageMetadata):
         return 0

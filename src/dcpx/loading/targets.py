@@ -1,4 +1,4 @@
-"""The tensors that a load fills, and the one way to fill each."""
+"""Targets: the tensors that a load fills."""
 
 from __future__ import annotations
 
@@ -22,19 +22,22 @@ __all__ = ["Target", "count_as_changed"]
 class Target:
     """One request's tensor, and which of the stored item's elements go there.
 
-    `begin` to `end` are the first and behind the last of them, counted in elements in C order of the stored shape.
-    `memory_parts` are the storages that are written to, and where.
+    They are those within `box`, offsets and sizes in the stored `shape`. The elements from `begin` to before `end`,
+    counted in C order of that shape, contain them all. `memory_parts` are the storages that are written to, and where.
 
-    A tensor of torch's own is filled piece by piece, by any thread. Of all others nobody knows whether a slice is a
-    view, and whether each element is stored by itself: what goes there is put together in a tensor of the stored dtype,
-    and copied at once by `commit`, as stock DCP does.
+    A plain tensor of torch's is filled piece by piece, by any thread (`in_pieces`). Of any other, such as a subclass's,
+    nobody knows whether a slice of it is a view, and whether its elements have memory of their own. What goes there is
+    put together in a tensor of the stored dtype, and copied as a whole by `commit`, as stock DCP does.
+
+    LoadError if the planner gives no tensor, or one of another shape than it asked for, or without memory. CorruptError
+    if the stored tensor has no such part.
     """
 
     def __init__(self, request: ReadItem, planner: LoadPlanner, shape: torch.Size, dtype: torch.dtype) -> None:
         self.request = request
         self.box = Box(tuple(request.storage_offsets), tuple(request.lengths))
         self.tensor = tensor = _resolved(request, planner)
-        self.pending = 0  # jobs that have something for it
+        self.pending = 0  # jobs that have yet to fill a part of it
         self._bytes: memoryview | None = None
         if tensor.size() != request.lengths:
             raise LoadError(f"the stored tensor gives {tuple(request.lengths)}, the target is {tuple(tensor.size())}")
@@ -50,11 +53,12 @@ class Target:
         contiguous = is_strided(tensor) and tensor.is_contiguous()
         self.in_pieces = contiguous or (is_strided(tensor) and not overlaps_itself(tensor))
         self._filled = tensor if self.in_pieces else None
-        self.on_device = self.in_pieces and on_device(tensor)  # what is filled is beyond the host's reach
+        self.on_device = self.in_pieces and on_device(tensor)  # the host can't write to what is filled
         self._direct = contiguous and tensor.dtype == dtype and not self.on_device and is_plain(tensor)
 
     def _take_part(self) -> None:
-        """Set the range of elements for a target that doesn't take the whole. CorruptError if there is no such part."""
+        """Set the range of elements of a target that takes a part. CorruptError if the stored tensor has no such
+        part."""
         shape, box = self._shape, self.box
         if len(box.sizes) != len(shape) or any(
             offset < 0 or size < 0 or offset + size > limit
@@ -66,11 +70,12 @@ class Target:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes that it takes until it is committed."""
+        """Bytes that it takes beside its tensor until it is committed."""
         return 0 if self.in_pieces else math.prod(self.box.sizes) * self._dtype.itemsize
 
     def prepare(self) -> None:
-        """To be called, by one thread, before anything is filled but the whole at once."""
+        """Take the memory that parts are put together in. To be called by one thread before the first `fill`;
+        `fill_from` doesn't need it."""
         if self._filled is None:
             self._filled = torch.empty(self.box.sizes, dtype=self._dtype, device="cpu")
             self._direct = is_plain(self._filled)
@@ -84,7 +89,8 @@ class Target:
         return self._bytes
 
     def commit(self, planner: LoadPlanner) -> None:
-        """Hand the filled tensor back to the planner. LoadError if it, or the tensor, doesn't take what was loaded."""
+        """Hand the filled tensor back to the planner. LoadError if the tensor can't hold what was loaded, or if the
+        planner fails."""
         if self._filled is not None and not self.in_pieces:
             _copy(self._filled, self.tensor)
             self._filled = None
@@ -96,21 +102,24 @@ class Target:
             raise LoadError(f"the planner doesn't take what was loaded: {type(error).__name__}: {error}") from error
 
     def wants(self, begin: int, end: int) -> bool:
-        """Whether any of the stored item's elements `begin` to `end - 1` goes to the target."""
+        """Whether any of the stored item's elements from `begin` to before `end` goes to the target."""
         if begin >= self.end or end <= self.begin:
             return False
         return self._alone or any(intersect(box, self.box) for box in boxes(self._shape, begin, end))
 
     def memory(self, begin: int, end: int) -> memoryview | None:
-        """The target's own bytes of the stored item's elements `begin` to `end - 1`, if it wants all of them as they
-        are."""
+        """The target's own bytes for the stored item's elements from `begin` to before `end`. None unless it wants all
+        of them, and holds them as they are stored."""
         if not (self._direct and self._alone) or begin < self.begin or end > self.end:
             return None
         width = self._dtype.itemsize
         return self._memory[(begin - self.begin) * width : (end - self.begin) * width]
 
     def fill_from(self, stored: torch.Tensor) -> int:
-        """Copy what the target wants of the whole stored tensor; returns how many bytes that were."""
+        """Copy what the target wants of `stored`, the whole stored tensor; returns how many bytes that were.
+
+        LoadError if the target can't hold it.
+        """
         part = stored if self.box.sizes == tuple(stored.shape) else stored[self.box.slices()]
         if self.in_pieces:
             _copy(part, self.tensor)
@@ -121,7 +130,8 @@ class Target:
     def fill(self, raw: memoryview, begin: int) -> int:
         """Copy what the target wants of `raw`, the bytes of the stored item's elements from `begin` on.
 
-        Returns how many bytes that were.
+        Returns how many bytes that were. Threads may fill a target side by side, each with other elements. LoadError if
+        the target can't hold them.
         """
         width = self._dtype.itemsize
         end = begin + len(raw) // width
@@ -159,8 +169,8 @@ def _resolved(request: ReadItem, planner: LoadPlanner) -> torch.Tensor:
 
 
 def count_as_changed(targets: Iterable[Target]) -> None:
-    """Make a `backward` fail that still needs what the targets held: nobody else tells autograd of bytes written to
-    their memory."""
+    """Tell autograd that the targets have changed, of which it doesn't learn when bytes are written to their memory. A
+    `backward` that still needs what they held fails then, rather than compute with what was loaded."""
     torch.autograd.graph.increment_version([target.tensor for target in targets if target.in_pieces])
 
 
@@ -168,15 +178,25 @@ def _copy(part: torch.Tensor, target: torch.Tensor) -> None:
     try:
         # A tensor made in inference mode takes no copy outside of it, and which mode there is, is a thread's own.
         with torch.inference_mode() if target.is_inference() else nullcontext():
-            target.copy_(part)
+            try:
+                target.copy_(part)
+            except NotImplementedError:
+                if type(target) is not torch.Tensor or target.dtype != part.dtype:
+                    raise
+                whole = _WHOLE[part.itemsize]  # some of torch's releases can't copy all of its dtypes
+                target.view(whole).copy_(part.view(whole))
     except DcpxError:
         raise
     except Exception as error:
         raise LoadError(f"the target can't be filled: {type(error).__name__}: {error}") from error
 
 
+_WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""An integer of each size."""
+
+
 def _elements(raw: memoryview, dtype: torch.dtype) -> torch.Tensor:
-    """Bytes as elements; torch wants them aligned, and writable though it only reads them."""
+    """Bytes as elements. torch wants them aligned, and writable though it only reads them; others are copied."""
     array = np.frombuffer(raw, np.uint8)
     if array.ctypes.data % dtype.itemsize or not array.flags.writeable:
         array = array.copy()

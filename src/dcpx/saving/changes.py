@@ -1,4 +1,4 @@
-"""Notices tensors that are written to while they are being saved."""
+"""Changes: notices tensors that are written to while they are being saved."""
 
 from __future__ import annotations
 
@@ -16,23 +16,26 @@ _NAMED = 3
 
 
 class Changes:
-    """The items of one save whose tensors changed between `begin` and `end`, as far as torch counts that: what this
-    process does to a tensor in place, unless it is an inference tensor. Any thread may use it."""
+    """The items of one save whose tensors changed between `begin` and `end`. Any thread may use it.
+
+    torch counts what this process does to a tensor in place, unless it is an inference tensor; other changes go
+    unnoticed.
+    """
 
     def __init__(self) -> None:
         self._names: list[str] = []
 
     def begin(self, data: object) -> int | None:
-        """What `end` needs: the tensor's version, if `data` is a tensor that has one."""
+        """The tensor's version, which `end` needs; None for what has none."""
         return version_of(data) if isinstance(data, torch.Tensor) else None
 
     def end(self, item: WriteItem, data: object, version: int | None) -> None:
-        """All of the item's data was stored, which had this version when it was taken up."""
+        """Note that all of the item's data was stored; `version` is what `begin` returned of it."""
         if version is not None and self.begin(data) != version:
             self._names.append(item.index.fqn)
 
     def warn(self) -> None:
-        """Say once which items changed, if any did."""
+        """Issue one DcpxWarning that names the items that changed, if any did."""
         names = sorted(set(self._names))
         if not names:
             return

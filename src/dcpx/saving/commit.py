@@ -42,6 +42,7 @@ from ..catalog.names import (
     temporary_name,
 )
 from ..catalog.owner import Owner, now
+from ..catalog.plain import PLAIN
 from ..catalog.pointer import check_readable
 from ..errors import CorruptError, DcpxError, LimitError, SaveError, Where
 from ..parallel import Crew
@@ -292,7 +293,7 @@ def _files_of(pointers: Mapping[str, bytes]) -> tuple[set[str], list[str]]:
     names, unknown = set(pointers), []
     for pointer, content in pointers.items():
         try:
-            metadata = load_metadata(content)
+            metadata = load_metadata(content, PLAIN)
         except DcpxError:
             unknown.append(pointer)
             continue

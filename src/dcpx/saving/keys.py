@@ -32,8 +32,10 @@ def odd_keys(state_dict: Mapping[str, Any]) -> list[str]:
 
 
 def named_by_text(state_dict: dict[Any, Any]) -> dict[str, Any]:
-    """A state with the texts of its keys, as DCP names its items: it sorts the keys. The state itself where all of them
-    are strings. Raises ValueError for keys of the same text."""
+    """The state with its keys as text, as DCP names its items; the state itself where all keys are strings.
+
+    DCP sorts the keys, which it can't where only some are strings. ValueError for keys that have the same text.
+    """
     if all(type(key) is str for key in state_dict):
         return state_dict
     if same := _of_one_text(state_dict):
@@ -56,7 +58,10 @@ def warn_of_keys(names: Sequence[str]) -> None:
 
 
 def _look(value: object, path: tuple[object, ...], odd: bool, found: list[str]) -> None:
-    """Add the names of the objects that an odd key leads to; what DCP takes apart is taken apart."""
+    """Add to `found` the names of all objects in `value` that an odd key leads to, taking apart what DCP does.
+
+    `path` are the keys that lead to `value`, and `odd` says whether one of them is no string.
+    """
     if isinstance(value, torch.Tensor):
         return
     if isinstance(value, Mapping):

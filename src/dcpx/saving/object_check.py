@@ -1,4 +1,4 @@
-"""Objects as a load will look at them: what it will refuse is said when saving, while it can be mended."""
+"""ObjectCheck: tells when saving, while it can still be mended, which objects a load would refuse."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ _HEADER = 30
 
 
 class Resolver(Protocol):
-    """What gives the items of a save their data: a planner."""
+    """What gives the data of a save's items: a planner, or what stands before one."""
 
     def resolve_data(self, write_item: WriteItem) -> torch.Tensor | io.BytesIO: ...
 
 
 class ObjectCheck:
-    """A planner whose objects are looked at as a load by default will: `refused` has the errors it would end in."""
+    """Stands before a planner, and checks its objects as a load with default arguments does. `refused` has the errors
+    that such a load would raise."""
 
     def __init__(self, planner: Resolver) -> None:
         self._planner = planner
@@ -49,7 +50,7 @@ class ObjectCheck:
         return data
 
     def report(self, *, strict: bool) -> None:
-        """Say what was refused: in a warning or, if `strict`, in a SaveError."""
+        """Issue one DcpxWarning for all objects that were refused, or raise SaveError if `strict`."""
         if not self.refused:
             return
         # The thread that an item was saved in doesn't matter.
@@ -79,8 +80,10 @@ _LISTED = 10
 
 
 def _is_trivial(data: io.BytesIO) -> bool:
-    """Whether torch has just written a small pickle that names nothing, such as a number's, a text's or a list's; what
-    is so small can't nest too deep."""
+    """Whether the object is a small pickle that names nothing, such as a number's, a text's or a list's.
+
+    Such a one needs no further look: it can call nothing, and is too small to nest too deep.
+    """
     data.seek(0)
     head = data.read(_SMALL)
     begin = _HEADER + int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
@@ -92,7 +95,7 @@ def _is_trivial(data: io.BytesIO) -> bool:
 
 
 class _Nameless(pickle.Unpickler):
-    """Loads what names nothing, and refers to no tensor."""
+    """Loads a pickle that names nothing and refers to no tensor. UnpicklingError for any other."""
 
     def find_class(self, module: str, name: str, /) -> Any:
         raise pickle.UnpicklingError

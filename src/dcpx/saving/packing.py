@@ -1,7 +1,7 @@
 """Packing: the items of a plan as frames, whose chunks are encoded side by side and written in order.
 
-The frames are those that `Pack`'s own stream writes. Here they are cut without it: the elements are coded where they
-lie, the container around them is known without making it, and many small items make up one job.
+The frames are the same as `Pack`'s own stream writes, but are made without it: a tensor's elements are encoded where
+they lie in memory, the container around them is known beforehand, and many small items make up one job.
 """
 
 from __future__ import annotations
@@ -26,18 +26,19 @@ from ..extensions.pack import Choice, Pack
 from ..frame import OWN_CHUNK, Coding
 from ..frame.builder import FrameBuilder
 from ..frame.chunks import RawChunk, StoredChunk, encode_chunk
+from ..located import writing
 from ..parallel import Crew
 from ..progress import Meter
 from .changes import Changes
 from .files import DataFiles
 from .object_check import Resolver
 from .results import StoredItemResult
-from .streaming import located, resolved, stream_item
+from .streaming import resolved, stream_item
 
 __all__ = ["pack_items"]
 
 _OWN_ELEMENTS = 4 << 10
-"""Bytes: a tensor of this many has chunks of its own; a smaller one shares its only chunk with the container."""
+"""Bytes from which a tensor's elements have chunks of their own; those of a smaller one share the container's."""
 
 _BATCH_BYTES = 1 << 20
 _BATCH_CHUNKS = 128
@@ -49,7 +50,7 @@ _AHEAD = 3
 
 @dataclass
 class _Record:
-    """An item on its way to the file: as a frame, or, where it has none, as a stream of its own when its turn comes."""
+    """An item on its way to the file. One that gets no frame here is streamed when its turn comes."""
 
     item: WriteItem
     data: torch.Tensor | io.BytesIO
@@ -70,7 +71,8 @@ class _Record:
 
 
 class _Block(NamedTuple):
-    """Some of an item's bytes, the first of them or not, the last of them or not."""
+    """A block of a tensor's bytes, and whether it is the first, and the last. An object, and a tensor that is streamed,
+    have one without bytes."""
 
     record: _Record
     block: Block | None
@@ -79,7 +81,8 @@ class _Block(NamedTuple):
 
 
 class _Piece(NamedTuple):
-    """A part of an item: bytes that are ready, then a chunk, either or both of them; neither for a stream."""
+    """A part of an item's frame: bytes that are ready to be written, then a chunk to encode; either may be missing. An
+    item that is streamed has one piece, without both."""
 
     record: _Record
     ready: bytes
@@ -90,14 +93,14 @@ class _Piece(NamedTuple):
 
     @property
     def elements(self) -> int:
-        """Bytes of a tensor's elements in it."""
+        """Bytes of a tensor's elements that the piece holds, before they are encoded."""
         if not isinstance(self.record.data, torch.Tensor):
             return 0
         return tensor_bytes(self.record.item) if self.chunk is None else len(self.chunk.raw)
 
     @property
     def size(self) -> int:
-        """Bytes that it keeps a worker busy with."""
+        """Bytes that a worker has to encode, or to hand on."""
         return len(self.ready) if self.chunk is None else len(self.chunk.raw)
 
 
@@ -123,7 +126,7 @@ def pack_items(
         for batch, stored in encoded:
             for piece, chunk in zip(batch, stored, strict=True):
                 record = piece.record
-                with located(record.item, files):
+                with writing(lambda: files.place, record.item.index.fqn, foreign=Exception):
                     _write(piece, chunk, pack, checkpoint, files)
                     if piece.last:
                         changes.end(record.item, record.data, record.version)
@@ -165,7 +168,7 @@ def _encode(batch: list[_Piece]) -> tuple[list[_Piece], list[StoredChunk | None]
 
 
 def _batches(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:
-    """Adjacent pieces in lists that are worth a worker's while."""
+    """Adjacent pieces in lists, each large enough to make up a job."""
     batch: list[_Piece] = []
     size = 0
     for piece in pieces:
@@ -179,12 +182,12 @@ def _batches(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:
 
 
 def _cost(batch: list[_Piece]) -> int:
-    """What a batch may hold: its encoded chunks, and the copies that they are made from."""
+    """Bytes that a batch may hold: its encoded chunks, and the copies that they are made from."""
     return sum(piece.size * (2 if piece.copied else 1) for piece in batch)
 
 
 def _blocks(items: Iterable[WriteItem], planner: Resolver, changes: Changes) -> Iterator[_Block]:
-    """Every item's data, tensors block by block; making one starts its copy from a device."""
+    """Every item's data, tensors block by block. To take a block starts its copy from a device."""
     for item in items:
         data = resolved(planner, item)
         if not isinstance(data, torch.Tensor):
@@ -219,7 +222,7 @@ def _pieces(found: Iterable[_Block], pack: Pack, checkpoint: bytes | None) -> It
         index = record.item.index
         offsets = None if index.offset is None else tuple(index.offset)
         if not isinstance(record.data, torch.Tensor):
-            with located(record.item):
+            with writing(item=index.fqn, foreign=Exception):
                 record.choice = pack.choose(Item(index.fqn, offsets, checkpoint=checkpoint))
             yield from _object_pieces(record, record.data, record.choice)
         elif one.block is None or record.container is None:
@@ -228,7 +231,7 @@ def _pieces(found: Iterable[_Block], pack: Pack, checkpoint: bytes | None) -> It
             tensor = record.data
             if one.first:
                 dtype, shape = DTYPES[tensor.dtype], tuple(tensor.shape)
-                with located(record.item):
+                with writing(item=index.fqn, foreign=Exception):
                     record.choice = pack.choose(Item(index.fqn, offsets, dtype, shape, True, checkpoint))
                 record.frame = _frame(record.choice, record.container)
             one.block.wait()
@@ -259,7 +262,8 @@ def _object_pieces(record: _Record, data: io.BytesIO, choice: Choice) -> Iterato
 def _tensor_pieces(
     one: _Block, block: Block, frame: FrameBuilder, choice: Choice, own: OwnContainer
 ) -> Iterator[_Piece]:
-    """The chunks of one block; the container around them is ready, as is all of a small tensor."""
+    """The pieces of one block: its chunks to encode, and as ready bytes the container around them, or all of a small
+    tensor."""
     template = own.template
     if template.nbytes < _OWN_ELEMENTS and template.size <= frame.header.chunk_size:
         yield _Piece(one.record, frame.head + frame.known(own.whole(block.data)) + frame.tail(), None, True, True)
@@ -276,5 +280,5 @@ def _tensor_pieces(
 
 
 def _end(frame: FrameBuilder, own: OwnContainer | None) -> bytes:
-    """What follows an item's last chunk."""
+    """The bytes that follow an item's last chunk."""
     return frame.tail() if own is None else frame.known(own.after) + frame.tail()

@@ -1,4 +1,4 @@
-"""The planner of `save`: DCP's default one, but for what that leaves unnamed."""
+"""The planner of `dcpx.save`: DCP's default one, whose errors name the item."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ __all__ = ["OwnSavePlanner"]
 
 
 class OwnSavePlanner(DefaultSavePlanner):
-    """Names the item that can't be planned, on one rank, or because ranks hold what no plan can join under its name."""
+    """DCP's planner, whose SaveError names the item that can't be planned: on this rank, or because the ranks hold
+    different kinds of values under one name."""
 
     def create_local_plan(self) -> SavePlan:
         try:

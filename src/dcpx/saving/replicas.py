@@ -1,8 +1,8 @@
 """Replicas: what several ranks hold under one name, of which one rank's is stored, and whether it is the same.
 
-DCP stores a plain tensor or an object once, whichever ranks hold it, and asks nobody whether they agree. So every rank
-reports a digest of each, which travels with its results, and the coordinator compares them before the commit. Parts of
-sharded tensors are nobody's replicas and take no part.
+DCP stores a plain tensor or an object once, whichever ranks hold it, and doesn't compare what they hold. So every rank
+reports a digest of each, which travels with its results, and the coordinator compares them before the commit. The parts
+of a sharded tensor differ by their nature, and are left out.
 
 A digest vouches for all of a small tensor, for a few samples of a larger one, and for the value of an object, whatever
 the order of its sets and wherever it shares parts. It costs some microseconds an item. What would cost more isn't
@@ -54,7 +54,10 @@ Replicas = dict[str, Replica]
 
 
 def replicas(items: Iterable[WriteItem], values: Mapping[str, Any] | None) -> Replicas:
-    """What this rank would store; `values` are the state's, by the items' names, where the planner shows them."""
+    """What this rank holds of the plan's items, but for the parts of sharded tensors.
+
+    `values` are those of the state, by the items' names, or None where the planner doesn't show them.
+    """
     found: Replicas = {}
     for item in items:
         if item.type is not WriteItemType.SHARD:
@@ -71,9 +74,9 @@ def check_kinds(plans: Sequence[SavePlan]) -> None:
 
 
 def compare(ranks: Sequence[Replicas], stored_by: Callable[[str], int]) -> None:
-    """Hold against each other what the ranks hold under one name.
+    """Compare what the ranks hold under one name; `stored_by` gives the rank that stores it.
 
-    Different kinds are a SaveError. Different content is a DcpxWarning, one in all, which says whose is stored.
+    SaveError for different kinds. For different contents one DcpxWarning, which says which rank's is stored.
     """
     _check_kinds(ranks)
     first: dict[str, int] = {}
@@ -115,7 +118,7 @@ def _kind(item: WriteItem) -> str:
 
 @lru_cache(maxsize=1024)
 def _tensor_kind(dtype: torch.dtype, size: torch.Size) -> str:
-    """The same string for many tensors, which travels but once."""
+    """A tensor's kind: the same string object for many tensors, so that it is pickled once."""
     return f"a tensor {str(dtype).removeprefix('torch.')} {tuple(size)}"
 
 
@@ -123,7 +126,7 @@ def _tensor_kind(dtype: torch.dtype, size: torch.Size) -> str:
 
 
 class _UncomparableError(Exception):
-    """It would take too long, or can't be taken apart."""
+    """The value isn't compared: it would take too long, or can't be taken apart."""
 
 
 def _digest(value: object) -> int | None:
@@ -139,7 +142,7 @@ def _digest(value: object) -> int | None:
 
 
 def _tensor(tensor: torch.Tensor) -> bytes:
-    """The elements that are looked at."""
+    """The bytes of the elements that are compared: all of a small tensor, samples of a larger one."""
     if type(tensor) not in (torch.Tensor, torch.nn.Parameter) or on_device(tensor) or not tensor.is_contiguous():
         raise _UncomparableError
     if tensor.is_conj() or tensor.is_neg() or has_no_memory(tensor):

@@ -15,14 +15,16 @@ __all__ = ["StoredItemResult", "Written"]
 
 @dataclass(frozen=True)
 class StoredItemResult(WriteResult):
-    """Where an item is, and what seals it."""
+    """Where an item is stored, and what seals it for the manifest."""
 
     seal: Seal
 
 
 class Written(list[WriteResult]):
-    """A rank's results, a list as DCP wants it, `files`, that these are in, and `held`, what other ranks may hold, too,
-    where there are any."""
+    """A rank's results, as the list that DCP wants.
+
+    `files` describes the files that they are in. `held` is what other ranks, if there are any, may hold as well.
+    """
 
     def __init__(self, results: Iterable[WriteResult] = (), files: Iterable[FileRecord] = ()) -> None:
         super().__init__(results)

@@ -1,4 +1,4 @@
-"""Whether what is to be saved could be loaded again: asked of the rules by which a load refuses it."""
+"""Whether a tensor that is to be saved could be loaded again, by the same rules by which a load refuses it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ __all__ = ["check_storable", "name_unstorable"]
 
 
 def check_storable(tensor: torch.Tensor) -> None:
-    """SaveError for a tensor that would be refused by a load into one of its own kind; nothing is read of it.
+    """SaveError for a tensor that a load into one of its own kind would refuse. Its elements aren't read.
 
-    What is nothing but elements can always be loaded. All else goes through a container, whose pickle is made here,
-    without what it refers to, and held against what a load lets a pickle be.
+    A tensor that is nothing but elements can always be loaded. Any other goes through a container: its pickle is made
+    here, without the storages that it refers to, and checked as a load checks it.
     """
     if is_plain(tensor):
         return
@@ -40,9 +40,9 @@ def check_storable(tensor: torch.Tensor) -> None:
 
 
 def name_unstorable(state_dict: dict[str, Any]) -> None:
-    """SaveError that names the first tensor of a state that DCP can't plan; nothing where there is none.
+    """SaveError that names the first tensor of a state that DCP can't plan; returns if there is none.
 
-    For a save that failed while it was planned: DCP doesn't say of what.
+    For a save whose planning failed: DCP doesn't say for which item.
     """
     for name, value in flatten_state_dict(state_dict)[0].items():
         if isinstance(value, torch.Tensor):
@@ -55,7 +55,7 @@ def name_unstorable(state_dict: dict[str, Any]) -> None:
 
 
 class _Pickler(pickle.Pickler):
-    """Pickles as torch.save does, but for the storages: `records` says how large they would be, and nothing is read."""
+    """Pickles as torch.save does, but without the storages' bytes: `records` says how many they would be."""
 
     def __init__(self, output: io.BytesIO) -> None:
         super().__init__(output, protocol=2)

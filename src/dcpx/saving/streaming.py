@@ -14,12 +14,13 @@ from torch.distributed.checkpoint.planner import WriteItem
 from ..catalog.manifest import Seal
 from ..dcp.private import StorageInfo, cpu_tensors, is_object, tensor_bytes, without_crc32
 from ..dcp.staging import check_memory, compact, is_plain
-from ..errors import DcpxError, SaveError, Where
+from ..errors import SaveError
 from ..extension import Item, StreamTransformExtension
 from ..extensions.pack import Pack
 from ..extensions.zstandard import ZStandardWriter
 from ..frame import FrameWriter
 from ..kernels import Xxh3_128
+from ..located import writing
 from ..progress import Meter
 from ..store.sink import FileSink
 from ..streams import as_bytes, write_all
@@ -29,10 +30,10 @@ from .object_check import Resolver
 from .results import StoredItemResult
 from .storable import check_storable
 
-__all__ = ["describe", "located", "resolved", "stream_item", "stream_items"]
+__all__ = ["describe", "resolved", "stream_item", "stream_items"]
 
 _STEP = 1 << 20
-"""Bytes that are copied at once for an extension that may look twice."""
+"""Bytes that are copied at once for an extension that may look twice at what it is given."""
 
 
 def stream_items(
@@ -50,7 +51,7 @@ def stream_items(
     results: list[StoredItemResult] = []
 
     def store(item: WriteItem, data: torch.Tensor | io.BytesIO) -> None:
-        with located(item, files):
+        with writing(lambda: files.place, item.index.fqn, foreign=Exception):
             begin = files.sink.position
             seal = stream_item(files.sink, item, data, pack, checkpoint)
             length = files.sink.position - begin
@@ -83,7 +84,8 @@ def stream_item(
     pack: StreamTransformExtension | None,
     checkpoint: bytes | None,
 ) -> Seal:
-    """Write one item; what it fails of is raised as it was. Returns what seals the bytes that were stored."""
+    """Write one item, and return what seals the bytes that were stored. An error is raised as it first was, not as
+    torch reports it."""
     file = _Uncloseable(sink)
     # A frame has a better checksum than the container's own, which costs more than all the rest.
     quiet = without_crc32 if isinstance(pack, Pack) else nullcontext()
@@ -100,7 +102,7 @@ def stream_item(
 
 
 def describe(item: WriteItem, data: torch.Tensor | io.BytesIO, checkpoint: bytes | None) -> Item:
-    """What an extension is told of the item, which it gets as a stream."""
+    """What an extension is told of the item whose bytes it gets as a stream."""
     index = item.index
     offsets = None if index.offset is None else tuple(index.offset)
     if not isinstance(data, torch.Tensor):
@@ -109,22 +111,13 @@ def describe(item: WriteItem, data: torch.Tensor | io.BytesIO, checkpoint: bytes
     return Item(index.fqn, offsets, str(data.dtype).removeprefix("torch."), tuple(data.shape), in_order, checkpoint)
 
 
-@contextmanager
-def located(item: WriteItem, files: DataFiles | None = None) -> Iterator[None]:
-    """An error of the block becomes one of dcpx's, and names the item and, where it is known, the file."""
-    try:
-        yield
-    except DcpxError as error:
-        raise error.located(None if files is None else files.place, item.index.fqn) from error.__cause__
-    except Exception as error:
-        where = Where(None if files is None else files.place, item.index.fqn)
-        raise SaveError(f"{type(error).__name__}: {error}", where) from error
-
-
 def resolved(planner: Resolver, item: WriteItem) -> torch.Tensor | io.BytesIO:
-    """The item's data; an error of the planner names the item, as does data that isn't what was planned and will be
-    looked for, or that no load would take."""
-    with located(item):
+    """The item's data, from the planner.
+
+    SaveError, which names the item, if the planner fails, if the data isn't what was planned, whose shape and dtype the
+    metadata will give, or if no load would take it.
+    """
+    with writing(item=item.index.fqn, foreign=Exception):
         data = planner.resolve_data(item)
         planned = item.tensor_data
         if isinstance(data, torch.Tensor) is (planned is None):
@@ -151,8 +144,11 @@ def _transformed(file: _Uncloseable, pack: StreamTransformExtension | None, item
 
 
 class _OneLook(io.RawIOBase):
-    """What is written may change at any time, and torch.save doesn't look at how much a write took: an extension's
-    stream takes all of it here, as copies that never change."""
+    """Gives an extension's stream all that is written, as copies that never change.
+
+    What is written is a tensor's memory, which may change meanwhile; and torch.save doesn't look at how many bytes a
+    write took.
+    """
 
     def __init__(self, output: IO[bytes]) -> None:
         super().__init__()
@@ -169,8 +165,10 @@ class _OneLook(io.RawIOBase):
 
 
 class _Uncloseable(io.RawIOBase):
-    """The file beneath one item's transforms: their `close` must reach it, but more items follow. What is written may
-    change at any time; it is looked at once."""
+    """The file beneath one item's transforms. Their `close` reaches it but leaves it open, because more items follow.
+
+    What is written may change meanwhile, so that each byte is looked at once.
+    """
 
     failure: BaseException | None = None
     """The first error of a write."""
@@ -195,13 +193,13 @@ class _Uncloseable(io.RawIOBase):
 
 
 _LOOKING_ONCE = (FrameWriter, ZStandardWriter, _Uncloseable)
-"""Streams that take all of a write and look at each of its bytes once: where it changes meanwhile, what they store of
-it still agrees with its checksums."""
+"""Streams that take all of a write and look at each of its bytes once: what they store agrees with its checksums, even
+if the memory that it came from changes meanwhile."""
 
 
 @contextmanager
 def _telling_cause(stream: object) -> Iterator[None]:
-    """torch.save reports any failed write as an unexpected position: raise what the stream knows really happened."""
+    """Raises what the stream knows to have happened: torch.save reports any failed write as an unexpected position."""
     try:
         yield
     except BaseException as error:

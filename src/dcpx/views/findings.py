@@ -41,13 +41,13 @@ class Problem:
 
 @dataclass(frozen=True)
 class Report:
-    """The state of the checkpoint at `path`, of which everything was read. True where it is whole.
+    """The state of the checkpoint at `path`, all of which was read. It is true if the checkpoint is whole.
 
-    `sealed` tells whether a manifest vouches for it, as dcpx writes one and stock DCP doesn't. Every item is in one of
-    three lists, by its name, that of a tensor's part with its offsets: `whole` are those that a load with the same
-    arguments takes, `lost` those that are damaged, `refused` those that aren't, as far as can be told, but that such a
-    load refuses: they need an extension that isn't installed, `safe_globals`, higher `limits`, a newer version, or
-    rights to read their file. `problems` are the damaged places, `refusals` what is refused, and why.
+    `sealed` tells whether a manifest vouches for it: dcpx writes one, stock DCP doesn't. Every item's name, for a part
+    of a tensor with its offsets, is in one of three lists. A load with the same arguments takes those in `whole`. Those
+    in `lost` are damaged. Those in `refused` aren't, as far as can be told, but such a load refuses them: they need an
+    extension that isn't installed, `safe_globals`, higher `limits`, a newer version, or rights to read their file.
+    `problems` are the damaged places, `refusals` what is refused, and why.
 
     `unchecked` are those of `whole` that no checksum vouches for. `leftovers` are the names of files of saves that no
     pointer refers to. `files` and `nbytes` count the data files and their bytes that were read.
@@ -67,8 +67,8 @@ class Report:
 
     @property
     def verdict(self) -> Verdict:
-        """`damaged` if anything is; else `unknown` if something is refused, so that nobody can tell what it holds; else
-        `whole`. The damage of a checkpoint that isn't `sealed` may lie in what nothing vouches for."""
+        """`damaged` if anything is damaged; else `unknown` if something is refused, which may be damaged or not; else
+        `whole`. A checkpoint that isn't `sealed` may also have damage that no checksum shows."""
         if self.problems:
             return "damaged"
         return "unknown" if self.refusals else "whole"

@@ -10,20 +10,21 @@ from itertools import groupby
 from typing import IO, NamedTuple, cast
 
 from .. import kernels
-from ..catalog.containers import damage_told, open_item, read_object
+from ..catalog.containers import open_item, read_object
 from ..catalog.frames import HEAD, checked_hint, frame_map, holds_own_container, runs, whole_elements
 from ..catalog.items import StoredItem, all_items
 from ..catalog.leftovers import find_leftovers
 from ..catalog.limits import Limits
-from ..catalog.located import located
 from ..catalog.lost import missing_pointer
 from ..catalog.manifest import FileRecord
 from ..catalog.names import METADATA, is_pointer
+from ..catalog.plain import PLAIN
 from ..catalog.pointer import is_replaced, read_pointer
 from ..catalog.rewindable import Rewindable
 from ..errors import CorruptError, DcpxError, LoadError, MissingFileError, ReplacedError, Where
 from ..frame import TensorHint, frame_of
 from ..frame.map import FrameMap
+from ..located import extension_errors, reading
 from ..parallel import DEFAULT_BUDGET, Crew, check_crew
 from ..pickles.archive import open_archive
 from ..pickles.containers import check_container
@@ -65,8 +66,9 @@ def verify(
     Those are, of what dcpx wrote, the manifest's, of every file and item, and those of every chunk; of stock
     checkpoints the CRC32s of torch's archives, which torch doesn't look at, and those of the extensions. Damage isn't
     raised but listed in the report, with what can still be loaded; and apart from it what a load with the same
-    `registry`, `safe_globals`, `trust` and `limits` would refuse, found by the same checks. These, `threads` and
-    `budget` are those of `Reader`; an object is held as a whole. `progress` is True for a bar in the terminal
+    `registry`, `safe_globals`, `trust` and `limits` would refuse, found by the same checks. Needs no torch and makes
+    nothing of what is stored: what only this machine's torch, device or version of a class refuses, it can't know.
+    These arguments, `threads` and `budget` are those of `Reader`; an object is held as a whole. `progress` is True for a bar in the terminal
     (needs rich), or a function that is called with a `Progress`, which counts stored bytes, and items.
 
     Raises NotFoundError if there is no checkpoint, LostPointerError if there is one that has only lost its pointer,
@@ -187,7 +189,7 @@ class _Verifier:
 
     def _open(self, pointer: str) -> None:
         try:
-            pointed = read_pointer(self._directory, pointer, self._limits.metadata_size, without_manifest=True)
+            pointed = read_pointer(self._directory, pointer, PLAIN, self._limits.metadata_size, without_manifest=True)
         except DcpxError as error:
             self._sealed = False
             self._problems.append(Problem(pointer, error))
@@ -217,7 +219,7 @@ class _Verifier:
     def _runs(self, file: str, item: StoredItem) -> list[_Run]:
         frame: FrameMap | None = None
         try:
-            with located(self._directory.place(file), item.name), self._source(file) as source:
+            with reading(self._directory.place(file), item.name), self._source(file) as source:
                 frame = _frame(source, item)
                 self._check_content(source, item, frame)
         except DcpxError as error:
@@ -259,7 +261,7 @@ class _Verifier:
         unchecked = []
         for item in job.items:
             try:
-                with located(source.name, item.name):
+                with reading(source.name, item.name):
                     if item.is_packed:
                         frame = _frame(source, item)
                         damage = _check_chunks(source, item, frame, range(frame.count))
@@ -306,7 +308,7 @@ class _Verifier:
             return open_item(source.part(item.info.offset, item.info.length), item, self._registry, most)
 
         most = self._limits.most_bytes(item)
-        with damage_told():
+        with extension_errors():
             opened = content()
             framed = frame_of(opened) is not None
             size = 0
@@ -392,7 +394,7 @@ def _check_chunks(source: FileSource, item: StoredItem, frame: FrameMap, numbers
         offset, size = frame.record(number)
         begin = item.info.offset + offset
         try:
-            with located(source.name, item.name):
+            with reading(source.name, item.name):
                 frame.decode(
                     number, memoryview(source.read(begin, size)), memoryview(bytearray(frame.raw_size(number)))
                 )
