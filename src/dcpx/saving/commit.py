@@ -1,12 +1,12 @@
 """The commit: how a save becomes the checkpoint, at one moment, or leaves what was there untouched.
 
 1. The coordinator writes `<uuid>.saving`, which names it as the owner of what has this save's UUID in its name.
-2. Every rank writes its data files, and fsyncs them and the store.
+2. Every rank writes its data files, and fsyncs them and the directory.
 3. The coordinator compares what was stored with what was planned and with the files that are there, and what several
    ranks hold under one name (see `replicas`), and reads the metadata and the manifest that it is about to write, as a
    load would.
-4. It writes the manifest, `<uuid>.manifest.json`, and fsyncs it and the store.
-5. It writes `.metadata` under a temporary name, fsyncs it, moves it into place and fsyncs the store. The move is
+4. It writes the manifest, `<uuid>.manifest.json`, and fsyncs it and the directory.
+5. It writes `.metadata` under a temporary name, fsyncs it, moves it into place and fsyncs the directory. The move is
    the commit; an object store shows a whole file at once and needs no temporary name.
 6. It removes the owner's file, and what the pointer that was replaced referred to; then, if it may replace checkpoints,
    what other finished saves have left; and its own files, if its pointer was replaced meanwhile.
