@@ -76,17 +76,17 @@ def verify(
     ReplacedError if others are saving there all the time, LoadError if the directory can't be read, and ValueError for
     wrong arguments.
     """
-    directory = open_store(path)
+    store = open_store(path)
     check_crew(threads, budget)
     try:
-        names = [METADATA] if directory.exists(METADATA) else sorted(filter(is_pointer, directory.names()))
+        names = [METADATA] if store.exists(METADATA) else sorted(filter(is_pointer, store.names()))
     except OSError as error:
-        raise LoadError(f"{type(error).__name__}: {error}", Where(directory.place(""))) from error
+        raise LoadError(f"{type(error).__name__}: {error}", Where(store.place(""))) from error
     if not names:
-        raise missing_pointer(directory, METADATA)
+        raise missing_pointer(store, METADATA)
     with telling(progress, f"verifying {os.fspath(path)}") as tell, Crew(threads, budget) as crew:
         for _ in range(_ATTEMPTS):
-            verifier = _Verifier(directory, registry or default_registry(), Trust(safe_globals, trust), limits)
+            verifier = _Verifier(store, registry or default_registry(), Trust(safe_globals, trust), limits)
             verifier.verify(names, crew, tell)
             report = verifier.report(os.fspath(path))
             if report.ok or not verifier.is_replaced():
@@ -125,8 +125,8 @@ class _Found(NamedTuple):
 class _Verifier:
     """Verifies one checkpoint, once, which has one pointer, or one for each rank."""
 
-    def __init__(self, directory: Store, registry: ExtensionRegistry, trust: Trust, limits: Limits) -> None:
-        self._directory = directory
+    def __init__(self, store: Store, registry: ExtensionRegistry, trust: Trust, limits: Limits) -> None:
+        self._store = store
         self._registry = registry
         self._trust = trust
         self._limits = limits
@@ -152,7 +152,7 @@ class _Verifier:
     def is_replaced(self) -> bool:
         """Whether a pointer that was read says something else by now."""
         never_read = any(isinstance(problem.error, ReplacedError) for problem in self._problems)
-        return never_read or any(is_replaced(self._directory, *pointer) for pointer in self._digests.items())
+        return never_read or any(is_replaced(self._store, *pointer) for pointer in self._digests.items())
 
     def report(self, path: str) -> Report:
         """What was found."""
@@ -190,7 +190,7 @@ class _Verifier:
 
     def _open(self, pointer: str) -> None:
         try:
-            pointed = read_pointer(self._directory, pointer, PLAIN, self._limits.metadata_size, without_manifest=True)
+            pointed = read_pointer(self._store, pointer, PLAIN, self._limits.metadata_size, without_manifest=True)
         except DcpxError as error:
             self._sealed = False
             self._problems.append(Problem(pointer, error))
@@ -220,7 +220,7 @@ class _Verifier:
     def _runs(self, file: str, item: StoredItem) -> list[_Run]:
         frame: FrameMap | None = None
         try:
-            with reading(self._directory.place(file), item.name), self._source(file) as source:
+            with reading(self._store.place(file), item.name), self._source(file) as source:
                 frame = _frame(source, item)
                 self._check_content(source, item, frame)
         except DcpxError as error:
@@ -230,7 +230,7 @@ class _Verifier:
         return [_Run(file, item, frame, run) for run in runs([range(frame.count)], frame, _JOB_BYTES)]
 
     def _source(self, file: str) -> closing[FileSource]:
-        return closing(FileSource(self._directory, file))
+        return closing(FileSource(self._store, file))
 
     # --- on the workers -----------------------------------------------------------------------------------------------
 
