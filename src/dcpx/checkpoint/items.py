@@ -15,10 +15,9 @@ from torch.distributed.checkpoint.planner import LoadItemType, ReadItem
 
 from .. import kernels
 from ..errors import CorruptError, Where
-from ..extensions.pack import Pack
 from ..frame import Header
 from ._torch import StorageInfo
-from .manifest import Manifest, Seal
+from .manifest import Manifest, Seal, seal_kind
 
 __all__ = ["StoredItem", "all_items", "request_bytes", "stored_items"]
 
@@ -27,9 +26,6 @@ _CONTAINER_ROOM = 1 << 20
 
 _PART = 1 << 20
 """Bytes that are hashed at once."""
-
-_PACKED = [Pack().get_descriptor()]
-
 
 @dataclass
 class StoredItem:
@@ -67,7 +63,7 @@ class StoredItem:
     @property
     def is_packed(self) -> bool:
         """Whether it is a frame of Pack's, and nothing else, whatever that frame says."""
-        return list(self.info.transform_descriptors or ()) == _PACKED
+        return seal_kind(self.info.transform_descriptors) == "header"
 
     def check_identity(self, header: Header) -> None:
         """A frame that says which item of which checkpoint it is must be the one that was asked for."""

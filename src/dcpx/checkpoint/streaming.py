@@ -22,7 +22,7 @@ from ..streams import as_bytes, write_all
 from ._torch import StorageInfo, cpu_tensors, is_object, tensor_bytes, without_crc32
 from .changes import Changes
 from .files import DataFiles
-from .manifest import Seal
+from .manifest import Seal, seal_kind
 from .objects import Resolver
 from .results import StoredItemResult
 from .sink import FileSink
@@ -95,7 +95,8 @@ def stream_item(
                     torch.save(data, top)
                 else:
                     write_all(top, data.getvalue())  # no copy
-    checksum = output.checksum_in(file) if isinstance(output, FrameWriter) else None
+    framed = pack is not None and seal_kind([pack.get_descriptor()]) == "header"
+    checksum = output.checksum_in(file) if framed and isinstance(output, FrameWriter) else None
     return Seal.of_stored(file.hasher) if checksum is None else Seal.of_frame(checksum)
 
 
