@@ -27,6 +27,7 @@ _CONTAINER_ROOM = 1 << 20
 _PART = 1 << 20
 """Bytes that are hashed at once."""
 
+
 @dataclass
 class StoredItem:
     """One stored item and all requests for parts of it. `shape`, of the stored shard, and `dtype` are the metadata's;
