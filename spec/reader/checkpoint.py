@@ -118,8 +118,7 @@ class Checkpoint:
             if "header" in seal and f"{header.hash:016x}" != seal["header"]:
                 raise CorruptError(f"{key}: another frame than the manifest's")
             if expected and place.descriptors == (FRAME,) and header.hint is not None:
-                if header.hint[:2] != expected or header.hint.payload_offset > len(content):
-                    raise CorruptError(f"{key}: the frame is that of a tensor {header.hint[:2]}")
+                check_hint(header.hint, expected, len(content))
         return content
 
     def _read(self, name: str, offset: int, length: int | None) -> bytes:

@@ -424,6 +424,12 @@ def make() -> tuple[dict[str, bytes], dict[str, dict[str, Any]]]:
     return files, index
 
 
+def dumped(index: dict[str, Any]) -> str:
+    """The index as JSON; what no UTF-8 has is escaped."""
+    text = json.dumps(index, indent=1, ensure_ascii=False) + "\n"
+    return re.sub("[\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def main() -> None:
     files, made = make()
     DIRECTORY.mkdir(parents=True, exist_ok=True)
@@ -437,8 +443,7 @@ def main() -> None:
             file.write(files[name])
         index[name] = made[name]
     if missing:
-        text = json.dumps(index, indent=1, ensure_ascii=False) + "\n"
-        path.write_text(re.sub("[\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text), "utf-8")
+        path.write_text(dumped(index), "utf-8")
     print(f"{len(missing)} of {len(files)} files made, {sum(len(files[name]) for name in missing):,} bytes")
 
 

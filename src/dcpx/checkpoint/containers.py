@@ -80,10 +80,7 @@ def fill_from_container(
         loaded = _load(content, trust, classes, limit)
     if not isinstance(loaded, torch.Tensor):
         raise CorruptError(f"a tensor was expected, a {type(loaded).__name__} is stored")
-    if loaded.shape != item.shape:
-        raise CorruptError(f"the stored tensor is {tuple(loaded.shape)}, the metadata says {tuple(item.shape or ())}")
-    if loaded.dtype != item.dtype:
-        raise CorruptError(f"the stored tensor is {loaded.dtype}, the metadata says {item.dtype}")
+    _check_described(loaded.dtype, loaded.shape, item)
     return sum(target.fill_from(loaded) for target in targets)
 
 
@@ -94,26 +91,38 @@ def classes_of(tensor: torch.Tensor) -> set[type]:
     return {type(tensor), *(cls for part in inner if isinstance(part, torch.Tensor) for cls in classes_of(part))}
 
 
-def check_container(content: IO[bytes], trust: Trust = Trust(), classes: Iterable[type] = ()) -> None:  # noqa: B008
-    """Refuse a tensor's container that torch must not load; of the elements nothing is read.
+def check_container(
+    content: IO[bytes],
+    trust: Trust = Trust(),  # noqa: B008 (immutable)
+    classes: Iterable[type] = (),
+    item: StoredItem | None = None,
+) -> None:
+    """Refuse a tensor's container that torch must not load, or that holds another tensor than the metadata says of the
+    `item`; of the elements nothing is read.
 
     What it may name is said at `check_pickle`. Raises CorruptError for what torch.save doesn't write, UnsupportedError.
     """
-    _check(open_archive(content), trust, classes)
+    _check(open_archive(content), trust, classes, item)
 
 
-def _check(archive: Archive, trust: Trust, classes: Iterable[type]) -> dict[str, object]:
+def _check(
+    archive: Archive, trust: Trust, classes: Iterable[type], item: StoredItem | None = None
+) -> dict[str, object]:
     """What of `trust` and `classes` torch must be told of, by name, to load the archive's tensor."""
     if trust.all:
         return {}
     if archive.size(PICKLE) > _MOST_PICKLE:
         cause = f"the tensor's pickle has {archive.size(PICKLE)} bytes, more than {_MOST_PICKLE}"
         raise UnsupportedError(cause, remedy="Store what isn't elements as an object of its own")
-    return check_pickle(archive.read(PICKLE, _MOST_PICKLE), archive, trust.safe_globals, classes)
+    return check_pickle(archive.read(PICKLE, _MOST_PICKLE), archive, trust.safe_globals, classes, item)
 
 
 def check_pickle(
-    pickled: bytes, archive: Archive, safe_globals: Sequence[SafeGlobal], classes: Iterable[type]
+    pickled: bytes,
+    archive: Archive,
+    safe_globals: Sequence[SafeGlobal],
+    classes: Iterable[type],
+    item: StoredItem | None = None,
 ) -> dict[str, object]:
     """Refuse a tensor's pickle that torch must not load; returns what torch must be told of to load it, by name.
 
@@ -140,7 +149,17 @@ def check_pickle(
     if type(made) is Tensor and made.shares:
         cause = f"the tensor has {made.nbytes} bytes, of which {made.storage_bytes} are stored"
         raise UnsupportedError(cause, remedy="Store a copy of it, whose elements share nothing")
+    if type(made) is Tensor and item is not None:
+        _check_described(made.dtype, made.shape, item)
     return given
+
+
+def _check_described(dtype: torch.dtype, shape: tuple[int, ...], item: StoredItem) -> None:
+    """CorruptError unless the stored tensor is the one that the metadata describes."""
+    if shape != item.shape:
+        raise CorruptError(f"the stored tensor is {tuple(shape)}, the metadata says {tuple(item.shape or ())}")
+    if dtype != item.dtype:
+        raise CorruptError(f"the stored tensor is {dtype}, the metadata says {item.dtype}")
 
 
 def _steady(content: IO[bytes], most: int) -> tuple[IO[bytes], int]:
