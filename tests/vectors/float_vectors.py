@@ -92,11 +92,9 @@ def forged(
     parameter: int = 1,
     listed: bytes = LISTED,
     raw: bytes = RAW,
-    count: int | None = None,
 ) -> bytes:
     sizes = b"".join(len(stream).to_bytes(3, "little") for stream in streams)
-    payload = bytes([method]) + table + sizes + struct.pack("<I", len(patches) if count is None else count)
-    payload += b"".join(streams)
+    payload = bytes([method]) + table + sizes + struct.pack("<I", len(patches)) + b"".join(streams)
     payload += b"".join(lane.to_bytes(3, "little") + bytes([value]) for lane, value in patches) + after
     return frame([Chunk(raw, payload, 3, parameter)], header(listed))
 
@@ -123,6 +121,10 @@ def tans(frequencies: tuple[int, ...], symbols: list[int]) -> bytes:
 def shares(*values: int) -> bytes:
     return bytes([65, len(values) - 1]) + b"".join(bytes([value & 127 | 128, value >> 7]) for value in values)
 
+
+# Eight constant planes of 64 lanes, the first of them with 65 patches.
+TOO_MANY_PATCHES = bytes([CONSTANT] * 8) + b"A\x41\0\0\0" + b"A\0\0\0\0" * 7
+TOO_MANY_PATCHES += b"".join(bytes([lane, 0, 0, 65]) for lane in range(65))
 
 # A table of two symbols of which only the first occurs, with 4,095 of the states.
 RARE = (4095, 1)
@@ -216,7 +218,7 @@ BAD_FLOAT: dict[str, tuple[bytes, type[DcpxError], str]] = {
         "a bit behind the last lane",
     ),
     "bad_float_patch_count.frame": (
-        forged(patches=tuple((lane, 65) for lane in range(64)), count=65, after=b"\x40\0\0A"),
+        frame([Chunk(b"A" * 512, TOO_MANY_PATCHES, 3, 8)], header(LISTED)),
         CorruptError,
         "65 patches of 64 lanes",
     ),

@@ -59,7 +59,9 @@ def test_the_index_lists_what_lies_there():
     assert len(BAD) >= 20
     assert STREAMS
     assert ITEMS
-    assert {path.name for path in DIRECTORY.iterdir() if path.is_file()} == {*INDEX, "index.json"}
+    assert {path.name for path in DIRECTORY.iterdir() if path.is_file()} == {
+        *(*INDEX, "index.json", "checkpoints.json", "checkpoints.tar.gz")
+    }
 
 
 @BOTH
