@@ -1,4 +1,4 @@
-"""A tensor's container (sections 4.2 and 6 of format.md): dcpx's own is built, any of torch's is read."""
+"""A tensor's container (container.md): dcpx's own is built, any of torch's is read."""
 
 from __future__ import annotations
 

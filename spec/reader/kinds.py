@@ -1,4 +1,4 @@
-"""The kinds of errors (section 2 of format.md), and torch's dtypes (section 3 there)."""
+"""The kinds of errors (section 1 of format.md), and torch's dtypes (section 3 there)."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ __all__ = ["BOTH", "METADATA", "TORCH_SAVE", "Language", "Mapped", "read_pickle"
 BOTH = frozenset(b"q r h j X K M J \x8a ) \x85 \x86 \x87 ( t c R N \x88 \x89 } s u ] a e .".replace(b" ", b""))
 METADATA = BOTH | frozenset(b"\x8c\x94\x93\x95\x81bG")
 TORCH_SAVE = BOTH | frozenset(b"Q")
-"""The opcodes of `.metadata` (section 1 of metadata.md), and of a tensor's container (section 6 of format.md)."""
+"""The opcodes of `.metadata` (section 1 of metadata.md), and of a tensor's container (section 2 of container.md)."""
 
 Mapped = dict[Hashable, Any]
 

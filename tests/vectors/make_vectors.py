@@ -22,7 +22,7 @@ import zstandard
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fault"))
 
-from container_vectors import BAD_CONTAINER, GOOD_CONTAINER
+from container_vectors import BAD_CONTAINER, GOOD_CONTAINER, whole
 from contents import Lcg, bf16, cut, f32, f64
 from float_vectors import BAD_FLOAT, GOOD_FLOAT
 from forge import FORMS, Chunk, field, final, frame, header, outcome
@@ -82,6 +82,17 @@ GOOD: dict[str, tuple[bytes, dict[str, Any]]] = {
     "key_unicode.frame": (
         frame(cut(b"\0" * 100, 1), header(key("слой.重み.☃", ()) + LISTED)),
         {"key": {"fqn": "слой.重み.☃", "offsets": []}},
+    ),
+    "example.frame": (
+        frame([Chunk(b"dcpx")], header(key("w", (3,)) + field(0x81, b"\0"))),
+        {"codecs": [0], "key": {"fqn": "w", "offsets": [3]}},
+    ),
+    "example_container.frame": (
+        frame(
+            [whole("float32", (), b"\0\0\x60\x40"), whole("uint16", (2, 300), bytes(range(200)) * 6)],
+            header(field(0x81, b"\4")),
+        ),
+        {"codecs": [4]},
     ),
     "key_lone_surrogate.frame": (
         frame([Chunk(b"odd")], header(key("half of \ud83d", ()) + LISTED)),
