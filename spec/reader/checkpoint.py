@@ -70,7 +70,7 @@ class Checkpoint:
         width = DTYPES[tensor.dtype]
         parts = {chunk for chunk in tensor.chunks if 0 not in chunk.sizes}
         if sum(math.prod(chunk.sizes) for chunk in parts) != math.prod(tensor.shape):
-            raise CorruptError(f"{name!r}: its chunks leave elements out")
+            raise UnsupportedError(f"{name!r}: its chunks leave elements out, which other ranks may have")
         if math.prod(tensor.shape) * width > self._limit:
             raise LimitError(f"{name!r} has more than {self._limit} bytes")
         whole = np.empty(tensor.shape, f"V{width}")

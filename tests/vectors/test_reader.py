@@ -194,6 +194,9 @@ def test_what_stock_dcp_writes(tmp_path: Path):
 class Cutting(DefaultSavePlanner):
     """Plans every tensor as if ranks had cut it, along all dimensions, into parts of at most 3 and 40 elements."""
 
+    left_out = 0
+    """Of each tensor so many parts aren't stored."""
+
     def create_local_plan(self) -> SavePlan:
         parts = [part for name, tensor in self.state_dict.items() for part in self._parts(name, tensor)]
         self.plan = SavePlan(parts, planner_data=self.mappings)
@@ -213,7 +216,7 @@ class Cutting(DefaultSavePlanner):
                 WriteItemType.SHARD,
                 tensor_data=TensorWriteData(chunk, of, tensor.size()),
             )
-            for number, chunk in enumerate(chunks)
+            for number, chunk in enumerate(chunks[self.left_out :])
         ]
 
     def resolve_data(self, write_item: WriteItem) -> torch.Tensor:
@@ -230,6 +233,14 @@ def test_shards(pack: str, tmp_path: Path):
     dcpx.save(dict(expected), tmp_path / "c", pack=PACKS[pack], planner=Cutting(), sync=False)
     assert {len(tensor.chunks) for tensor in reader.Checkpoint(tmp_path / "c").tensors.values()} == {24}
     assert_read(tmp_path / "c", expected)
+
+
+def test_shards_that_leave_gaps(tmp_path: Path):
+    planner = Cutting()
+    planner.left_out = 1
+    dcpx.save({"a": torch.ones(7, 301)}, tmp_path / "c", planner=planner, sync=False)
+    with pytest.raises(reader.UnsupportedError, match="leave elements out"):
+        read_all(tmp_path / "c")
 
 
 @pytest.mark.parametrize("kind", ["stock", "dcpx"])
