@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import struct
 import zlib
 from collections.abc import Hashable
@@ -30,6 +31,7 @@ STORAGES = {
     "ComplexDouble": "complex128",
 }
 MOST16, MOST32 = 0xFFFF, 0xFFFFFFFF
+NAME = re.compile(r"[^/\x00-\x1f\x7f]+/([^\x00-\x1f\x7f]*[^/\x00-\x1f\x7f])")
 
 
 # --- dcpx's own -------------------------------------------------------------------------------------------------------
@@ -105,42 +107,42 @@ def integer(value: int) -> bytes:
 
 def read_archive(data: bytes) -> dict[str, bytes]:
     """The contents of a zip archive's entries, by their names without the folder that all lie in."""
-    if len(data) < 22 or data[-22:-18] != b"PK\5\6":
-        raise TruncatedError("the archive has no end")
-    count, size, begins = struct.unpack_from("<HII", data, len(data) - 12)
     end = len(data) - 22
+    if end < 0 or data[end : end + 4] != b"PK\5\6":
+        raise TruncatedError("the archive has no end")
+    *disks, here, count, size, begins, comment = struct.unpack_from("<HHHHIIH", data, end + 4)
+    if any(disks) or here != count or comment:
+        raise TruncatedError("the archive has no end, or a comment behind it")
     if end >= 76 and data[end - 20 : end - 16] == b"PK\6\7":
         end -= 76
-        wide = struct.unpack_from("<4s20xQQQQ", data, end)
-        if wide[0] != b"PK\6\6" or any(
-            few not in (many, most)
-            for few, many, most in zip(
-                (count, count, size, begins), wide[1:], (MOST16, MOST16, MOST32, MOST32), strict=True
-            )
-        ):
-            raise CorruptError("the archive's two ends differ")
-        count, _, size, begins = wide[1:]
-    if begins + size != end or count == 0:
-        raise CorruptError("the archive's directory isn't where its end says")
+        magic, *wide_disks, wide_here, wide_count, wide_size, wide_begins = struct.unpack_from("<4s12xII4Q", data, end)
+        check(magic == b"PK\6\6" and struct.unpack_from("<IQI", data, end + 60) == (0, end, 1), "its wide end")
+        check(not any(wide_disks) and wide_here == wide_count and count in (wide_count, MOST16), "its two ends")
+        check(size in (wide_size, MOST32) and begins in (wide_begins, MOST32), "its two ends")
+        count, size, begins = wide_count, wide_size, wide_begins
+    check(begins + size == end and 0 < 46 * count <= size, "its directory isn't where its end says")
     entries, at = [], begins
     for _ in range(count):
-        if data[at : at + 4] != b"PK\1\2" or at + 46 > end:
-            raise CorruptError("the archive's directory")
-        flags, method, crc, stored, nbytes, name_size, extra_size, comment_size, offset = struct.unpack_from(
-            "<8xHH4xIIIHHH8xI", data, at
+        check(data[at : at + 4] == b"PK\1\2" and at + 46 <= end, "its directory")
+        flags, method, crc, stored, nbytes, *sizes, disk, attributes, offset = struct.unpack_from(
+            "<8xHH4xIIIHHHH2xII", data, at
         )
-        name, extra = data[at + 46 : at + 46 + name_size], data[at + 46 + name_size :][:extra_size]
-        at += 46 + name_size + extra_size + comment_size
+        name, extra = data[at + 46 : at + 46 + sizes[0]], data[at + 46 + sizes[0] :][: sizes[1]]
+        at += 46 + sum(sizes)
         wides = wide_numbers(extra)
         nbytes, stored, offset = (
             next(wides, -1) if number == MOST32 else number for number in (nbytes, stored, offset)
         )
-        if method or flags & ~0x808 or stored != nbytes:
-            raise CorruptError("an entry is compressed or encrypted, which torch.save never does")
+        check(disk == 0 and not attributes & 16, "an entry that is a folder, or on another disk")
+        check(method == 0 and flags & ~0x808 == 0 and stored == nbytes, "an entry is compressed or encrypted")
         entries.append((offset, name, nbytes, crc))
-    if at != end:
-        raise CorruptError("the archive's directory")
+    check(at == end, "its directory")
     return contents(data, sorted(entries), begins)
+
+
+def check(holds: bool, what: str) -> None:
+    if not holds:
+        raise CorruptError(f"the archive: {what}")
 
 
 def wide_numbers(extra: bytes) -> Any:
@@ -156,23 +158,21 @@ def wide_numbers(extra: bytes) -> Any:
 def contents(data: bytes, entries: list[tuple[int, bytes, int, int]], end: int) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     at = 0
-    checked = any(crc for *_, crc in entries)  # all are 0 where the writer computed none
+    computed = any(crc for *_, crc in entries)  # all are 0 where the writer was told to compute none
     folder = entries[0][1].partition(b"/")[0]
     for offset, name, nbytes, crc in entries:
-        if offset < at or (at == 0 and offset) or data[offset : offset + 4] != b"PK\3\4" or offset + 30 > end:
-            raise CorruptError("the archive's entries overlap, or aren't there")
-        name_size, extra_size = struct.unpack_from("<HH", data, offset + 26)
-        at = offset + 30 + name_size + extra_size
-        content = data[at : at + nbytes]
-        at += nbytes
-        if data[offset + 30 : offset + 30 + name_size] != name or at > end:
-            raise CorruptError("the archive's entries overlap, or aren't there")
-        if checked and zlib.crc32(content) != crc:
-            raise CorruptError(f"the CRC-32 of {name!r}")
-        root, _, rest = name.partition(b"/")
-        if root != folder or not rest or rest.decode("utf-8", "replace") in found:
-            raise CorruptError("an entry outside of the archive's folder, or twice")
-        found[rest.decode("utf-8", "replace")] = content
+        check(offset >= at and (at > 0 or offset == 0) and offset + 30 <= end, "entries that overlap, or lie outside")
+        flags, method, name_size, extra_size = struct.unpack_from("<6xHH16xHH", data, offset)
+        check(data[offset : offset + 4] == b"PK\3\4" and method == 0 and flags & ~0x808 == 0, "a local header")
+        check(data[offset + 30 : offset + 30 + name_size] == name, "a local header of another name")
+        at = offset + 30 + name_size + extra_size + nbytes
+        check(at <= end, "an entry that reaches into the directory")
+        content = data[at - nbytes : at]
+        check(not computed or zlib.crc32(content) == crc, f"the CRC-32 of {name!r}")
+        match = NAME.fullmatch(name.decode("utf-8", "replace"))
+        check(match is not None and name.partition(b"/")[0] == folder, "an entry's name")
+        found[match[1] if match else ""] = content
+    check(len({name.lower() for name in found}) == len(entries), "two entries of one name")
     return found
 
 

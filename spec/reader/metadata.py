@@ -30,6 +30,9 @@ CLASSES = {(DCP, name): name for name in FIELDS if name != "_StorageInfo"} | {
     (SHARDED, "TensorProperties"): "TensorProperties",
 }
 MEMORY_FORMATS = ("TORCH_CONTIGUOUS_FORMAT", "TORCH_CHANNELS_LAST", "TORCH_PRESERVE_FORMAT")
+LAYOUTS = {f"torch.{name}" for name in ("strided", "jagged", "_mkldnn", "sparse_coo")} | {
+    f"torch.sparse_{name}" for name in ("csr", "csc", "bsr", "bsc")
+}
 PATHS = {"PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath"}
 OF_METADATA = {"state_dict_metadata", "planner_data", "storage_data", "storage_meta", "version"}
 
@@ -87,6 +90,12 @@ class Value(NamedTuple):
     name: str
 
 
+class Class(NamedTuple):
+    """What objects are made of."""
+
+    name: str
+
+
 class Function(NamedTuple):
     """What may be called."""
 
@@ -110,7 +119,7 @@ class _Names:
 
     def name(self, module: str, name: str) -> object:
         if (module, name) in CLASSES:
-            return CLASSES[module, name]
+            return Class(CLASSES[module, name])
         if module == "torch" and name in DTYPES:
             return Value("dtype", name)
         if (module, name) in ((DCP, "_MEM_FORMAT_ENCODING"), (SHARDED, "MEM_FORMAT_ENCODING")):
@@ -128,10 +137,12 @@ class _Names:
                 if len(numbers) > 254 or not all(map(is_count, numbers)):
                     raise CorruptError("a size or an offset")
                 return Size(numbers)
-            case Function("_get_layout"), (str(name),):
+            case Function("_get_layout"), (str(name),) if name in LAYOUTS:
                 return Value("layout", name)
             case Function("memory format"), (int(number),) if 0 <= number < 3:
                 return Value("memory format", MEMORY_FORMATS[number])
+            case Function("_get_layout" | "memory format"), _:
+                raise UnsupportedError("a layout or a memory format")
             case Function("getattr"), (Function("memory format"), str(name)) if name in MEMORY_FORMATS:
                 return Value("memory format", name)
             case Function("path"), parts if all(type(part) is str and "\0" not in part for part in parts):
@@ -142,9 +153,9 @@ class _Names:
         raise CorruptError("a call of what isn't a function, or of other arguments")
 
     def new(self, cls: object) -> Object:
-        if type(cls) is not str or cls not in FIELDS:
+        if type(cls) is not Class:
             raise CorruptError("an object of what isn't a class")
-        self.made.append(Object(cls))
+        self.made.append(Object(cls.name))
         return self.made[-1]
 
     def build(self, made: object, state: Any) -> None:
@@ -227,6 +238,10 @@ def read_metadata(data: bytes) -> Metadata:
         check(fits, "a place of no part of its tensor")
         places[key] = read_place(fields_of(place, "_StorageInfo"))
     check_plain([fields.get("planner_data"), *(fields[name] for name in fields.keys() - OF_METADATA)], room)
+    planned = fields.get("planner_data")
+    paths = [path for path in planned.values() if type(path) is tuple] if isinstance(planned, dict) else []
+    if any(type(part) is int and not 0 <= part <= len(data) for path in paths for part in path):
+        raise LimitError("an item's place in a list is far behind the list's end")
     version = fields.get("version")
     check(version is None or type(version) is str, "the version")
     return Metadata(items, places, read_save(fields.get("storage_meta")))

@@ -8,14 +8,14 @@ from typing import Any, Protocol
 
 from .kinds import CorruptError, ReadError, TruncatedError, UnsupportedError
 
-__all__ = ["BOTH", "METADATA", "TORCH_SAVE", "Language", "Mapped", "read_pickle"]
+__all__ = ["BOTH", "METADATA", "TORCH_SAVE", "Language", "read_pickle"]
 
 BOTH = frozenset(b"q r h j X K M J \x8a ) \x85 \x86 \x87 ( t c R N \x88 \x89 } s u ] a e .".replace(b" ", b""))
 METADATA = BOTH | frozenset(b"\x8c\x94\x93\x95\x81bG")
 TORCH_SAVE = BOTH | frozenset(b"Q")
-"""The opcodes of `.metadata` (section 1 of metadata.md), and of a tensor's container (section 2 of container.md)."""
-
-Mapped = dict[Hashable, Any]
+ANY = frozenset(b"(.012BCFGIJKLMNPQRSTUVX]abcdeghijlopqrstu})") | frozenset(range(0x80, 0x99))
+"""The opcodes of `.metadata` (section 1 of metadata.md), of a tensor's container (section 2 of container.md), and of
+any pickle."""
 
 
 class Language(Protocol):
@@ -37,8 +37,9 @@ def read_pickle(data: bytes, language: Language) -> object:
     """The object that a pickle describes in this language."""
     if not data:
         raise TruncatedError("an empty pickle")
-    if data[0] != 0x80 or (data[1:2] and data[1] not in language.protocols):
-        raise CorruptError("no pickle, or one of another protocol")
+    if data[0] != 0x80 or int.from_bytes(data[1:2], "little") not in language.protocols:
+        error = CorruptError if language.opcodes is METADATA else UnsupportedError
+        raise error("no pickle, or one of another protocol")
     try:
         return _run(data, language)
     except ReadError:
@@ -72,14 +73,14 @@ def _run(data: bytes, language: Language) -> object:
         return str(data[begin:end], "utf-8")
 
     def remember(index: int) -> None:
-        if (index != len(memo)) if language.opcodes is METADATA else (index > len(data)):
+        if index != len(memo) and language.opcodes is METADATA:
             raise CorruptError("the memo has gaps")
         memo[index] = stack[-1]
 
     while True:
         opcode = take(1)
         if opcode[0] not in language.opcodes:
-            raise UnsupportedError(f"opcode {opcode!r}")
+            raise (UnsupportedError if opcode[0] in ANY else CorruptError)(f"opcode {opcode!r}")
         if opcode == b"\x94":  # MEMOIZE
             remember(len(memo))
         elif opcode == b"q":  # BINPUT

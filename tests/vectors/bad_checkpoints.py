@@ -205,6 +205,11 @@ BAD_FILES: dict[str, Wrong] = {
         UnsupportedError,
         "elements that share their bytes",
     ),
+    "bad_item_mark": (
+        plain_first(torch_tensor("float32", "Float", 6, SMALL, (0, (2, 3), (3, 1)), {"flip": True})),
+        UnsupportedError,
+        "a mark that nobody knows",
+    ),
     "bad_item_cut": (plain_first(FLOATS[:-1]), TruncatedError, "a container without its last byte"),
     "bad_item_not_archive": (plain_first(SMALL), TruncatedError, "bare elements"),
     "bad_item_compressed": (plain_first(FLOATS, [ZSTD]), CorruptError, "a plain container that should be Zstandard's"),
