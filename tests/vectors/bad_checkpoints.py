@@ -149,7 +149,7 @@ BAD_FILES: dict[str, Wrong] = {
     "bad_file_missing": (removed(DATA), CorruptError, "no data file"),
     "bad_file_cut": (
         two(files=lambda files: files.update({DATA: files[DATA][:-1]})),
-        CorruptError,
+        TruncatedError,
         "a data file too short",
     ),
     "bad_file_long": (
