@@ -9,7 +9,7 @@ from typing import Any
 
 from xxhash import xxh3_128_hexdigest
 
-__all__ = ["data_file", "manifest_file", "reseal", "seal"]
+__all__ = ["data_file", "item_seal", "manifest_file", "reseal", "seal"]
 
 
 def data_file(path: Path) -> Path:
@@ -30,6 +30,13 @@ def seal(members: dict[str, Any]) -> bytes:
     return body + b',"checksum":"' + xxh3_128_hexdigest(body).encode() + b'"}\n'
 
 
+def item_seal(stored: bytes, descriptors: list[str] | None) -> dict[str, str]:
+    """The seal of an item, after spec/manifest.md; of what isn't a frame where one should be, any."""
+    if descriptors != ["stream.pack@dcpx/1"]:
+        return {"stored": xxh3_128_hexdigest(stored)}
+    return {"header": stored[: int.from_bytes(stored[12:16], "little")][-8:][::-1].hex().rjust(16, "0")}
+
+
 def reseal(path: Path) -> None:
     """Make the manifest describe the files as they are now."""
     file = manifest_file(path)
@@ -46,7 +53,9 @@ def reseal(path: Path) -> None:
         {
             "fqn": index.fqn,
             "offsets": None if index.offset is None else list(index.offset),
-            "stored": xxh3_128_hexdigest(contents[info.relative_path][info.offset :][: info.length]),
+            **item_seal(
+                contents[info.relative_path][info.offset :][: info.length], getattr(info, "transform_descriptors", None)
+            ),
         }
         for index, info in pickle.loads(pointer).storage_data.items()
     ]

@@ -10,7 +10,7 @@ from ..errors import CorruptError, DcpxError, LoadError, MissingFileError, Repla
 from ..pickles.unpickle import shown
 from ..store.contract import Store
 from .lost import missing_pointer
-from .manifest import FileRecord, Manifest, content_digest, parse_manifest
+from .manifest import FileRecord, Manifest, content_digest, parse_manifest, seal_kind
 from .metadata import MAX_METADATA_SIZE, load_metadata
 from .names import is_data_file, is_manifest, manifest_name, save_of
 from .plain import PLAIN
@@ -148,11 +148,14 @@ def _check_agreement(store: Store, pointer: str, content: bytes, metadata: Any, 
     place = Where(store.place(pointer))
     if manifest.metadata != FileRecord(pointer, len(content), content_digest(content)):
         raise CorruptError("the metadata isn't what the manifest says was written", place)
-    sealed = {(item.fqn, item.offsets) for item in manifest.items}
+    sealed = {(item.fqn, item.offsets): item.seal for item in manifest.items}
     sizes = {file.name: file.size for file in manifest.files}
     for index, info in metadata.storage_data.items():
         offsets = None if index.offset is None else tuple(index.offset)
         if (index.fqn, offsets) not in sealed or info.offset + info.length > sizes.get(info.relative_path, -1):
             raise CorruptError("the manifest doesn't describe the item", Where(place.file, index.fqn))
+        # A seal of the other kind would be held against nothing when the item is read.
+        if sealed[index.fqn, offsets].kind != seal_kind(info.transform_descriptors):
+            raise CorruptError("the manifest seals the item as one of another form", Where(place.file, index.fqn))
     if len(sealed) != len(metadata.storage_data) or len(sealed) != len(manifest.items):
         raise CorruptError("the manifest and the metadata list different items", place)

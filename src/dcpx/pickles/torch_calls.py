@@ -248,9 +248,22 @@ def _tensor(walk: Walk, arguments: tuple[Any, ...]) -> object:
 
 def _tensor_v2(walk: Walk, arguments: tuple[Any, ...]) -> object:
     match arguments:
-        case (_, _, _, _, bool(), Dict() | None) | (_, _, _, _, bool(), Dict() | None, Dict()):
+        case (_, _, _, _, bool(), Dict() | None, *marks) if _are_marks(marks):
             return _tensor(walk, arguments[:4])
     _wrong("a tensor")
+
+
+def _are_marks(marks: list[Any]) -> bool:
+    """Whether these are the marks of a tensor, if any. torch ignores one that it doesn't know, and the elements would
+    be others than those that were meant."""
+    if len(marks) != 1:
+        return not marks
+    if type(marks[0]) is Dict and not all(
+        name in ("conj", "neg") and type(value) is bool
+        for name, value in zip(marks[0].parts[::2], marks[0].parts[1::2], strict=True)
+    ):
+        _other("a tensor with marks")
+    return type(marks[0]) is Dict
 
 
 def _tensor_v3(walk: Walk, arguments: tuple[Any, ...]) -> object:
@@ -266,7 +279,7 @@ def _tensor_v3(walk: Walk, arguments: tuple[Any, ...]) -> object:
             *rest,
         ):
             dtype = _constant(name)
-            if isinstance(dtype, torch.dtype) and (not rest or (len(rest) == 1 and type(rest[0]) is Dict)):
+            if isinstance(dtype, torch.dtype) and _are_marks(rest):
                 return _view(storage, dtype, offset, size, stride)
     _wrong("a tensor")
 

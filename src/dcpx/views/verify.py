@@ -319,7 +319,7 @@ class _Verifier:
                     raise CorruptError(f"the item unfolds into more than {most} bytes")
             container = cast(IO[bytes], io.BufferedReader(Rewindable(content, size)))
             vouched = item.seal is not None or framed or open_archive(container).check_crc32()
-            check_container(container, self._trust)
+            check_container(container, self._trust, described=item.check_tensor)
         return vouched
 
 

@@ -198,6 +198,34 @@ def test_a_file_whose_hash_alone_is_wrong(writer: str, checkpoint: Path):
     assert "hash" in str(problem)
 
 
+@pytest.mark.parametrize("writer", ["pack", "zstd", "chain", "plain"])
+@pytest.mark.parametrize("name", ["large", "object"])
+def test_a_seal_of_the_other_kind(name: str, writer: str, checkpoint: Path):
+    """Nothing of the item would be held against it: it is refused, whatever its value."""
+    manifest = manifest_file(checkpoint)
+    members = json.loads(manifest.read_bytes())
+    del members["checksum"]
+    (item,) = (item for item in members["items"] if item["fqn"] == name)
+    if writer == "pack":
+        item["stored"] = item.pop("header") * 2
+    else:
+        item["header"] = item.pop("stored")[:16]
+    manifest.write_bytes(seal(members))
+    report = verify(checkpoint)
+    assert (report.ok, report.verdict) == (False, "damaged")
+    (problem,) = report.problems
+    assert problem.error.where.item == name
+    with pytest.raises(dcpx.CorruptError, match="another form"):
+        dcpx.load({"small 0": blank(TENSORS["small 0"])}, checkpoint)
+
+
+def test_a_chain_of_pack_alone_is_sealed_as_a_chain(tmp_path: Path):
+    dcpx.save(STATE, tmp_path / "c", pack=dcpx.Chain(dcpx.Pack()), sync=False)
+    assert verify(tmp_path / "c").ok
+    members = json.loads(manifest_file(tmp_path / "c").read_bytes())
+    assert all("stored" in item for item in members["items"])
+
+
 def test_a_small_thing_that_unfolds(tmp_path: Path):
     dcpx.save({"zeros": bytearray(100 << 20), "x": torch.ones(3)}, tmp_path / "c", sync=False)
     report = verify(tmp_path / "c", limits=Limits(object_size=50 << 20))
