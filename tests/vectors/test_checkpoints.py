@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from judged import INDEX, judged, loaded, unpacked
-from tests.versions import rank_local
+from tests.support.versions import rank_local
 from xxhash import xxh3_128_hexdigest
 
 import dcpx

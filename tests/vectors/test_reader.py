@@ -18,7 +18,7 @@ import torch
 import torch.distributed.checkpoint as dcp
 from judged import INDEX, VECTORS, unpacked
 from tests.golden import values
-from tests.unit.tensors import DTYPES, bits, random_tensor, weights
+from tests.support.tensors import DTYPES, bits, random_tensor, weights
 from torch.distributed.checkpoint import DefaultSavePlanner
 from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, MetadataIndex, TensorProperties
 from torch.distributed.checkpoint.planner import SavePlan, TensorWriteData, WriteItem, WriteItemType
