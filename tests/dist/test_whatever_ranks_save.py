@@ -71,7 +71,7 @@ class Held(NamedTuple):
     alike: bool  # in dtype and shape, or all objects
 
 
-whole_tensors = dense([dtype for dtype in NUMBERS if dtype is not torch.float4_e2m1fn_x2]).map(
+whole_tensors = dense([dtype for dtype in NUMBERS if str(dtype) != "torch.float4_e2m1fn_x2"]).map(
     # A clone: on their way to the ranks torch.save would write a storage of odd size, which torch.load doesn't read.
     lambda one: one({}).clone()
 )
