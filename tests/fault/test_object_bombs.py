@@ -30,6 +30,7 @@ from containers import (
     whole,
     with_pickle,
 )
+from tests.support.sinks import Kept
 from torch.distributed.checkpoint.metadata import MetadataIndex
 
 import dcpx
@@ -195,13 +196,6 @@ def through(extension: Extension, data: bytes, times: int = 1) -> bytes:
         for _ in range(times):
             output.write(data)
     return stored.getvalue()
-
-
-class Kept(io.BytesIO):
-    """Keeps what was written when it is closed."""
-
-    def close(self) -> None:
-        pass
 
 
 PACK, ZSTD = dcpx.Pack("zstd"), dcpx.ZStandard()
