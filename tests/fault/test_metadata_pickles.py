@@ -15,32 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
-from torch.distributed.checkpoint.filesystem import _StorageInfo
-from torch.distributed.checkpoint.metadata import (
-    BytesStorageMetadata,
-    ChunkStorageMetadata,
-    Metadata,
-    MetadataIndex,
-    StorageMeta,
-    TensorProperties,
-    TensorStorageMetadata,
-)
+from tests.support.metadata_files import PLAIN_CLASSES, small
+from torch.distributed.checkpoint.metadata import Metadata, MetadataIndex, TensorStorageMetadata
 
 from dcpx import CorruptError, LimitError, UnsupportedError
 from dcpx.dcp.metadata import load_metadata
 
 DCP = b"torch.distributed.checkpoint.metadata"
-CLASSES = (
-    BytesStorageMetadata,
-    ChunkStorageMetadata,
-    Metadata,
-    MetadataIndex,
-    StorageMeta,
-    TensorProperties,
-    TensorStorageMetadata,
-    _StorageInfo,
-)
 EXTENSION_CODE = 0xC0
 
 
@@ -98,11 +79,11 @@ def test_the_words_are_right():
 def canary(tmp_path: Path) -> Iterator[Path]:
     """A file that the attacks would make; the classes and the process that they would change."""
     path = tmp_path / "canary"
-    before = {cls: dict(vars(cls)) for cls in CLASSES}
+    before = {cls: dict(vars(cls)) for cls in PLAIN_CLASSES}
     modules = set(sys.modules)
     yield path
     assert not path.exists(), "the file was run"
-    assert {cls: dict(vars(cls)) for cls in CLASSES} == before
+    assert {cls: dict(vars(cls)) for cls in PLAIN_CLASSES} == before
     assert set(sys.modules) == modules
 
 
@@ -254,24 +235,12 @@ def test_nothing_is_changed(name: str):
             load_metadata(data)
 
 
-def small() -> Metadata:
-    chunks = [ChunkStorageMetadata(torch.Size([0]), torch.Size([2]))]
-    tensor = TensorStorageMetadata(TensorProperties(torch.int8), torch.Size([2]), chunks)
-    storage = {
-        MetadataIndex("a", [0], 0): _StorageInfo("__0_0.distcp", 0, 700, ["stream.pack@dcpx/1"]),
-        MetadataIndex("b"): _StorageInfo("__0_0.distcp", 700, 1 << 33),
-    }
-    return Metadata(
-        {"a": tensor, "b": BytesStorageMetadata()}, {"a": ("a",), "b": ("b",)}, storage, StorageMeta(Path("/x"), "id")
-    )
-
-
 def test_what_changes_after_it_was_checked():
     """A container can be filled after the object that holds it was built."""
     metadata = small()
-    tensor = metadata.state_dict_metadata["a"]
+    tensor = metadata.state_dict_metadata["layer.weight"]
     assert isinstance(tensor, TensorStorageMetadata)
-    info = next(iter(metadata.storage_data.values()))
+    (info,) = (info for info in metadata.storage_data.values() if info.transform_descriptors)
     for container, message in ((tensor.chunks, "chunk isn't one"), (info.transform_descriptors, "aren't strings")):
         vars(metadata)["later"] = container
         data = pickle.dumps(metadata)

@@ -30,16 +30,14 @@ from containers import (
     whole,
     with_pickle,
 )
+from tests.support.metadata import make_object
 from tests.support.sinks import Kept
-from torch.distributed.checkpoint.metadata import MetadataIndex
 
 import dcpx
 from dcpx import LimitError
 from dcpx import StreamTransformExtension as Extension
 from dcpx.catalog.containers import read_object
-from dcpx.catalog.items import StoredItem
 from dcpx.catalog.limits import Limits
-from dcpx.dcp.private import StorageInfo
 
 # --- pickles ----------------------------------------------------------------------------------------------------------
 
@@ -272,8 +270,7 @@ def test_the_bounds_themselves(extension: Extension | None):
     def read_it(data: bytes, limit: int, stored_size: int | None = None) -> bytes:
         stored = data if extension is None else through(extension, data)
         descriptors = None if extension is None else [extension.get_descriptor()]
-        info = StorageInfo("f", 0, len(stored) if stored_size is None else stored_size, descriptors)
-        item = StoredItem(info, MetadataIndex("x"), None, None, None)
+        item = make_object(len(stored) if stored_size is None else stored_size, descriptors)
         return read_object(
             io.BytesIO(stored), item, dcpx.default_registry(), Limits(object_size=limit).most_bytes(item)
         )

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import pickle
 import struct
-from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Any
 
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.distributed.checkpoint.filesystem import _StorageInfo
 from torch.distributed.checkpoint.metadata import (
     BytesStorageMetadata,
-    ChunkStorageMetadata,
     Metadata,
     MetadataIndex,
     StorageMeta,
-    TensorProperties,
     TensorStorageMetadata,
 )
 
+from dcpx.dcp.private import StorageInfo
 from dcpx.errors import CorruptError, DcpxError, LimitError, UnsupportedError
+from tests.support.metadata import indices_of, make_tensor, rows
 from tests.support.metadata_files import assert_either_way, assert_loads
 
 REFUSALS = (CorruptError, UnsupportedError, LimitError)
@@ -78,7 +76,7 @@ PLAIN: st.SearchStrategy[Any] = st.recursive(
 @st.composite
 def metadata(draw: st.DrawFn) -> Metadata:
     items: dict[str, Any] = {}
-    storage: dict[MetadataIndex, _StorageInfo] = {}
+    storage: dict[MetadataIndex, StorageInfo] = {}
     # Few of them, so that some items look alike.
     files = draw(st.lists(FILES, min_size=1, max_size=2))
     shapes = draw(st.lists(st.none() | st.lists(st.integers(0, 9), max_size=3), min_size=1, max_size=3))
@@ -87,24 +85,14 @@ def metadata(draw: st.DrawFn) -> Metadata:
         sizes = draw(st.sampled_from(shapes))
         if sizes is None:
             items[name] = BytesStorageMetadata()
-            offsets: list[tuple[int, ...] | None] = [None]
         else:
             # Cut in two along the first dimension, if there is one.
-            cuts = [0, draw(st.integers(0, sizes[0])), sizes[0]] if sizes else [0, 0]
-            parts = list(pairwise(cuts))
-            offsets = [(begin, *[0] * (len(sizes) - 1)) if sizes else () for begin, _ in parts]
-            shapes = [(end - begin, *sizes[1:]) if sizes else () for begin, end in parts]
-            chunks = [
-                ChunkStorageMetadata(torch.Size(o or ()), torch.Size(s)) for o, s in zip(offsets, shapes, strict=True)
-            ]
-            properties = TensorProperties(draw(DTYPES), torch.strided, draw(st.booleans()))
-            items[name] = TensorStorageMetadata(properties, torch.Size(sizes), chunks)
-        for number, offset in enumerate(offsets):
+            edges = [0, draw(st.integers(0, sizes[0])), sizes[0]] if sizes else []
+            items[name] = make_tensor(sizes, rows(sizes, edges), draw(DTYPES), requires_grad=draw(st.booleans()))
+        for index in indices_of(name, items[name]):
             place = draw(st.integers(0, 1 << 40)), draw(st.integers(0, 1 << 40))
             descriptors = draw(st.none() | st.just(shared) | st.lists(TEXT, max_size=2))
-            storage[MetadataIndex(name, offset, number)] = _StorageInfo(
-                draw(st.sampled_from(files)), *place, descriptors
-            )
+            storage[index] = StorageInfo(draw(st.sampled_from(files)), *place, descriptors)
     planner = draw(st.none() | st.just({name: tuple(name.split(".")) for name in items}) | st.lists(PLAIN, max_size=3))
     meta = StorageMeta(
         draw(st.none() | TEXT.map(lambda text: PurePosixPath(text.replace("\0", ""))) | TEXT), draw(TEXT)
