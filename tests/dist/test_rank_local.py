@@ -11,9 +11,10 @@ import torch.distributed as dist
 import dcpx
 from dcpx import CorruptError, LoadError, NotFoundError
 from tests.dist.ranks import run
+from tests.support.versions import gloo
 
 pytestmark = [
-    pytest.mark.skipif(not dist.is_gloo_available(), reason="this torch has no gloo"),
+    gloo,
     pytest.mark.timeout(120),
 ]
 

@@ -13,24 +13,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from containers import (
-    ORDERED,
-    archive,
-    call,
-    get,
-    named,
-    number,
-    numbers,
-    put,
-    stock_checkpoint,
-    storage,
-    text,
-    tuple_of,
-    view,
-    whole,
-    with_pickle,
-)
+from containers import ORDERED, archive, stock_checkpoint, storage, view, whole, with_pickle
 from tests.support.metadata import make_object
+from tests.support.opcodes import call, get, named, number, numbers, put, text, tuple_of
 from tests.support.sinks import Kept
 
 import dcpx

@@ -22,6 +22,7 @@ from dcpx.dcp.private import StorageInfo
 from dcpx.errors import CorruptError, DcpxError, LimitError, UnsupportedError
 from tests.support.metadata import indices_of, make_tensor, rows
 from tests.support.metadata_files import assert_either_way, assert_loads
+from tests.support.opcodes import named, text
 
 REFUSALS = (CorruptError, UnsupportedError, LimitError)
 
@@ -148,11 +149,7 @@ def damaged(draw: st.DrawFn) -> bytes:
     return bytes(data)
 
 
-def _text(value: str) -> bytes:
-    return b"X" + struct.pack("<I", len(value.encode())) + value.encode()
-
-
-_DCP = b"ctorch.distributed.checkpoint.metadata\n"
+_DCP = "torch.distributed.checkpoint.metadata"
 WORDS = st.one_of(
     # Opcodes that are known, without arguments; numbers; references; texts; names of what is known.
     st.sampled_from([bytes([word]) for word in b"\x94(t)\x85\x86\x87]ae}su\x93\x81RbN\x88\x89."]),
@@ -162,20 +159,29 @@ WORDS = st.one_of(
     st.integers(0, 12).map(lambda index: b"q" + bytes([index])),
     st.sampled_from(
         ["a", "fqn", "offset", "index", "offsets", "sizes", "size", "chunks", "properties", "relative_path", "length"]
-    ).map(_text),
-    st.sampled_from(["state_dict_metadata", "storage_data", "planner_data", "storage_meta", "version"]).map(_text),
+    ).map(text),
+    st.sampled_from(["state_dict_metadata", "storage_data", "planner_data", "storage_meta", "version"]).map(text),
     st.sampled_from(
         [
-            b"Metadata",
-            b"MetadataIndex",
-            b"StorageMeta",
-            b"ChunkStorageMetadata",
-            b"TensorProperties",
-            b"TensorStorageMetadata",
+            "Metadata",
+            "MetadataIndex",
+            "StorageMeta",
+            "ChunkStorageMetadata",
+            "TensorProperties",
+            "TensorStorageMetadata",
         ]
-    ).map(lambda name: _DCP + name + b"\n"),
-    st.sampled_from([_DCP + b"_MEM_FORMAT_ENCODING\n", b"ctorch\nSize\n", b"ctorch\nint8\n", b"cbuiltins\ngetattr\n"]),
-    st.sampled_from([b"ctorch.serialization\n_get_layout\n", b"cpathlib\nPosixPath\n", b"cos\nsystem\n"]),
+    ).map(lambda name: named(_DCP, name)),
+    st.sampled_from(
+        [
+            named(_DCP, "_MEM_FORMAT_ENCODING"),
+            named("torch", "Size"),
+            named("torch", "int8"),
+            named("builtins", "getattr"),
+        ]
+    ),
+    st.sampled_from(
+        [named("torch.serialization", "_get_layout"), named("pathlib", "PosixPath"), named("os", "system")]
+    ),
 )
 
 
@@ -189,5 +195,5 @@ def test_damaged_metadata(data: bytes):
 @given(st.lists(WORDS, max_size=60).map(b"".join), st.booleans())
 def test_any_sentence_of_known_words(sentence: bytes, framed: bool):
     if framed:
-        sentence = _DCP + b"Metadata\n)\x81}(" + _text("storage_data") + b"}" + sentence + b"ub"
+        sentence = named(_DCP, "Metadata") + b")\x81}(" + text("storage_data") + b"}" + sentence + b"ub"
     outcome(b"\x80\x04" + sentence + b".")

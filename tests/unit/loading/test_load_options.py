@@ -16,17 +16,10 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner, DefaultSavePlanner
 
 import dcpx
-from dcpx import DcpxWarning, ExtensionError, LoadError, SaveError
+from dcpx import ExtensionError, LoadError, SaveError
 from dcpx.loading.casts import narrows
 from tests.support.extensions import Passing
-
-
-def warned(call: Callable[[], object]) -> list[str]:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        call()
-    return [str(one.message) for one in caught if one.category is DcpxWarning]
-
+from tests.support.warned import warned
 
 # --- strict -----------------------------------------------------------------------------------------------------------
 

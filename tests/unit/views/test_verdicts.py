@@ -17,8 +17,8 @@ from dcpx.pickles.containers import check_container
 from dcpx.pickles.trust import Trust
 from dcpx.store.local import LocalStore
 from dcpx.streams import TransformReader
-from tests.fault.manifests import manifest_file
 from tests.support.extensions import Passing
+from tests.support.files import manifest_file
 from tests.support.tensors import random_tensor
 
 LARGE = random_tensor(torch.float32, (1000, 300))
