@@ -12,9 +12,10 @@ import dcpx
 from dcpx import CorruptError, LoadError, NotFoundError
 from dcpx.catalog.names import manifest_name, save_of
 from tests.dist.ranks import run
+from tests.support.versions import gloo
 
 pytestmark = [
-    pytest.mark.skipif(not dist.is_gloo_available(), reason="this torch has no gloo"),
+    gloo,
     pytest.mark.timeout(120),
 ]
 

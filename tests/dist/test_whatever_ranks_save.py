@@ -31,9 +31,10 @@ from tests.property.sameness import difference
 from tests.property.tensor_kinds import NUMBERS, dense
 from tests.property.ways import outcome
 from tests.support.tensors import random_tensor
+from tests.support.versions import gloo
 
 pytestmark = [
-    pytest.mark.skipif(not dist.is_gloo_available(), reason="this torch has no gloo"),
+    gloo,
     pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
 

@@ -13,6 +13,7 @@ from typing import IO, Any
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
+from tests.support.extensions import Passing
 from tests.support.leaks import nothing_left
 from tests.support.tensors import bits, blank, weights
 from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
@@ -222,19 +223,10 @@ def test_the_item_is_named(cause: str, tmp_path: Path):
     assert caught.value.where.item == "large"
 
 
-class Halving(dcpx.StreamTransformExtension):
+class Halving(Passing):
     """Its stream takes half of what it is given, and says so."""
 
-    @staticmethod
-    def registry_name() -> str:
-        return "halving@tests"
-
-    @staticmethod
-    def from_descriptor(version: str) -> Halving:
-        return Halving()
-
-    def get_descriptor(self) -> str:
-        return "halving@tests/1"
+    descriptor = "halving@tests/1"
 
     def transform_to(self, output: IO[bytes]) -> IO[bytes]:
         class Stream(io.RawIOBase):
@@ -247,9 +239,6 @@ class Halving(dcpx.StreamTransformExtension):
                 return len(half)
 
         return Stream()  # type: ignore[return-value]
-
-    def transform_from(self, input: IO[bytes]) -> IO[bytes]:
-        return input
 
 
 def test_an_extension_that_takes_a_part_of_each_write(tmp_path: Path):

@@ -13,6 +13,7 @@ from typing import IO, Any, cast
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
+from tests.support.extensions import Passing
 from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
 from torch.distributed.checkpoint.planner import WriteItem
 from xxhash import xxh3_64_intdigest, xxh3_128_hexdigest
@@ -29,22 +30,13 @@ from dcpx.store.local import LocalStore
 from dcpx.store.sink import FileSink
 
 
-class Twice(StreamTransformExtension):
+class Twice(Passing):
     """An extension that looks twice at what it is given: it keeps all until the end, and says how it began."""
+
+    descriptor = "stream.twice@tests/1"
 
     def __init__(self, at_writes: Callable[[], object] = lambda: None) -> None:
         self._at_writes = at_writes
-
-    @staticmethod
-    def registry_name() -> str:
-        return "stream.twice@tests"
-
-    @staticmethod
-    def from_descriptor(version: str) -> Twice:
-        return Twice()
-
-    def get_descriptor(self) -> str:
-        return "stream.twice@tests/1"
 
     def transform_to(self, output: IO[bytes]) -> IO[bytes]:
         return cast(IO[bytes], _TwiceWriter(output, self._at_writes))

@@ -11,41 +11,33 @@ from typing import Any
 
 import pytest
 import torch
-from torch.distributed.checkpoint.filesystem import _StorageInfo
-from torch.distributed.checkpoint.metadata import (
-    BytesStorageMetadata,
-    ChunkStorageMetadata,
-    Metadata,
-    MetadataIndex,
-    StorageMeta,
-    TensorProperties,
-    TensorStorageMetadata,
-)
+from torch.distributed.checkpoint.metadata import BytesStorageMetadata, Metadata, StorageMeta
 
 from dcpx.catalog.metadata import load_metadata as load_plain
 from dcpx.catalog.plain import PLAIN, Dtype, Layout, MemoryFormat, Size
 from dcpx.catalog.shapes import Shapes
 from dcpx.dcp.metadata import DCP, load_metadata
-from dcpx.dcp.private import set_version
+from dcpx.dcp.private import StorageInfo, set_version
 from dcpx.errors import DcpxError
+from tests.support.metadata import indices_of, make_tensor, rows
 
 
 def small() -> Metadata:
     """Metadata of one tensor in two chunks and one object."""
-    properties = TensorProperties(torch.bfloat16)
-    chunks = [ChunkStorageMetadata(torch.Size([row, 0]), torch.Size([2, 3])) for row in (0, 2)]
-    storage = {
-        MetadataIndex("layer.weight", [0, 0], 0): _StorageInfo("__0_0.distcp", 0, 1000),
-        MetadataIndex("layer.weight", [2, 0], 1): _StorageInfo("__1_0.distcp", 0, 1 << 33, ["stream.pack@dcpx/1"]),
-        MetadataIndex("step"): _StorageInfo("__0_0.distcp", 1000, 500),
+    items = {
+        "layer.weight": make_tensor((4, 3), rows((4, 3), (0, 2, 4)), torch.bfloat16),
+        "step": BytesStorageMetadata(),
     }
+    places = (
+        StorageInfo("__0_0.distcp", 0, 1000),
+        StorageInfo("__1_0.distcp", 0, 1 << 33, ["stream.pack@dcpx/1"]),
+        StorageInfo("__0_0.distcp", 1000, 500),
+    )
+    indices = [index for name, item in items.items() for index in indices_of(name, item)]
     metadata = Metadata(
-        {
-            "layer.weight": TensorStorageMetadata(properties, torch.Size([4, 3]), chunks),
-            "step": BytesStorageMetadata(),
-        },
+        items,
         {"layer.weight": ("layer", "weight"), "step": ("step",)},
-        storage,
+        dict(zip(indices, places, strict=True)),
         StorageMeta(Path("/a/b"), "save", None, ["x"]),
     )
     set_version(metadata)

@@ -68,6 +68,34 @@ class PartsPlanner:
         return ReadItem(kind, destination, torch.Size([0] * len(sizes)), stored, begin, sizes)
 
 
+class RaisingPlanner(PartsPlanner):
+    """Raises `error` in one of its methods, "resolve", "commit" or "load", at the part of this name."""
+
+    def __init__(self, parts: Sequence[Part], method: str, name: str, error: BaseException) -> None:
+        super().__init__(parts)
+        self._method, self._name, self._error = method, name, error
+
+    def meets(self, method: str, request: ReadItem) -> bool:
+        """Whether the part is asked for, and this is the method."""
+        return (method, request.storage_index.fqn) == (self._method, self._name)
+
+    def resolve_tensor(self, request: ReadItem) -> torch.Tensor:
+        self._check("resolve", request)
+        return super().resolve_tensor(request)
+
+    def commit_tensor(self, request: ReadItem, tensor: torch.Tensor) -> None:
+        self._check("commit", request)
+        super().commit_tensor(request, tensor)
+
+    def load_bytes(self, request: ReadItem, value: io.BytesIO) -> None:
+        self._check("load", request)
+        super().load_bytes(request, value)
+
+    def _check(self, method: str, request: ReadItem) -> None:
+        if self.meets(method, request):
+            raise self._error
+
+
 def read(path: Path, planner: PartsPlanner, reader: dcpx.Reader | None = None, **options: Any) -> None:
     """Read all of a planner's parts in one load, as DCP would; `options` are the Reader's."""
     reader = dcpx.Reader(path, **options) if reader is None else reader

@@ -1,13 +1,10 @@
-"""Outputs that take what they like, fail when they are told to, and remember what they got."""
+"""Outputs that take what they like, fail when they are told to, and keep what they got."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from typing import IO, Any, cast
-
-from dcpx import StreamTransformExtension
-from dcpx.streams import TransformWriter, write_all
+from typing import Any
 
 
 class Sink(io.RawIOBase):
@@ -41,30 +38,8 @@ def full_disk(after: int) -> Callable[[int, int], int]:
     return takes
 
 
-class Tailed(TransformWriter):
-    """Writes what it is given, then END."""
+class Kept(io.BytesIO):
+    """Can be read after whoever wrote it has closed it."""
 
-    def transform(self, data: memoryview) -> None:
-        write_all(self.output, data)
-
-    def finish(self) -> None:
-        write_all(self.output, b"END")
-
-
-class TailedExtension(StreamTransformExtension):
-    @staticmethod
-    def registry_name() -> str:
-        return "tailed@tests"
-
-    @staticmethod
-    def from_descriptor(version: str) -> TailedExtension:
-        return TailedExtension()
-
-    def get_descriptor(self) -> str:
-        return self.registry_name()
-
-    def transform_to(self, output: IO[bytes]) -> IO[bytes]:
-        return cast(IO[bytes], Tailed(output))
-
-    def transform_from(self, input: IO[bytes]) -> IO[bytes]:
-        raise NotImplementedError
+    def close(self) -> None:
+        pass

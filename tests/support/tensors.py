@@ -41,6 +41,12 @@ def blank(tensor: torch.Tensor) -> torch.Tensor:
     return target
 
 
+def freed(tensor: torch.Tensor, left: int = 0) -> torch.Tensor:
+    """The tensor, whose memory is given up but for `left` bytes, as FSDP1 does with a parameter between its uses."""
+    tensor.untyped_storage().resize_(left)
+    return tensor
+
+
 def _strided(tensor: torch.Tensor) -> torch.Tensor:
     room = tensor.new_empty([2 * size + 1 for size in tensor.shape])
     return room[tuple(slice(1, None, 2) for _ in tensor.shape)].copy_(tensor)

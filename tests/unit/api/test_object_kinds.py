@@ -43,6 +43,7 @@ from dcpx import DcpxError, SaveError, UnsupportedError
 from dcpx.errors import DcpxWarning
 from dcpx.loading.objects import checked_bytes
 from dcpx.pickles.trust import SafeGlobal
+from tests.support.warned import warned
 
 # --- a user's classes -------------------------------------------------------------------------------------------------
 
@@ -394,20 +395,12 @@ def test_what_cant_be_saved(name: str, tmp_path: Path):
         dcpx.save({"x": NEVER[name]}, tmp_path / "checkpoint")
 
 
-def warned(state: dict[str, Any], path: Path, **options: Any) -> list[str]:
-    """What a save warns of."""
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        dcpx.save(state, path, **options)
-    return [str(one.message) for one in said if one.category is DcpxWarning]
-
-
 def refused_when_saving(value: Any, path: Path, pack: Any, classes: Sequence[Any]) -> None:
     """A save says what a load will say, or is refused by `strict`, and a load then says it."""
     with pytest.raises(SaveError) as refused:
         dcpx.save(wrapped(value), path, pack=pack, strict=True)
     assert not list(path.glob(".metadata"))
-    (said,) = warned(wrapped(value), path, pack=pack)
+    (said,) = warned(lambda: dcpx.save(wrapped(value), path, pack=pack))
     with pytest.raises(UnsupportedError) as caught:
         loaded(path)
     for text in (str(refused.value), said):
@@ -423,7 +416,7 @@ def test_all_that_is_refused_is_said_at_once(tmp_path: Path):
     state = {f"item {number}": (Data(number), Color.RED) for number in range(12)}
     with pytest.raises(SaveError, match=r"(?s)'item 0': .*Data.*'item 1': .*and 2 more"):
         dcpx.save(state, tmp_path, strict=True)
-    assert len(warned(state, tmp_path)) == 1
+    assert len(warned(lambda: dcpx.save(state, tmp_path))) == 1
     with torch.serialization.safe_globals([Data, Color]), silent():
         dcpx.save(state, tmp_path, overwrite=True, strict=True)
 

@@ -15,25 +15,10 @@ from torch.distributed.checkpoint.api import CheckpointException
 import dcpx
 from dcpx.codecs.dtypes import ITEM_SIZES
 from dcpx.frame import FrameReader, open_frame
+from tests.support.tensors import bits, random_tensor
 
 DTYPES = sorted({one for one in vars(torch).values() if isinstance(one, torch.dtype)}, key=str)
 HINTED = {name for name in ITEM_SIZES if hasattr(torch, name)}
-
-
-def bits(tensor: torch.Tensor) -> bytes:
-    """The elements' bytes in C order."""
-    whole = tensor.detach().resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format)
-    return torch.tensor([], dtype=torch.uint8).set_(whole.untyped_storage()).numpy().tobytes()
-
-
-def of_dtype(dtype: torch.dtype, *shape: int, seed: int = 0) -> torch.Tensor:
-    """Random bits: every kind of NaN, infinity and subnormal among them."""
-    generator = torch.Generator().manual_seed(seed)
-    if dtype is torch.bool:
-        return torch.randint(0, 2, shape, generator=generator).bool()
-    size = torch.zeros(1, dtype=dtype).element_size()
-    raw = torch.randint(0, 256, (*shape[:-1], shape[-1] * size), generator=generator, dtype=torch.uint8)
-    return raw.view(dtype)
 
 
 def empty_like(value: Any) -> Any:
@@ -90,10 +75,10 @@ def stock_stores(state: dict[str, Any], path: Path) -> bool:
 def test_every_dtype(dtype: torch.dtype, tmp_path: Path):
     try:
         state = {
-            "matrix": of_dtype(dtype, 7, 33),
-            "scalar": of_dtype(dtype, 1, seed=1).reshape(()),
+            "matrix": random_tensor(dtype, (7, 33)),
+            "scalar": random_tensor(dtype, (), seed=1),
             "empty": torch.empty((0, 4), dtype=dtype),
-            "large": of_dtype(dtype, 5, 5001, seed=2),
+            "large": random_tensor(dtype, (5, 5001), seed=2),
         }
     except (RuntimeError, TypeError, NotImplementedError):
         pytest.skip("torch makes no such tensor")
@@ -121,7 +106,7 @@ def test_most_dtypes_are_tested(tmp_path: Path):
         "complex128",
     ]
     for name in [*common, *(name for name in HINTED if name.startswith("float8"))]:
-        state = {"a": of_dtype(getattr(torch, name), 3, 5)}
+        state = {"a": random_tensor(getattr(torch, name), (3, 5))}
         assert stock_stores(state, tmp_path / name), name
 
 

@@ -14,10 +14,9 @@ from torch.distributed.checkpoint.metadata import MetadataIndex
 import dcpx
 from dcpx import LimitError, Limits
 from dcpx.catalog import limits
-from dcpx.catalog.items import StoredItem
 from dcpx.catalog.manifest import Seal
-from dcpx.dcp.private import StorageInfo
 from dcpx.saving.object_check import ObjectCheck
+from tests.support.metadata import make_object
 
 MIB = 1 << 20
 REPLAY = np.concatenate([np.arange(100.0), np.zeros(10 * MIB)])
@@ -53,16 +52,12 @@ def test_limits_of_the_caller_hold(tmp_path: Path):
             dcpx.load({"x": None}, tmp_path, limits=Limits(**{name: 0}))
 
 
-def object_of(stored: int, seal: Seal | None) -> StoredItem:
-    return StoredItem(StorageInfo("f", 0, stored), MetadataIndex("x"), None, None, None, seal)
-
-
 def test_a_quarter_of_what_is_available(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(limits, "available_memory", lambda: 4096 * MIB)
-    sealed, foreign = (object_of(MIB >> 10, seal) for seal in (Seal("stored", "0" * 32), None))
+    sealed, foreign = (make_object(MIB >> 10, seal=seal) for seal in (Seal("stored", "0" * 32), None))
     assert Limits().most_bytes(sealed) == 1024 * MIB
     assert Limits().most_bytes(foreign) == 64 * MIB
-    assert Limits().most_bytes(object_of(MIB, None)) == 1024 * MIB
+    assert Limits().most_bytes(make_object(MIB)) == 1024 * MIB
     assert Limits(object_size=9).most_bytes(sealed) == 9
     assert Limits(object_ratio=100_000).most_bytes(sealed) == 100_000 << 10
     monkeypatch.setattr(limits, "available_memory", lambda: 0)

@@ -28,7 +28,7 @@ from dcpx.catalog.leftovers import find_leftovers, remove_leftovers
 from dcpx.catalog.names import manifest_name, owner_name, temporary_name
 from dcpx.catalog.owner import Owner
 from dcpx.dcp.private import HAS_RANK_LOCAL
-from tests.fault.manifests import data_file, manifest_file, seal
+from tests.support.files import data_file, manifest_file, seal
 from tests.support.leftovers import DAY, age, dead, elsewhere, leave, loaded, names, save_id, state
 from tests.support.versions import rank_local
 from tests.unit.catalog.test_leftovers import save_rank

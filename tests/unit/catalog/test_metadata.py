@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 import torch
 from torch.distributed._shard.sharded_tensor.metadata import TensorProperties as OldTensorProperties
-from torch.distributed.checkpoint.filesystem import _StorageInfo
 from torch.distributed.checkpoint.metadata import (
     BytesStorageMetadata,
     ChunkStorageMetadata,
@@ -28,6 +27,8 @@ from torch.distributed.checkpoint.metadata import (
 
 from dcpx import CorruptError, DcpxError, LimitError, TruncatedError, UnsupportedError
 from dcpx.dcp.metadata import load_metadata
+from dcpx.dcp.private import StorageInfo
+from tests.support.metadata import make_chunk
 from tests.support.metadata_files import assert_either_way, assert_loads, small
 
 # --- what there is in the world ---------------------------------------------------------------------------------------
@@ -186,11 +187,11 @@ def properties(metadata: Metadata, **changes: Any) -> None:
 
 
 def chunk(metadata: Metadata, offsets: list[int], sizes: list[int]) -> None:
-    tensor(metadata).chunks[1] = ChunkStorageMetadata(torch.Size(offsets), torch.Size(sizes))
+    tensor(metadata).chunks[1] = make_chunk(offsets, sizes)
 
 
 def stored_as(metadata: Metadata, index: MetadataIndex) -> None:
-    metadata.storage_data[index] = _StorageInfo("a", 0, 0)
+    metadata.storage_data[index] = StorageInfo("a", 0, 0)
 
 
 def with_fields(item: MetadataIndex, **changes: Any) -> MetadataIndex:
@@ -260,7 +261,7 @@ WRONG: dict[str, Callable[[Metadata], Any]] = {
     "stored item with another field": lambda m: stored_as(
         m, with_fields(MetadataIndex("layer.weight", [1, 0]), other=1)
     ),
-    "stored item by its name": lambda m: m.storage_data.update(step=_StorageInfo("a", 0, 0)),
+    "stored item by its name": lambda m: m.storage_data.update(step=StorageInfo("a", 0, 0)),
     "place that is a string": lambda m: m.storage_data.update({MetadataIndex("step"): "__0_0.distcp"}),
     "no storage": lambda m: vars(m).update(storage_data=None),
     "no items": lambda m: vars(m).update(state_dict_metadata=[]),
@@ -349,7 +350,7 @@ def test_every_field_of_the_real_classes_is_known():
         BytesStorageMetadata: "",
         ChunkStorageMetadata: "offsets sizes",
         TensorProperties: "dtype layout requires_grad memory_format pin_memory strides",
-        _StorageInfo: "relative_path offset length transform_descriptors",
+        StorageInfo: "relative_path offset length transform_descriptors",
         StorageMeta: "checkpoint_id save_id load_id modules",
     }
     for cls, names in known.items():

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint import DefaultSavePlanner, FileSystemWriter
 from torch.distributed.checkpoint._fsspec_filesystem import FsspecWriter
@@ -18,7 +17,7 @@ from dcpx.dcp.private import HAS_RANK_LOCAL
 from tests.dist.ranks import run
 from tests.interop.states import make_state
 from tests.support.metadata_files import assert_loads
-from tests.support.versions import rank_local
+from tests.support.versions import gloo, rank_local
 
 
 def nested_state() -> dict[str, Any]:
@@ -116,7 +115,7 @@ def sharded_ranks(rank: int, world: int, path: Path) -> None:
         dcp.save(state, storage_writer=FileSystemWriter(path / "alone"), use_collectives=False)
 
 
-@pytest.mark.skipif(not dist.is_gloo_available(), reason="this torch has no gloo")
+@gloo
 @pytest.mark.timeout(120)
 def test_of_sharded_states(tmp_path: Path):
     run(sharded_ranks, 4, tmp_path)

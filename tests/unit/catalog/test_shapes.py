@@ -7,20 +7,18 @@ import pickletools
 import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
-from torch.distributed.checkpoint.filesystem import _StorageInfo
 from torch.distributed.checkpoint.metadata import (
     BytesStorageMetadata,
-    ChunkStorageMetadata,
     Metadata,
     MetadataIndex,
     StorageMeta,
-    TensorProperties,
     TensorStorageMetadata,
 )
 
@@ -28,7 +26,8 @@ from dcpx import CorruptError
 from dcpx.catalog import shapes as _shapes
 from dcpx.catalog.records import Records
 from dcpx.dcp.metadata import load_metadata
-from dcpx.dcp.private import set_version
+from dcpx.dcp.private import StorageInfo, set_version
+from tests.support.metadata import indices_of, make_tensor, rows
 from tests.support.metadata_files import assert_either_way, assert_loads, assert_same, outcome, word_by_word
 from tests.unit.catalog.test_metadata_writers import WRITERS
 
@@ -47,29 +46,27 @@ def many(
     objects: Callable[[int], bool] = lambda number: False,
     name: Callable[[int], str] = lambda number: f"layers.{number}.weight",
     stored_name: Callable[[str], str] = lambda name: name,
-    fields: Callable[[_StorageInfo], dict[str, Any]] = vars,
+    fields: Callable[[StorageInfo], dict[str, Any]] = vars,
 ) -> Metadata:
     """Metadata of many items, each cut along its first dimension into chunks of that size."""
     items: dict[str, Any] = {}
-    storage: dict[MetadataIndex, _StorageInfo] = {}
+    storage: dict[MetadataIndex, StorageInfo] = {}
 
     def store(index: MetadataIndex, file: str) -> None:
-        storage[index] = info = _StorageInfo(file, len(storage) * length, length, descriptors())
+        storage[index] = info = StorageInfo(file, len(storage) * length, length, descriptors())
         info.__dict__ = fields(info)
 
     for item in map(name, range(count)):
         number = len(items)
         if objects(number):
             items[item] = BytesStorageMetadata()
-            store(MetadataIndex(stored_name(item)), FILES[0])
-            continue
-        size = sizes(number)
-        offsets = [(chunk * size[0], *[0] * (len(size) - 1)) if size else () for chunk in range(chunks)]
-        parts = [ChunkStorageMetadata(torch.Size(offset), torch.Size(size)) for offset in offsets]
-        whole = torch.Size((size[0] * chunks, *size[1:]) if size else ())
-        items[item] = TensorStorageMetadata(TensorProperties(dtype(number)), whole, parts)
-        for chunk, offset in enumerate(offsets):
-            store(MetadataIndex(stored_name(item), offset, chunk), FILES[chunk % 8])
+        else:
+            size = sizes(number)
+            edges = [chunk * size[0] for chunk in range(chunks + 1)] if size else [0]
+            whole = (edges[-1], *size[1:]) if size else ()
+            items[item] = make_tensor(whole, rows(whole, edges), dtype(number))
+        for index in indices_of(item, items[item]):
+            store(replace(index, fqn=stored_name(item)), FILES[(index.index or 0) % 8])
     paths = {item: ("model", *item.split(".", 1)) for item in items}
     metadata = Metadata(items, paths, storage, StorageMeta("/checkpoints/1", "save"))
     set_version(metadata)

@@ -12,6 +12,7 @@ import pytest
 import zstandard
 
 from dcpx import CorruptError, TruncatedError, UnsupportedError, ZStandard, zstd
+from tests.support.sinks import Kept
 
 SMALL = b"the quick brown fox jumps over the lazy dog" + bytes(range(40))
 LARGE = np.random.default_rng(0).integers(0, 16, (1 << 20) + 7, np.uint8).tobytes()  # several blocks
@@ -236,11 +237,6 @@ def torchs(monkeypatch: pytest.MonkeyPatch, package: str) -> object:
     return module.ZStandard()
 
 
-class _Unclosing(io.BytesIO):
-    def close(self) -> None:
-        """Keep what was written."""
-
-
 # torch's reader over pyzstd loses what follows the first 256 KiB of a well compressed frame, of its own frames too.
 @pytest.mark.parametrize(
     ("package", "content"),
@@ -254,7 +250,7 @@ def test_torch_reads_ours(backend: str, monkeypatch: pytest.MonkeyPatch, package
 @pytest.mark.parametrize("package", ["zstandard", "pyzstd"])
 @pytest.mark.parametrize("content", [b"", b"a", SMALL, LARGE], ids=len)
 def test_ours_reads_torchs(backend: str, monkeypatch: pytest.MonkeyPatch, package: str, content: bytes) -> None:
-    output = _Unclosing()
+    output = Kept()
     stream = torchs(monkeypatch, package).transform_to(cast(IO[bytes], output))  # type: ignore[attr-defined]
     stream.write(content)
     stream.close()

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
 import torch
@@ -16,16 +16,10 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner, DefaultSavePlanner
 
 import dcpx
-from dcpx import DcpxWarning, ExtensionError, LoadError, SaveError, StreamTransformExtension
+from dcpx import ExtensionError, LoadError, SaveError
 from dcpx.loading.casts import narrows
-
-
-def warned(call: Callable[[], object]) -> list[str]:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        call()
-    return [str(one.message) for one in caught if one.category is DcpxWarning]
-
+from tests.support.extensions import Passing
+from tests.support.warned import warned
 
 # --- strict -----------------------------------------------------------------------------------------------------------
 
@@ -246,33 +240,18 @@ def test_other_mappings(kind: Callable[[dict[str, Any]], Any], tmp_path: Path):
 # --- registry, no_dist ------------------------------------------------------------------------------------------------
 
 
-class Twice(StreamTransformExtension):
+class Unknown(Passing):
     """Known to no plug-in."""
 
-    @staticmethod
-    def registry_name() -> str:
-        return "twice@dcpx-tests"
-
-    @staticmethod
-    def from_descriptor(version: str) -> StreamTransformExtension:
-        return Twice()
-
-    def get_descriptor(self) -> str:
-        return "twice@dcpx-tests"
-
-    def transform_to(self, output: IO[bytes]) -> IO[bytes]:
-        return output
-
-    def transform_from(self, input: IO[bytes]) -> IO[bytes]:
-        return input
+    descriptor = "unknown@dcpx-tests"
 
 
 def test_a_registry_of_ones_own(tmp_path: Path):
-    dcpx.save({"w": torch.ones(3)}, tmp_path, pack=Twice())
-    with pytest.raises(ExtensionError, match="twice"):
+    dcpx.save({"w": torch.ones(3)}, tmp_path, pack=Unknown())
+    with pytest.raises(ExtensionError, match="unknown@dcpx-tests"):
         dcpx.load({"w": torch.zeros(3)}, tmp_path)
     registry = dcpx.ExtensionRegistry()
-    registry.register(Twice)
+    registry.register(Unknown)
     state = {"w": torch.zeros(3)}
     dcpx.load(state, tmp_path, registry=registry)
     assert state["w"].tolist() == [1, 1, 1]

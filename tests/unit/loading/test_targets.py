@@ -14,7 +14,7 @@ import torch.distributed.checkpoint as dcp
 import dcpx
 from dcpx import LoadError
 from tests.support.planners import Part, PartsPlanner, read
-from tests.support.tensors import bits, weights
+from tests.support.tensors import bits, freed, weights
 
 CHUNKS = dcpx.Pack(chunk_size=4096)
 
@@ -126,11 +126,6 @@ def test_their_code_runs_in_the_callers_thread(tmp_path: Path):
 
 
 # --- memory that isn't there, or there more than once -----------------------------------------------------------------
-
-
-def freed(tensor: torch.Tensor, left: int = 0) -> torch.Tensor:
-    tensor.untyped_storage().resize_(left)
-    return tensor
 
 
 FREED: dict[str, Callable[[], torch.Tensor]] = {

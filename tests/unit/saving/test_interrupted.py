@@ -11,15 +11,16 @@ import pytest
 
 from dcpx import Chain, Pack, StreamTransformExtension, ZStandard
 from tests.conftest import PlugIn
-from tests.support.sinks import Sink, TailedExtension, full_disk
+from tests.support.extensions import Tailed
+from tests.support.sinks import Sink, full_disk
 
 CHAINS: dict[str, Callable[[], StreamTransformExtension]] = {
     "zstd": ZStandard,
     "pack": Pack,
     "pack, zstd": lambda: Chain(Pack(), ZStandard()),
     "zstd, pack": lambda: Chain(ZStandard(), Pack("raw")),
-    "tailed, zstd, tailed": lambda: Chain(TailedExtension(), ZStandard(), TailedExtension()),
-    "chain in chain": lambda: Chain(Chain(Pack("raw"), TailedExtension()), Chain(ZStandard())),
+    "tailed, zstd, tailed": lambda: Chain(Tailed(), ZStandard(), Tailed()),
+    "chain in chain": lambda: Chain(Chain(Pack("raw"), Tailed()), Chain(ZStandard())),
 }
 
 every_chain = pytest.mark.parametrize("extension", [pytest.param(make(), id=name) for name, make in CHAINS.items()])
@@ -91,7 +92,7 @@ def test_close_after_the_error_raises_it_again(extension: StreamTransformExtensi
 
 def test_stream_above_that_knows_no_failure(plug_in: PlugIn) -> None:
     """Rot13's own stream is a plain RawIOBase: its `close`, also the collector's, reaches the streams of dcpx below."""
-    extension = Chain(plug_in.rot13(), ZStandard(), TailedExtension())
+    extension = Chain(plug_in.rot13(), ZStandard(), Tailed())
     sink = Sink()
     with pytest.raises(KeyError):
         break_off(extension, sink)

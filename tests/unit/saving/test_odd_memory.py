@@ -12,6 +12,7 @@ from torch.utils import _pytree
 
 import dcpx
 from dcpx import SaveError, StreamTransformExtension
+from tests.support.tensors import freed
 
 Saving = Callable[[torch.Tensor], None]
 
@@ -26,29 +27,9 @@ PACKS: dict[str, StreamTransformExtension | None] = {
 SIZES = [1, 256, 100_000]
 
 
-def freed(size: int) -> torch.Tensor:
-    """As FSDP1 leaves a parameter between its uses."""
-    tensor = torch.full((size,), 7.0)
-    tensor.untyped_storage().resize_(0)
-    return tensor
-
-
-def shrunk(size: int) -> torch.Tensor:
-    tensor = torch.full((size,), 7.0)
-    tensor.untyped_storage().resize_(tensor.nbytes - 1)
-    return tensor
-
-
 def freed_view(size: int) -> torch.Tensor:
     """Every second element, behind the end of what is left."""
-    tensor = torch.full((2 * size + 1,), 7.0)
-    view = tensor[1::2]
-    tensor.untyped_storage().resize_(4 * size)
-    return view
-
-
-def freed_parameter(size: int) -> torch.Tensor:
-    return torch.nn.Parameter(freed(size))
+    return freed(torch.full((2 * size + 1,), 7.0)[1::2], 4 * size)
 
 
 class Wrapper(torch.Tensor):
@@ -71,25 +52,30 @@ class Wrapper(torch.Tensor):
         return function(*args, **kwargs)
 
 
-def wrapped(size: int) -> torch.Tensor:
-    return Wrapper(freed(size))
+PLAIN: dict[str, Callable[[int], torch.Tensor]] = {
+    "freed": lambda size: freed(torch.full((size,), 7.0)),
+    "shrunk": lambda size: freed(torch.full((size,), 7.0), 4 * size - 1),
+    "freed_view": freed_view,
+    "freed_parameter": lambda size: torch.nn.Parameter(freed(torch.full((size,), 7.0))),
+}
+FREED = PLAIN | {"wrapped": lambda size: Wrapper(freed(torch.full((size,), 7.0)))}
 
 
 @pytest.mark.parametrize("pack", PACKS)
-@pytest.mark.parametrize("make", [freed, shrunk, freed_view, freed_parameter, wrapped])
-def test_freed_memory_is_refused(make: Callable[[int], torch.Tensor], pack: str, tmp_path: Path):
+@pytest.mark.parametrize("kind", FREED)
+def test_freed_memory_is_refused(kind: str, pack: str, tmp_path: Path):
     for size in SIZES:
         with pytest.raises(SaveError, match="freed or shrunk by its owner") as caught:
-            dcpx.save({"good": torch.ones(5), "bad": make(size)}, tmp_path / "c", pack=PACKS[pack])
+            dcpx.save({"good": torch.ones(5), "bad": FREED[kind](size)}, tmp_path / "c", pack=PACKS[pack])
         assert caught.value.where.item == "bad"
         assert "get_state_dict" in caught.value.remedy
         assert not list((tmp_path / "c").iterdir())
 
 
-@pytest.mark.parametrize("make", [freed, shrunk, freed_view, freed_parameter])
-def test_freed_memory_within_an_object_is_refused(make: Callable[[int], torch.Tensor], tmp_path: Path):
+@pytest.mark.parametrize("kind", PLAIN)
+def test_freed_memory_within_an_object_is_refused(kind: str, tmp_path: Path):
     with pytest.raises(SaveError, match="freed or shrunk by its owner") as caught:
-        dcpx.save({"a": torch.ones(2), "b": (make(1000), 1)}, tmp_path)
+        dcpx.save({"a": torch.ones(2), "b": (PLAIN[kind](1000), 1)}, tmp_path)
     assert caught.value.where.item == "b"
     assert not list(tmp_path.iterdir())
 

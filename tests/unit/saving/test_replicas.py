@@ -24,6 +24,7 @@ from torch.distributed.checkpoint.default_planner import create_default_local_sa
 
 from dcpx import DcpxWarning, SaveError
 from dcpx.saving.replicas import Replicas, check_kinds, compare, replicas
+from tests.support.tensors import freed
 
 
 class Colour(enum.Enum):
@@ -134,12 +135,6 @@ def cyclic() -> list[object]:
     return found
 
 
-def freed() -> torch.Tensor:
-    tensor = torch.ones(1000)
-    tensor.untyped_storage().resize_(0)
-    return tensor
-
-
 @pytest.mark.parametrize(
     "value",
     [
@@ -147,7 +142,7 @@ def freed() -> torch.Tensor:
         (lambda: None, Unwilling()),
         (cyclic(),),
         list(range(100_000)),
-        freed(),
+        freed(torch.ones(1000)),
         torch.ones(3, device="meta"),
         torch.ones(5, 7).t(),
         (torch.ones(4, dtype=torch.complex64).conj(),),

@@ -21,7 +21,7 @@ from dcpx import DcpxError, ExtensionError, LoadError, SaveError, StreamTransfor
 from dcpx.dcp.store import StreamWriter
 from dcpx.store.contract import ObjectWriter
 from dcpx.store.local import LocalStore
-from dcpx.streams import TransformWriter, write_all
+from tests.support.extensions import Passing, PassingWriter
 
 STATE: dict[str, Any] = {f"tensor {number}": torch.full((50,), float(number)) for number in range(6)} | {"o": (1, "x")}
 ITEMS = len(STATE)
@@ -31,25 +31,19 @@ class BoomError(Exception):
     """An extension's own error, of no class that dcpx knows."""
 
 
-class Failing(StreamTransformExtension):
+class Failing(Passing):
     """Passes bytes through until the n-th item, whose stream raises at the call named."""
+
+    descriptor = "failing@dcpx-tests/1"
 
     def __init__(self, item: int, call: str = "write", error: BaseException | None = None) -> None:
         self.item, self.call, self.count = item, call, 0
         self.error = error or BoomError("the extension failed")
 
-    @staticmethod
-    def registry_name() -> str:
-        return "failing@dcpx-tests"
-
-    @staticmethod
-    def from_descriptor(version: str) -> Failing:
-        return Failing(0)
-
     def get_descriptor(self) -> str:
         if self.call == "descriptor" and self.count == self.item:
             raise self.error
-        return "failing@dcpx-tests/1"
+        return super().get_descriptor()
 
     def transform_to(self, output: IO[bytes]) -> IO[bytes]:
         self.count += 1
@@ -59,11 +53,8 @@ class Failing(StreamTransformExtension):
             raise self.error
         return _Through(output, self.call, self.error)  # type: ignore[return-value]
 
-    def transform_from(self, input: IO[bytes]) -> IO[bytes]:
-        return input
 
-
-class _Through(TransformWriter):
+class _Through(PassingWriter):
     def __init__(self, output: IO[bytes], call: str | None, error: BaseException | None) -> None:
         super().__init__(output)
         self._call, self._raised = call, error
@@ -71,7 +62,7 @@ class _Through(TransformWriter):
     def transform(self, data: memoryview) -> None:
         if self._call == "write" and self._raised:
             raise self._raised
-        write_all(self.output, data)
+        super().transform(data)
 
     def finish(self) -> None:
         if self._call == "close" and self._raised:

@@ -17,7 +17,8 @@ from dcpx.pickles.containers import check_container
 from dcpx.pickles.trust import Trust
 from dcpx.store.local import LocalStore
 from dcpx.streams import TransformReader
-from tests.fault.manifests import manifest_file
+from tests.support.extensions import Passing
+from tests.support.files import manifest_file
 from tests.support.tensors import random_tensor
 
 LARGE = random_tensor(torch.float32, (1000, 300))
@@ -38,24 +39,11 @@ class Config:
     """A class of objects that nobody told torch of."""
 
 
-class Told(dcpx.StreamTransformExtension):
+class Told(Passing):
     """Passes everything on, and when reading raises `error` at the end."""
 
+    descriptor = "told@test/1"
     error: Exception | None = None
-
-    @staticmethod
-    def registry_name() -> str:
-        return "told@test"
-
-    @staticmethod
-    def from_descriptor(version: str) -> Told:
-        return Told()
-
-    def get_descriptor(self) -> str:
-        return "told@test/1"
-
-    def transform_to(self, output: IO[bytes]) -> IO[bytes]:
-        return output
 
     def transform_from(self, input: IO[bytes]) -> IO[bytes]:
         return cast(IO[bytes], Telling(input))

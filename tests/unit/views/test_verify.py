@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import random
 import shutil
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from torch.distributed.checkpoint._extension import ZStandard as TorchZStandard
 import dcpx
 from dcpx import Limits, NotFoundError
 from dcpx.progress import Progress
-from tests.fault.manifests import manifest_file, seal
+from tests.support.files import flip, manifest_file, seal, stored
 from tests.support.leaks import nothing_left
 from tests.support.tensors import bits, blank, weights
 from tests.support.versions import rank_local
@@ -63,18 +62,6 @@ def checkpoint(saved: Path, writer: str, tmp_path: Path) -> Path:
 def verify(path: Path, **options: Any) -> dcpx.Report:
     with nothing_left():
         return dcpx.verify(path, **options)
-
-
-def stored(path: Path) -> dict[str, Any]:
-    """Where every item lies, by name."""
-    metadata = pickle.loads((path / ".metadata").read_bytes())
-    return {index.fqn: info for index, info in metadata.storage_data.items()}
-
-
-def flip(path: Path, at: int) -> None:
-    with path.open("r+b") as file:
-        byte = os.pread(file.fileno(), 1, at)[0]
-        os.pwrite(file.fileno(), bytes([byte ^ 0x10]), at)
 
 
 @every_writer

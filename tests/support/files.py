@@ -1,4 +1,7 @@
-"""Manifests that agree with a checkpoint whose files were changed: for what lies behind that check, and for enemies."""
+"""A checkpoint's files: which they are, damage to them, and manifests that agree with what was changed.
+
+The last for what lies behind that check, and for enemies.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any
 
 from xxhash import xxh3_128_hexdigest
 
-__all__ = ["data_file", "item_seal", "manifest_file", "reseal", "seal"]
+__all__ = ["data_file", "flip", "item_seal", "manifest_file", "reseal", "seal", "stored"]
 
 
 def data_file(path: Path) -> Path:
@@ -22,6 +25,21 @@ def manifest_file(path: Path) -> Path:
     """The checkpoint's manifest."""
     (file,) = path.glob("*.manifest.json")
     return file
+
+
+def stored(path: Path) -> dict[str, Any]:
+    """Where every item lies, by name."""
+    metadata = pickle.loads((path / ".metadata").read_bytes())
+    return {index.fqn: info for index, info in metadata.storage_data.items()}
+
+
+def flip(path: Path, at: int) -> None:
+    """Flip a bit of the byte at this offset of a file."""
+    with path.open("r+b") as file:
+        file.seek(at)
+        (byte,) = file.read(1)
+        file.seek(at)
+        file.write(bytes([byte ^ 0x10]))
 
 
 def seal(members: dict[str, Any]) -> bytes:
