@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from ..pickles.library_calls import REPLACED
+from ..pickles.names import allowed_name, python3_name
 from ..pickles.objects import known_name
-from ..pickles.torch_pickle import allowed_name, python3_name
 
 __all__ = ["load_restricted"]
 

@@ -7,7 +7,7 @@ from typing import IO
 
 from ..errors import LimitError, UnsupportedError
 from .archive import PICKLE, Archive, open_archive
-from .torch_calls import TENSOR, Tensor
+from .things import TENSOR, Tensor
 from .torch_pickle import check_names, foresee
 from .trust import SafeGlobal, Trust, by_name, of_process
 
