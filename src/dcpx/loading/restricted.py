@@ -1,7 +1,8 @@
 """Unpickling with nothing but what is allowed: the names of a table, and classes that the caller named.
 
-What is unpickled here has been foreseen: every call is one of those that `_torch_calls`, `_library_calls` and
-`_numpy_objects` describe, of arguments that they let pass. No name is looked for anywhere but in these tables.
+What is unpickled here has been foreseen (`pickles.torch_pickle`): every call is one of those that `torch_calls`,
+`library_calls` and `numpy_objects` describe, of arguments that they let pass. No name is looked for anywhere but in
+these tables.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from ..errors import CorruptError, DcpxError, UnsupportedError
 from .account import NUMBER, OBJECT, Account
 
-__all__ = ["INT32", "LEFT_OUT", "UINT64", "LeftOutError", "Machine", "unknown_opcode"]
+__all__ = ["INT32", "LEFT_OUT", "LeftOutError", "Machine", "unknown_opcode"]
 
 LEFT_OUT = object()
 """Stands in the memo for an object that isn't kept there."""
@@ -24,11 +24,10 @@ LEFT_OUT = object()
 _UINT16 = struct.Struct("<H").unpack_from
 _UINT32 = struct.Struct("<I").unpack_from
 INT32 = struct.Struct("<i").unpack_from
-UINT64 = struct.Struct("<Q").unpack_from
 _FLOAT64 = struct.Struct(">d").unpack_from
 
 
-class LeftOutError(Exception):
+class LeftOutError(LookupError):
     """The pickle refers to an object that is LEFT_OUT of the memo."""
 
 
@@ -48,14 +47,19 @@ class Machine(ABC):
     """Makes a tuple of its parts."""
 
     numbers: Callable[[int], tuple[list[Any], int]] | None = None
-    """Reads the numbers that follow a MARK, where many may, all at once, and says where they end."""
+    """Where it is given, it reads the numbers that follow a MARK all at once, and returns them and where they end."""
 
     def __init__(self, data: bytes, account: Account | None = None) -> None:
-        """To the account, if there is one, is charged what is made."""
+        """What is made is charged to the account, if there is one."""
         self.data = data
         self.memo: list[Any] = []
         self.position = 0
         self._spend = None if account is None else account.spend
+
+    @abstractmethod
+    def keep(self, made: list[Any], index: int, kept: Any) -> None:
+        """Put an object into the memo, or what is to become a part of it, at another place than the end. No pickler
+        asks for that. Places that are left between are LEFT_OUT."""
 
     @abstractmethod
     def text(self, start: int, end: int) -> object:
@@ -88,8 +92,8 @@ class Machine(ABC):
 
     @abstractmethod
     def other(self, opcode: int, stack: list[Any], position: int) -> int:
-        """Obey an opcode that isn't shared, whose operand begins at `position`; returns where the next one is.
-        Raises what `unknown_opcode` makes for one that isn't known here, either."""
+        """Obey an opcode that isn't shared, whose operand begins at `position`, and return where the next one is. For
+        an opcode that isn't known there either, raise what `unknown_opcode` makes."""
 
     def run(self, position: int, made: list[Any]) -> object:
         """The object that the pickle makes, read from `position` to its STOP. To `made`, which may be the memo itself,
@@ -139,40 +143,38 @@ class Machine(ABC):
                         stack.append(True)
                     else:
                         position = self.other(opcode, stack, position)
-                elif opcode == 0x71:  # BINPUT
-                    if data[position] != len(made):
-                        raise _disordered()
-                    made.append(stack[-1])
-                    position += 1
-                elif opcode == 0x72:  # LONG_BINPUT
-                    if _UINT32(data, position)[0] != len(made):
-                        raise _disordered()
-                    made.append(stack[-1])
-                    position += 4
-                elif opcode == 0x6A:  # LONG_BINGET
-                    known = memo[_UINT32(data, position)[0]]
-                    if known is LEFT_OUT:
-                        raise LeftOutError
-                    stack.append(known)
-                    position += 4
                 elif opcode == 0x68:  # BINGET
                     known = memo[data[position]]
                     if known is LEFT_OUT:
                         raise LeftOutError
                     stack.append(known)
                     position += 1
+                elif opcode == 0x6A:  # LONG_BINGET
+                    known = memo[_UINT32(data, position)[0]]
+                    if known is LEFT_OUT:
+                        raise LeftOutError
+                    stack.append(known)
+                    position += 4
+                elif opcode == 0x71:  # BINPUT
+                    if data[position] == len(made):
+                        made.append(stack[-1])
+                    else:
+                        self.keep(made, data[position], stack[-1])
+                    position += 1
+                elif opcode == 0x72:  # LONG_BINPUT
+                    index = _UINT32(data, position)[0]
+                    if index == len(made):
+                        made.append(stack[-1])
+                    else:
+                        self.keep(made, index, stack[-1])
+                    position += 4
+                elif opcode == 0x4B:  # BININT1
+                    stack.append(data[position])
+                    position += 1
                 elif opcode == 0x58:  # BINUNICODE
                     start = position + 4
                     position = start + _UINT32(data, position)[0]
                     stack.append(text(start, position))
-                elif opcode == 0x4B:  # BININT1
-                    stack.append(data[position])
-                    position += 1
-                elif opcode == 0x4A:  # BININT
-                    if spend:
-                        spend(NUMBER)
-                    stack.append(INT32(data, position)[0])
-                    position += 4
                 elif opcode == 0x28:  # MARK
                     if spend:
                         spend(OBJECT)
@@ -181,14 +183,14 @@ class Machine(ABC):
                         stack, position = numbers(position)
                     else:
                         stack = []
-                elif opcode == 0x74:  # TUPLE
-                    parts, stack = stack, below.pop()
-                    stack.append(make_tuple(parts))
                 elif opcode == 0x29:  # EMPTY_TUPLE
                     stack.append(())
                 elif opcode == 0x62:  # BUILD
                     state = stack.pop()
                     position = build(stack, state, position)
+                elif opcode == 0x52:  # REDUCE
+                    arguments, function = stack.pop(), stack.pop()
+                    stack.append(self.call(function, arguments))
                 elif opcode == 0x7D:  # EMPTY_DICT
                     if spend:
                         spend(2 * OBJECT)
@@ -202,6 +204,14 @@ class Machine(ABC):
                     last = stack.pop()
                     key = stack.pop()
                     insert(stack[-1], [key, last])
+                elif opcode == 0x4A:  # BININT
+                    if spend:
+                        spend(NUMBER)
+                    stack.append(INT32(data, position)[0])
+                    position += 4
+                elif opcode == 0x74:  # TUPLE
+                    parts, stack = stack, below.pop()
+                    stack.append(make_tuple(parts))
                 elif opcode == 0x5D:  # EMPTY_LIST
                     if spend:
                         spend(OBJECT)
@@ -212,9 +222,6 @@ class Machine(ABC):
                 elif opcode == 0x65:  # APPENDS
                     parts, stack = stack, below.pop()
                     extend(stack[-1], parts)
-                elif opcode == 0x52:  # REDUCE
-                    arguments, function = stack.pop(), stack.pop()
-                    stack.append(self.call(function, arguments))
                 elif opcode == 0x4D:  # BININT2
                     stack.append(_UINT16(data, position)[0])
                     position += 2
@@ -239,10 +246,6 @@ class Machine(ABC):
             return stack[0]
         finally:
             self.position = position
-
-
-def _disordered() -> CorruptError:
-    return CorruptError("the pickle numbers its objects out of order")
 
 
 def unknown_opcode(opcode: int, writer: str, remedy: str | None = None) -> DcpxError:

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from ..errors import CorruptError, UnsupportedError
 from .calls import Call, Walk
 from .constants import ITEM_SIZES, TENSOR_CLASSES, dtype_named, is_complex
+from .names import shown
 from .states import check_attributes
 from .things import PLAIN, TENSOR, Bytes, Dict, Frozen, Name, Storage, Tensor, Text
 
@@ -22,6 +23,8 @@ _FEW = 64
 _MAX_DIMENSIONS = 254
 _END = 1 << 62
 """No size, stride or offset is as large."""
+
+_NEWER = "Upgrade dcpx if a newer torch wrote it"
 
 _PER_TENSOR = {"torch.per_tensor_affine"}
 _PER_CHANNEL = {"torch.per_channel_affine", "torch.per_channel_affine_float_qparams"}
@@ -85,6 +88,8 @@ def _tensor_v3(walk: Walk, arguments: tuple[Any, ...]) -> object:
             *rest,
         ):
             dtype = dtype_named(name)
+            if dtype is None and name in walk.names and name.startswith("torch."):
+                raise UnsupportedError(f"the elements are of a dtype that isn't known, {shown(name)}", remedy=_NEWER)
             if dtype is not None and (not rest or (len(rest) == 1 and type(rest[0]) is Dict)):
                 return _view(storage, dtype, offset, size, stride)
     _wrong("a tensor")

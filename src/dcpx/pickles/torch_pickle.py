@@ -20,7 +20,7 @@ from .calls import Call, Stateful
 from .constants import ITEM_SIZES, STORAGES, TENSOR_BASES, is_constant
 from .library_calls import attributes
 from .names import allowed_name, python3_name, shown
-from .opcodes import INT32, Machine, unknown_opcode
+from .opcodes import INT32, LEFT_OUT, Machine, unknown_opcode
 from .states import check_attributes
 from .things import (
     MAX_DEPTH,
@@ -147,6 +147,12 @@ class _Walk(Machine):
     def empty(self) -> set[str]:
         """Of what objects were made that lack fields which they must have."""
         return {name for _, name in self._empty.values() if name in _FIELDS}
+
+    def keep(self, made: list[Any], index: int, kept: Any) -> None:
+        if index > max(len(self.data), 0xFF):  # whoever unpickles it has a place for each up to this one
+            raise CorruptError("the pickle remembers more than it makes")
+        made += [LEFT_OUT] * (index + 1 - len(made))
+        made[index] = kept
 
     # --- values -------------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 from ..errors import CorruptError, DcpxError, TruncatedError, UnsupportedError, Where
 from .names import shown
-from .opcodes import LEFT_OUT, UINT64, LeftOutError, Machine, unknown_opcode
+from .opcodes import LEFT_OUT, LeftOutError, Machine, unknown_opcode
 
 __all__ = ["FOREIGN", "LEFT_OUT", "Function", "LeftOutError", "Record", "Then", "Unpickler", "shown"]
 
@@ -112,6 +112,9 @@ class Unpickler(Machine):
                 raise TruncatedError("the file ends too early", where) from error
             raise CorruptError(f"it isn't a valid pickle: {error}", where) from error
 
+    def keep(self, made: list[Any], index: int, kept: Any) -> None:
+        raise CorruptError("it numbers its objects out of order")
+
     def text(self, start: int, end: int) -> str:
         return str(self.data[start:end], "utf-8", "surrogatepass")
 
@@ -174,7 +177,7 @@ class Unpickler(Machine):
             stack.append(self.name(module, name))
         elif opcode == 0x95:  # FRAME
             position += 8
-            if UINT64(self.data, position - 8)[0] > len(self.data) - position:
+            if int.from_bytes(self.data[position - 8 : position], "little") > len(self.data) - position:
                 raise TruncatedError("the file ends within a frame")
         else:
             raise unknown_opcode(opcode, "DCP", FOREIGN)
