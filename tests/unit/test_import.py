@@ -67,6 +67,22 @@ assert not {"torch", "numpy"} & sys.modules.keys()
     )
 
 
+def test_pickles_need_no_torch() -> None:
+    run(
+        """
+import importlib, io, pkgutil, sys
+import dcpx.pickles
+from dcpx.codecs.container import container
+for module in pkgutil.iter_modules(dcpx.pickles.__path__):
+    importlib.import_module(f"dcpx.pickles.{module.name}")
+from dcpx.pickles.containers import check_container
+made = container("bfloat16", (2, 3))
+check_container(io.BytesIO(made.before + bytes(12) + made.after))
+assert "torch" not in sys.modules
+"""
+    )
+
+
 def test_looking_into_checkpoints_needs_no_torch(tmp_path: Path) -> None:
     """With torch not to be had, the reports are those of a process that has it."""
     state: dict[str, Any] = {

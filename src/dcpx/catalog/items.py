@@ -10,9 +10,9 @@ from typing import IO, Any, Protocol
 from uuid import UUID
 
 from .. import kernels
-from ..dtypes import TORCH_ITEM_SIZES
 from ..errors import CorruptError, Where
 from ..frame import Header
+from ..pickles.constants import ITEM_SIZES
 from .manifest import Manifest, Seal, seal_kind
 from .plain import Metadata
 
@@ -73,7 +73,7 @@ class StoredItem:
         if self.shape is None or self.dtype is None:
             self.nbytes = self.info.length
         else:
-            self.nbytes = math.prod(self.shape) * TORCH_ITEM_SIZES[self.dtype]
+            self.nbytes = math.prod(self.shape) * ITEM_SIZES[self.dtype]
 
     @property
     def name(self) -> str:
