@@ -18,6 +18,7 @@ import dcpx
 from dcpx import kernels
 from dcpx.loading import decoding
 from dcpx.registry import default_registry
+from dcpx.store import local
 from tests.support.planners import Part, PartsPlanner, read
 from tests.support.tensors import bits, weights
 
@@ -69,6 +70,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
         decode_chunks, read_chunks = staticmethod(decode), staticmethod(read)
 
     monkeypatch.setattr(decoding, "kernels", Watched)
+    monkeypatch.setattr(local, "kernels", Watched)
     return watch
 
 
