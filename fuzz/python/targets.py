@@ -38,9 +38,10 @@ from dcpx.frame.map import read_final
 from dcpx.loading.containers import fill_from_container
 from dcpx.loading.objects import checked_bytes
 from dcpx.pickles.archive import PICKLE, open_archive
+from dcpx.pickles.constants import STORAGES
+from dcpx.pickles.names import python3_name
 from dcpx.pickles.objects import KNOWN, known_name
-from dcpx.pickles.torch_calls import CALLS, STORAGES
-from dcpx.pickles.torch_pickle import python3_name
+from dcpx.pickles.torch_calls import CALLS
 from dcpx.pickles.trust import Trust
 
 ROOT = Path(__file__).parents[2]

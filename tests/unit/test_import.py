@@ -41,6 +41,22 @@ assert "torch" not in sys.modules
     )
 
 
+def test_pickles_need_no_torch() -> None:
+    run(
+        """
+import importlib, io, pkgutil, sys
+import dcpx.pickles
+from dcpx.codecs.container import container
+for module in pkgutil.iter_modules(dcpx.pickles.__path__):
+    importlib.import_module(f"dcpx.pickles.{module.name}")
+from dcpx.pickles.containers import check_container
+made = container("bfloat16", (2, 3))
+check_container(io.BytesIO(made.before + bytes(12) + made.after))
+assert "torch" not in sys.modules
+"""
+    )
+
+
 def test_names() -> None:
     assert dir(dcpx) == sorted(dcpx.__all__)
     for name in dcpx.__all__:

@@ -7,14 +7,13 @@ from typing import IO
 
 from ..errors import LimitError, UnsupportedError
 from .archive import PICKLE, Archive, open_archive
-from .torch_calls import TENSOR, Tensor
+from .things import TENSOR, Tensor
 from .torch_pickle import check_names, foresee
 from .trust import SafeGlobal, Trust, by_name, of_process
 
 __all__ = ["check_archive", "check_container", "check_pickle"]
 
 _MOST_PICKLE = 256 << 10
-"""Bytes of a tensor's pickle. What isn't elements is a few hundred, or a few thousand of a class with more of them."""
 """Bytes of a tensor's pickle. What isn't elements is a few hundred, or a few thousand of a class with more of them."""
 _ALLOW = (
     "Load it into a tensor of the class that was saved; or, if you trust where the checkpoint comes from, pass "
