@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from ..errors import CorruptError, DcpxError, LoadError, MissingFileError, ReplacedError, UnsupportedError, Where
-from ..pickles.unpickle import shown
+from ..pickles.names import shown
 from ..store.contract import Store
 from .lost import missing_pointer
 from .manifest import FileRecord, Manifest, content_digest, parse_manifest, seal_kind

@@ -19,7 +19,7 @@ from ..errors import CorruptError, DcpxError, TruncatedError, UnsupportedError, 
 from .names import shown
 from .opcodes import LEFT_OUT, LeftOutError, Machine, unknown_opcode
 
-__all__ = ["FOREIGN", "LEFT_OUT", "Function", "LeftOutError", "Record", "Then", "Unpickler", "shown"]
+__all__ = ["FOREIGN", "LEFT_OUT", "Function", "LeftOutError", "Record", "Then", "Unpickler"]
 
 FOREIGN = "Nothing in it was run. Upgrade dcpx if a newer torch wrote it, otherwise don't trust it"
 """The remedy where something isn't known."""
