@@ -5,28 +5,44 @@ TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml CMakeLists.txt $(shell find src -name '*.py' -o -name '*.pyi' -o -name '*.cpp' -o -name '*.hpp')
 
-.PHONY: demo test matrix lint bench soak trainers faults fuzz aarch64 clean
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint style types imports format-cpp tests matrix bench soak trainers faults fuzz aarch64 clean
 
-demo: $(VENV)/installed $(VENV)/demo
+help:  ## List the targets
+	@sed -nE 's/^([a-z0-9-]+):.*  ## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; \
+		do printf '  make %-11s %s\n' "$$name" "$$what"; done
+
+demo: $(VENV)/installed $(VENV)/demo  ## Save a real model with stock DCP and with dcpx, load back, compare every bit
 	$(BIN)/python -m demo
 
-test: lint
-	$(BIN)/python -m pytest
+# What CI does: each of its parts is a target of its own.
+test: lint tests  ## Linters, types and every test, as CI runs them
 
-# The suite's quick part on every torch and Python that is promised, each really installed and removed again: several GB
-# to fetch. ONLY="2.15.0 3.10" takes the pairs with one of these. A Python that isn't on PATH is skipped.
-matrix:
-	$(PYTHON) tests/matrix.py $(ONLY)
+lint: style types imports format-cpp  ## All that looks at the code without running it
 
-lint: $(VENV)/installed
+style: $(VENV)/installed  ## Ruff's rules and its format
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+
+types: $(VENV)/installed  ## mypy --strict
 	$(BIN)/mypy
+
+imports: $(VENV)/installed  ## The direction of imports, the rooms that know torch, and the drawing of both
 	$(BIN)/lint-imports
+	$(BIN)/python design/rooms.py --check
+
+format-cpp: $(VENV)/installed  ## The format of the kernels
 	$(BIN)/clang-format --dry-run -Werror $(shell find src fuzz -name '*.cpp' -o -name '*.hpp')
 
+tests: $(VENV)/installed  ## Every test but the long ones
+	$(BIN)/python -m pytest
+
+# Several GB to fetch. ONLY="2.15.0 3.10" takes the pairs with one of these. A Python that isn't on PATH is skipped.
+matrix:  ## The suite's quick part on every torch and Python that is promised, each really installed
+	$(PYTHON) tests/matrix.py $(ONLY)
+
 # The peers that can be installed; one that can't is shown as missing in the table.
-bench: $(VENV)/installed $(VENV)/demo
+bench: $(VENV)/installed $(VENV)/demo  ## Speed and size beside the peers; writes bench/results
 	-$(BIN)/pip install --quiet ".[bench]"
 	$(BIN)/python -m bench codec --out bench/results/codec.json
 	$(BIN)/python -m bench checkpoint --out bench/results/checkpoint.json
@@ -35,25 +51,25 @@ bench: $(VENV)/installed $(VENV)/demo
 
 # A thousand saves and loads with everything drawn at random, where `make test` does 25; every bit, where it does some; and
 # ten thousand states of any kind, and a thousand of ranks, where it does some hundred.
-soak: $(VENV)/installed
+soak: $(VENV)/installed  ## Thousands of random saves and loads
 	DCPX_STRESS=1000 $(BIN)/python -m pytest tests/soak tests/fault/test_all_bits.py --override-ini timeout=3600
 	DCPX_EXAMPLES=10000 $(BIN)/python -m pytest tests/property/test_whatever_saves_loads.py \
 		tests/dist/test_whatever_ranks_save.py --override-ini timeout=7200
 
 # Trainings of real libraries, interrupted and resumed.
-trainers: $(VENV)/installed
+trainers: $(VENV)/installed  ## Trainings of real libraries, interrupted and resumed
 	$(BIN)/pip install --quiet ".[trainers]"
 	$(BIN)/python -m pytest tests/interop/test_torchao.py
 
 # What happens when something goes wrong: the table of docs/guarantees.md, each row by doing it, with stock DCP beside dcpx.
-faults: $(VENV)/installed
+faults: $(VENV)/installed  ## The table of docs/guarantees.md, each row by doing it
 	$(BIN)/python -m tests.fault.what_happens
 
-fuzz:
+fuzz:  ## Fuzz the kernels and the parsers
 	$(MAKE) -C fuzz run SECONDS=600
 	$(MAKE) -C fuzz python SECONDS=120
 
-aarch64:
+aarch64:  ## The kernels on aarch64, emulated
 	$(MAKE) -C fuzz aarch64
 
 $(VENV)/torch:
@@ -71,5 +87,5 @@ $(VENV)/demo: $(VENV)/installed demo/requirements.txt
 	$(BIN)/pip install --quiet --no-deps -r demo/requirements.txt
 	touch $@
 
-clean:
+clean:  ## Remove what was built and installed
 	rm -rf $(VENV) build dist

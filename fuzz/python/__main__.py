@@ -18,7 +18,7 @@ with atheris.instrument_imports(include=["dcpx"]):
     from targets import MAX_LENGTH, ROOT, TARGETS, Target
 
     from dcpx import DcpxError
-    from dcpx.pickles import torch_pickle as _torch_pickle
+    from dcpx.pickles import account as _account
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def main() -> None:
         assert len(message) < 2000
 
     warnings.simplefilter("ignore")
-    _torch_pickle._ROOM = 1 << 24  # what uses it up takes no seconds
+    _account._ROOM = 1 << 24  # what uses it up takes no seconds
     folder = ROOT / "build/fuzz/python/told" / name
     atheris.Setup([*sys.argv, f"-max_len={MAX_LENGTH}", *prepared(target, folder)], run)
     atheris.Fuzz()

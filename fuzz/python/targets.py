@@ -38,9 +38,10 @@ from dcpx.loading.containers import fill_from_container
 from dcpx.loading.objects import checked_bytes
 from dcpx.located import reading
 from dcpx.pickles.archive import PICKLE, open_archive
+from dcpx.pickles.constants import STORAGES
+from dcpx.pickles.names import python3_name
 from dcpx.pickles.objects import KNOWN, known_name
-from dcpx.pickles.torch_calls import CALLS, STORAGES
-from dcpx.pickles.torch_pickle import python3_name
+from dcpx.pickles.torch_calls import CALLS
 from dcpx.pickles.trust import Trust
 
 ROOT = Path(__file__).parents[2]
@@ -50,8 +51,8 @@ from containers import saved, with_pickle  # noqa: E402
 from hostile_containers import BAD, GOOD  # noqa: E402
 from test_object_bombs import BOMBS as OBJECT_BOMBS  # noqa: E402
 from test_tensor_containers import KINDS  # noqa: E402
-from tests.unit.metadata_files import small  # noqa: E402
-from tests.unit.test_objects import OBJECTS  # noqa: E402
+from tests.support.metadata_files import small  # noqa: E402
+from tests.unit.loading.test_objects import OBJECTS  # noqa: E402
 
 MAX_LENGTH = 8192
 """Bytes of an input, and of a seed."""

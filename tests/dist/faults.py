@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 from torch.distributed.checkpoint import DefaultSavePlanner
-from torch.distributed.checkpoint.filesystem import FileSystem
 
 import dcpx
 from dcpx.saving import writer
+from dcpx.store.contract import ObjectWriter
+from dcpx.store.local import LocalStore
 
 __all__ = ["FAULTS", "Fault", "killed_while_writing"]
 
@@ -55,14 +56,14 @@ def _opening(suffix: str) -> Fault:
 
     @contextmanager
     def applied(directory: Path) -> Iterator[None]:
-        stock = FileSystem.create_stream
+        stock = LocalStore.create
 
-        def create_stream(self: FileSystem, path: Path, mode: str) -> AbstractContextManager[Any]:
-            if mode == "wb" and str(path).endswith(suffix):
+        def create(self: LocalStore, name: str, **options: bool) -> ObjectWriter:
+            if name.endswith(suffix):
                 raise OSError(errno.EIO, "no such file today")
-            return stock(self, path, mode)
+            return stock(self, name, **options)
 
-        with mock.patch.object(FileSystem, "create_stream", create_stream):
+        with mock.patch.object(LocalStore, "create", create):
             yield
 
     return Fault(applied, "no such file today")
@@ -112,13 +113,13 @@ def _afterwards(change: Callable[[Path], None], says: str) -> Fault:
 @contextmanager
 def _answer_lost(directory: Path) -> Iterator[None]:
     """The move takes place, but is reported to have failed, as over a network."""
-    stock = FileSystem.rename
+    stock = LocalStore.move
 
-    def rename(self: FileSystem, path: Path, new_path: Path) -> None:
-        stock(self, path, new_path)
+    def move(self: LocalStore, temporary: str, name: str, *, replace: bool) -> None:
+        stock(self, temporary, name, replace=replace)
         raise OSError(errno.EIO, "no answer")
 
-    with mock.patch.object(FileSystem, "rename", rename):
+    with mock.patch.object(LocalStore, "move", move):
         yield
 
 
@@ -146,7 +147,7 @@ FAULTS: dict[str, Fault] = {
     # planning
     "planner.set_up_planner": _call(DefaultSavePlanner, "set_up_planner"),
     "planner.create_local_plan": _call(DefaultSavePlanner, "create_local_plan"),
-    "mkdir": _call(FileSystem, "mkdir", OSError),
+    "mkdir": _call(LocalStore, "make", OSError),
     "looking for a checkpoint": _call(writer, "check_free", OSError),
     "planner.create_global_plan": _on_coordinator(_call(DefaultSavePlanner, "create_global_plan")),
     "opening the owner's file": _on_coordinator(_opening(".saving")),
@@ -172,7 +173,7 @@ FAULTS: dict[str, Fault] = {
     "opening the new pointer": _on_coordinator(_opening(".metadata.tmp")),
     "writing the new pointer": _on_coordinator(_system_call("writev", ".metadata.tmp")),
     "fsync of the new pointer": _on_coordinator(_system_call("fsync", ".metadata.tmp")),
-    "the move": _on_coordinator(_call(FileSystem, "rename", OSError)),
+    "the move": _on_coordinator(_call(LocalStore, "move", OSError)),
     "the move's answer": _on_coordinator(Fault(_answer_lost, "the new checkpoint may be in place"), committed=True),
     "fsync of the directory after the move": _on_coordinator(
         _system_call("fsync", "", 3), committed=True, says="the new checkpoint is in place"

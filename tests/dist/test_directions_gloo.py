@@ -20,10 +20,11 @@ from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tenso
 
 import dcpx
 from tests.dist.ranks import run
-from tests.dist.test_gloo import bits
+from tests.support.tensors import bits
+from tests.support.versions import gloo
 
 pytestmark = [
-    pytest.mark.skipif(not dist.is_gloo_available(), reason="this torch has no gloo"),
+    gloo,
     pytest.mark.timeout(120),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]

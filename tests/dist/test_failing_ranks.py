@@ -22,9 +22,10 @@ from dcpx import DcpxError
 from dcpx.catalog.names import is_pointer, save_of
 from tests.dist.faults import FAULTS, Fault, killed_while_writing
 from tests.dist.ranks import COLLECTIVE_SECONDS, run
+from tests.support.versions import gloo
 
 pytestmark = [
-    pytest.mark.skipif(not dist.is_gloo_available(), reason="this torch has no gloo"),
+    gloo,
     pytest.mark.timeout(120),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]

@@ -18,9 +18,11 @@ import dcpx
 from dcpx import CorruptError, DcpxError
 from dcpx.frame import open_frame
 from tests.dist.ranks import run
+from tests.support.tensors import bits
+from tests.support.versions import gloo
 
 pytestmark = [
-    pytest.mark.skipif(not dist.is_gloo_available(), reason="this torch has no gloo"),
+    gloo,
     pytest.mark.timeout(120),
 ]
 
@@ -40,10 +42,6 @@ def whole(name: str) -> torch.Tensor:
     """The tensor of this name, the same on every rank."""
     dtype, shape, _ = PLACED[name]
     return torch.randn(shape, generator=torch.Generator().manual_seed(len(name))).to(dtype)
-
-
-def bits(tensor: torch.Tensor) -> bytes:
-    return tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes()
 
 
 def sharded(mesh: DeviceMesh, make: Callable[[str], torch.Tensor]) -> dict[str, Any]:

@@ -10,10 +10,12 @@ import torch.distributed as dist
 
 import dcpx
 from dcpx import CorruptError, LoadError, NotFoundError
+from dcpx.catalog.names import manifest_name, save_of
 from tests.dist.ranks import run
+from tests.support.versions import gloo
 
 pytestmark = [
-    pytest.mark.skipif(not dist.is_gloo_available(), reason="this torch has no gloo"),
+    gloo,
     pytest.mark.timeout(120),
 ]
 
@@ -55,6 +57,8 @@ def fail(rank: int, world: int, path: Path) -> None:
     # One rank has no checkpoint: all ranks learn it while they plan, before anything is loaded.
     if rank == FAILING_RANK:
         (path / "own" / f"__{rank}.metadata").unlink()
+        for file in (path / "own").glob(f"*__{rank}_0.distcp"):  # else it has only lost its pointer
+            (path / "own" / manifest_name(str(save_of(file.name)))).unlink()
     dist.barrier()
     state = {"x": torch.zeros(3 + rank), "object": None}
     with pytest.raises(NotFoundError if rank == FAILING_RANK else LoadError, match=rf"__{FAILING_RANK}\.metadata"):

@@ -15,9 +15,10 @@ from torch.distributed.checkpoint.planner import LoadPlan
 import dcpx
 from dcpx import ReplacedError
 from tests.dist.ranks import run
+from tests.support.versions import gloo
 
 pytestmark = [
-    pytest.mark.skipif(not dist.is_gloo_available(), reason="this torch has no gloo"),
+    gloo,
     pytest.mark.timeout(120),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]

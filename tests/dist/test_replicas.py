@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +18,13 @@ from torch.distributed.tensor import Shard, distribute_tensor
 import dcpx
 from dcpx import DcpxWarning, SaveError
 from tests.dist.ranks import run
+from tests.support.warned import warned
+from tests.support.versions import gloo
 
 pytestmark = [
-    pytest.mark.skipif(not dist.is_gloo_available(), reason="this torch has no gloo"),
+    gloo,
     pytest.mark.timeout(120),
 ]
-
-
-def warned(state: dict[str, Any], path: Path, **options: Any) -> list[str]:
-    """Save, and return what dcpx warned of."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        dcpx.save(state, path, **options)
-    return [str(one.message) for one in caught if issubclass(one.category, DcpxWarning)]
 
 
 def agreed(rank: int, world: int) -> dict[str, Any]:
@@ -47,7 +42,7 @@ def agreed(rank: int, world: int) -> dict[str, Any]:
 
 
 def work(rank: int, world: int, path: Path) -> None:
-    assert warned(agreed(rank, world), path / "agreed") == []
+    assert warned(lambda: dcpx.save(agreed(rank, world), path / "agreed")) == []
     loaded = {"step": None, "model": {"layer 3": torch.zeros(50, 50)}}
     dcpx.load(loaded, path / "agreed")
     assert (loaded["step"], loaded["model"]["layer 3"][0, 0].item()) == (12, 3.0)
@@ -59,7 +54,8 @@ def work(rank: int, world: int, path: Path) -> None:
         "same": torch.ones(5),
     }
     for planner in (None, DefaultSavePlanner(dedup_save_to_lowest_rank=True)):
-        found = warned(agreed(rank, world) | differing, path / "differing", planner=planner, overwrite=True)
+        state = agreed(rank, world) | differing
+        found = warned(partial(dcpx.save, state, path / "differing", planner=planner, overwrite=True))
         assert len(found) == (1 if rank == 0 else 0), found
         if rank == 0:
             assert all(repr(name) in found[0] for name in ("rng", "large", "loader.position")), found
@@ -67,10 +63,8 @@ def work(rank: int, world: int, path: Path) -> None:
             assert planner is None or "'rng', stored as rank 0 has it" in found[0]
 
     # The writer alone compares as well.
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        dcp.save(differing, storage_writer=dcpx.Writer(path / "writer"))
-    assert any(issubclass(one.category, DcpxWarning) for one in caught) is (rank == 0)
+    found = warned(lambda: dcp.save(differing, storage_writer=dcpx.Writer(path / "writer")))
+    assert bool(found) is (rank == 0)
 
     # Where warnings are errors, the save fails on every rank, and none waits for another.
     with warnings.catch_warnings():
@@ -102,8 +96,8 @@ def work(rank: int, world: int, path: Path) -> None:
 
     # Each rank by itself has nothing to compare, with or without a group.
     own = {"x": torch.zeros(3 + rank), "o": rank}
-    assert warned(own, path / "own", use_collectives=False) == []
-    assert warned(own, path / f"alone {rank}", no_dist=True) == []
+    assert warned(lambda: dcpx.save(own, path / "own", use_collectives=False)) == []
+    assert warned(lambda: dcpx.save(own, path / f"alone {rank}", no_dist=True)) == []
     state = {"x": torch.ones(3 + rank), "o": None}
     dcpx.load(state, path / f"alone {rank}", no_dist=True)
     assert state["o"] == rank

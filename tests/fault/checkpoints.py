@@ -16,8 +16,8 @@ from typing import Any
 import torch
 import torch.distributed.checkpoint as dcp
 from tests.fault.shim import Calls, Fault, armed
-from tests.unit.leaks import nothing_left
-from tests.unit.tensors import blank, weights
+from tests.support.leaks import nothing_left
+from tests.support.tensors import blank, weights
 from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.api import CheckpointException
 

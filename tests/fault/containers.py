@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import pickle
-import struct
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Any
 
 import torch
 import torch.distributed.checkpoint as dcp
+from tests.support.opcodes import call, named, number, numbers, text, tuple_of
 
 ORDERED = b"ccollections\nOrderedDict\n)R"
 FLAT = b"c__builtin__\nset\n"
@@ -45,45 +45,7 @@ def with_pickle(pickled: bytes, *data: bytes, **records: bytes) -> bytes:
     return archive({"version": b"3\n", "byteorder": b"little", "data.pkl": pickled, **storages, **records})
 
 
-# --- a pickle's words -------------------------------------------------------------------------------------------------
-
-
-def named(module: str, name: str) -> bytes:
-    """GLOBAL"""
-    return f"c{module}\n{name}\n".encode()
-
-
-def text(value: str) -> bytes:
-    """BINUNICODE"""
-    return b"X" + struct.pack("<I", len(value)) + value.encode()
-
-
-def number(value: int) -> bytes:
-    """LONG1"""
-    coded = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
-    return b"\x8a" + bytes([len(coded)]) + coded
-
-
-def tuple_of(*parts: bytes) -> bytes:
-    """TUPLE"""
-    return b"(" + b"".join(parts) + b"t"
-
-
-def numbers(*values: int) -> bytes:
-    return tuple_of(*map(number, values))
-
-
-def put(index: int) -> bytes:
-    return b"r" + struct.pack("<I", index)
-
-
-def get(index: int) -> bytes:
-    return b"j" + struct.pack("<I", index)
-
-
-def call(module: str, name: str, *arguments: bytes) -> bytes:
-    """REDUCE"""
-    return named(module, name) + tuple_of(*arguments) + b"R"
+# --- a tensor's pickle ------------------------------------------------------------------------------------------------
 
 
 def storage(count: int, kind: str = "FloatStorage", key: bytes | None = None, module: str = "torch") -> bytes:

@@ -12,25 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from containers import (
-    ORDERED,
-    archive,
-    call,
-    get,
-    named,
-    number,
-    numbers,
-    put,
-    records_of,
-    saved,
-    storage,
-    text,
-    tuple_of,
-    view,
-    whole,
-    with_pickle,
-)
-from tests.unit.tensors import bits, random_tensor
+from containers import ORDERED, archive, records_of, saved, storage, view, whole, with_pickle
+from tests.support.opcodes import call, get, laughing, named, number, numbers, put, text, tuple_of
+from tests.support.tensors import bits, random_tensor
 
 TENSOR = random_tensor(torch.float32, (1000,))
 DATA = bits(TENSOR)
@@ -135,11 +119,6 @@ def key_of(keys: bytes) -> bytes:
         state,
     )
     return with_pickle(whole(made), DATA)
-
-
-def laughing(levels: int = 60) -> bytes:
-    """A pair of the same pair of the same pair ..."""
-    return b")" + b"".join(put(level) + get(level) + b"\x86" for level in range(levels))
 
 
 def alike(count: int) -> bytes:

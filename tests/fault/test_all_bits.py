@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
-from tests.fault.manifests import manifest_file
-from tests.unit.planners import Part, PartsPlanner, read
-from tests.unit.tensors import bits, blank, weights
+from tests.support.files import manifest_file
+from tests.support.planners import Part, PartsPlanner, read
+from tests.support.tensors import bits, blank, weights
 
 import dcpx
 from dcpx import DcpxError

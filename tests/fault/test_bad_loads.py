@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
-from tests.unit.leaks import nothing_left
-from tests.unit.planners import Part, PartsPlanner, read
-from tests.unit.tensors import bits, blank, weights
+from tests.support.leaks import nothing_left
+from tests.support.planners import Part, PartsPlanner, RaisingPlanner, read
+from tests.support.tensors import bits, blank, weights
 from torch.distributed.checkpoint import FileSystemWriter
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.planner import ReadItem
@@ -124,30 +123,6 @@ class PlannerError(RuntimeError):
     """A planner's own."""
 
 
-class Raising(PartsPlanner):
-    """Raises in one of its methods, at a part whose name is given."""
-
-    def __init__(self, parts: list[Part], method: str, name: str, error: BaseException) -> None:
-        super().__init__(parts)
-        self._method, self._name, self._error = method, name, error
-
-    def _check(self, method: str, request: ReadItem) -> None:
-        if (method, request.storage_index.fqn) == (self._method, self._name):
-            raise self._error
-
-    def resolve_tensor(self, request: ReadItem) -> torch.Tensor:
-        self._check("resolve", request)
-        return super().resolve_tensor(request)
-
-    def commit_tensor(self, request: ReadItem, tensor: torch.Tensor) -> None:
-        self._check("commit", request)
-        super().commit_tensor(request, tensor)
-
-    def load_bytes(self, request: ReadItem, value: io.BytesIO) -> None:
-        self._check("load", request)
-        super().load_bytes(request, value)
-
-
 MIXED: dict[str, Any] = {
     "small": torch.ones(50),
     "large": weights(torch.float32, (1000, 1001)),
@@ -176,7 +151,7 @@ def mixed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @pytest.mark.parametrize("error", [PlannerError("no luck"), ValueError("no luck"), Exception("no luck")], ids=repr)
 @crews
 def test_a_planner_that_raises(threads: int, budget: int, error: Exception, method: str, name: str, mixed: Path):
-    planner = Raising(mixed_parts(), method, name, error)
+    planner = RaisingPlanner(mixed_parts(), method, name, error)
     with nothing_left(), pytest.raises(DcpxError, match="no luck") as caught:
         read(mixed, planner, threads=threads, budget=budget)
     if method != "load":  # an object's bytes can be wrong
@@ -186,19 +161,19 @@ def test_a_planner_that_raises(threads: int, budget: int, error: Exception, meth
 @pytest.mark.parametrize(("method", "name"), METHODS)
 def test_the_item_at_which_a_planner_raises_is_named(method: str, name: str, mixed: Path):
     with pytest.raises(DcpxError) as caught:
-        read(mixed, Raising(mixed_parts(), method, name, PlannerError("no luck")))
+        read(mixed, RaisingPlanner(mixed_parts(), method, name, PlannerError("no luck")))
     assert caught.value.where.item == name
 
 
 @pytest.mark.parametrize(("method", "name"), METHODS)
 def test_a_planner_that_is_interrupted(method: str, name: str, mixed: Path):
     with nothing_left(), pytest.raises(KeyboardInterrupt):
-        read(mixed, Raising(mixed_parts(), method, name, KeyboardInterrupt()))
+        read(mixed, RaisingPlanner(mixed_parts(), method, name, KeyboardInterrupt()))
 
 
 def test_an_error_of_dcpx_passes_as_it_is(mixed: Path):
     for method, name in METHODS:
-        planner = Raising(mixed_parts(), method, name, dcpx.UnsupportedError("not here"))
+        planner = RaisingPlanner(mixed_parts(), method, name, dcpx.UnsupportedError("not here"))
         with pytest.raises(dcpx.UnsupportedError, match="not here"):
             read(mixed, planner)
 

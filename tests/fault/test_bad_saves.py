@@ -6,24 +6,25 @@ import errno
 import io
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
-from tests.unit.leaks import nothing_left
-from tests.unit.tensors import bits, blank, weights
+from tests.support.extensions import Passing
+from tests.support.leaks import nothing_left
+from tests.support.tensors import bits, blank, weights
 from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
-from torch.distributed.checkpoint.filesystem import FileSystem
 from torch.distributed.checkpoint.planner import WriteItem
 
 import dcpx
 from dcpx import DcpxError, SaveError
 from dcpx.extension import Item
 from dcpx.saving import files
+from dcpx.store.contract import ObjectWriter
+from dcpx.store.local import LocalStore
 
 STATE: dict[str, Any] = {
     **{f"small {number}": torch.full((50,), float(number)) for number in range(200)},
@@ -154,18 +155,16 @@ def test_a_disk_that_fails_to_sync(threads: int, pack: str, tmp_path: Path, monk
 @every_pack
 def test_a_later_file_that_fails(pack: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Those before it are complete, on the disk, and removed all the same."""
-    create, opened = FileSystem.create_stream, []
+    stock, created = LocalStore.create, []
 
-    @contextmanager
-    def create_stream(self: FileSystem, path: Path, mode: str) -> Iterator[IO[bytes]]:
-        opened.append(path)
-        if len(opened) == 4:
+    def create(self: LocalStore, name: str, **options: bool) -> ObjectWriter:
+        created.append(name)
+        if len(created) == 4:
             raise OSError(errno.EMFILE, "Too many open files")
-        with create(self, path, mode) as stream:
-            yield stream  # type: ignore[misc]
+        return stock(self, name, **options)
 
     with monkeypatch.context() as patch, nothing_left():
-        patch.setattr(FileSystem, "create_stream", create_stream)
+        patch.setattr(LocalStore, "create", create)
         patch.setattr(files, "FILE_BYTES", 100_000)
         with pytest.raises(SaveError, match="Too many open files") as caught:
             dcpx.save(STATE, tmp_path / "c", pack=PACKS[pack](), threads=1, sync=False)
@@ -224,19 +223,10 @@ def test_the_item_is_named(cause: str, tmp_path: Path):
     assert caught.value.where.item == "large"
 
 
-class Halving(dcpx.StreamTransformExtension):
+class Halving(Passing):
     """Its stream takes half of what it is given, and says so."""
 
-    @staticmethod
-    def registry_name() -> str:
-        return "halving@tests"
-
-    @staticmethod
-    def from_descriptor(version: str) -> Halving:
-        return Halving()
-
-    def get_descriptor(self) -> str:
-        return "halving@tests/1"
+    descriptor = "halving@tests/1"
 
     def transform_to(self, output: IO[bytes]) -> IO[bytes]:
         class Stream(io.RawIOBase):
@@ -249,9 +239,6 @@ class Halving(dcpx.StreamTransformExtension):
                 return len(half)
 
         return Stream()  # type: ignore[return-value]
-
-    def transform_from(self, input: IO[bytes]) -> IO[bytes]:
-        return input
 
 
 def test_an_extension_that_takes_a_part_of_each_write(tmp_path: Path):

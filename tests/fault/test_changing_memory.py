@@ -13,6 +13,7 @@ from typing import IO, Any, cast
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
+from tests.support.extensions import Passing
 from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
 from torch.distributed.checkpoint.planner import WriteItem
 from xxhash import xxh3_64_intdigest, xxh3_128_hexdigest
@@ -25,25 +26,17 @@ from dcpx.frame.chunks import RawChunk, encode_chunk
 from dcpx.frame.layout import Header
 from dcpx.kernels import Xxh3_128
 from dcpx.store import sink as sink_module
+from dcpx.store.local import LocalStore
 from dcpx.store.sink import FileSink
 
 
-class Twice(StreamTransformExtension):
+class Twice(Passing):
     """An extension that looks twice at what it is given: it keeps all until the end, and says how it began."""
+
+    descriptor = "stream.twice@tests/1"
 
     def __init__(self, at_writes: Callable[[], object] = lambda: None) -> None:
         self._at_writes = at_writes
-
-    @staticmethod
-    def registry_name() -> str:
-        return "stream.twice@tests"
-
-    @staticmethod
-    def from_descriptor(version: str) -> Twice:
-        return Twice()
-
-    def get_descriptor(self) -> str:
-        return "stream.twice@tests/1"
 
     def transform_to(self, output: IO[bytes]) -> IO[bytes]:
         return cast(IO[bytes], _TwiceWriter(output, self._at_writes))
@@ -217,13 +210,12 @@ def test_what_is_written_is_what_was_hashed(size: int, tmp_path: Path, monkeypat
     monkeypatch.setattr(sink_module, "Xxh3_128", ChangingHasher)
     item = ChangingHasher()
     path = tmp_path / "file"
-    with path.open("wb") as file:
-        sink = FileSink(file)
-        sink.write_through(memoryview(memory), cast(Xxh3_128, item))
-        sink.flush()
-        written = path.read_bytes()
-        assert len(written) == size
-        assert sink.digest() == item.hexdigest() == xxh3_128_hexdigest(written)
+    sink = FileSink(LocalStore(tmp_path).create(path.name))
+    sink.write_through(memoryview(memory), cast(Xxh3_128, item))
+    sink.finish()
+    written = path.read_bytes()
+    assert len(written) == size
+    assert sink.digest() == item.hexdigest() == xxh3_128_hexdigest(written)
 
 
 # Saying so

@@ -15,10 +15,10 @@ import torch.distributed.checkpoint as dcp
 from forge import Chunk, field, frame, header
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.fault.manifests import data_file, reseal
-from tests.unit.leaks import nothing_left
-from tests.unit.planners import Part, PartsPlanner, read
-from tests.unit.tensors import bits, blank, random_tensor
+from tests.support.files import data_file, reseal
+from tests.support.leaks import nothing_left
+from tests.support.planners import Part, PartsPlanner, read
+from tests.support.tensors import bits, blank, random_tensor
 from torch.distributed.checkpoint import FileSystemReader
 
 import dcpx

@@ -15,47 +15,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
-from torch.distributed.checkpoint.filesystem import _StorageInfo
-from torch.distributed.checkpoint.metadata import (
-    BytesStorageMetadata,
-    ChunkStorageMetadata,
-    Metadata,
-    MetadataIndex,
-    StorageMeta,
-    TensorProperties,
-    TensorStorageMetadata,
-)
+from tests.support.metadata_files import PLAIN_CLASSES, small
+from tests.support.opcodes import get, laughing, named, put, text
+from torch.distributed.checkpoint.metadata import Metadata, MetadataIndex, TensorStorageMetadata
 
 from dcpx import CorruptError, LimitError, UnsupportedError
 from dcpx.dcp.metadata import load_metadata
 
-DCP = b"torch.distributed.checkpoint.metadata"
-CLASSES = (
-    BytesStorageMetadata,
-    ChunkStorageMetadata,
-    Metadata,
-    MetadataIndex,
-    StorageMeta,
-    TensorProperties,
-    TensorStorageMetadata,
-    _StorageInfo,
-)
+DCP = "torch.distributed.checkpoint.metadata"
 EXTENSION_CODE = 0xC0
 
 
 # --- a pickle's words -------------------------------------------------------------------------------------------------
-
-
-def named(module: bytes, name: bytes) -> bytes:
-    """GLOBAL"""
-    return b"c" + module + b"\n" + name + b"\n"
-
-
-def text(value: str) -> bytes:
-    """BINUNICODE"""
-    coded = value.encode("utf-8", "surrogatepass")
-    return b"X" + struct.pack("<I", len(coded)) + coded
 
 
 def stack_named(module: str, name: str) -> bytes:
@@ -63,15 +34,7 @@ def stack_named(module: str, name: str) -> bytes:
     return text(module) + text(name) + b"\x93"
 
 
-def put(index: int) -> bytes:
-    return b"r" + struct.pack("<I", index)
-
-
-def get(index: int) -> bytes:
-    return b"j" + struct.pack("<I", index)
-
-
-def record(name: bytes) -> bytes:
+def record(name: str) -> bytes:
     """An object of one of DCP's classes, without fields."""
     return named(DCP, name) + b")\x81"
 
@@ -80,14 +43,14 @@ def metadata_with(value: bytes, field: str = "planner_data", protocol: int = 4) 
     """Metadata that would be right, but for one field."""
     fields = {"state_dict_metadata": b"}", "storage_data": b"}", "planner_data": b"N"} | {field: value}
     pairs = b"".join(text(name) + pickled for name, pickled in fields.items())
-    return b"\x80" + bytes([protocol]) + record(b"Metadata") + b"}(" + pairs + b"ub."
+    return b"\x80" + bytes([protocol]) + record("Metadata") + b"}(" + pairs + b"ub."
 
 
 def test_the_words_are_right():
     """Else the tests below would refuse for another reason than theirs."""
     data = metadata_with(b"]" + b"K\x05a")
     assert load_metadata(data) == pickle.loads(data) == Metadata({}, [5], {})
-    index = record(b"MetadataIndex") + b"}(" + text("fqn") + text("a") + b"ub"
+    index = record("MetadataIndex") + b"}(" + text("fqn") + text("a") + b"ub"
     pickle.loads(metadata_with(b"}(" + index + b"Nu"))
 
 
@@ -98,11 +61,11 @@ def test_the_words_are_right():
 def canary(tmp_path: Path) -> Iterator[Path]:
     """A file that the attacks would make; the classes and the process that they would change."""
     path = tmp_path / "canary"
-    before = {cls: dict(vars(cls)) for cls in CLASSES}
+    before = {cls: dict(vars(cls)) for cls in PLAIN_CLASSES}
     modules = set(sys.modules)
     yield path
     assert not path.exists(), "the file was run"
-    assert {cls: dict(vars(cls)) for cls in CLASSES} == before
+    assert {cls: dict(vars(cls)) for cls in PLAIN_CLASSES} == before
     assert set(sys.modules) == modules
 
 
@@ -111,52 +74,47 @@ def calls(path: Path) -> dict[str, bytes]:
     touch = text(f"touch '{path}'") + b"\x85"
     make = text(f"open({str(path)!r}, 'w')") + b"\x85"
     command = b"(" + text("touch") + text(str(path)) + b"l"  # LIST
-    member = named(DCP, b"_MEM_FORMAT_ENCODING")
+    member = named(DCP, "_MEM_FORMAT_ENCODING")
     return {
-        "os.system": named(b"os", b"system") + touch + b"R",
-        "posix.system": named(b"posix", b"system") + touch + b"R",
+        "os.system": named("os", "system") + touch + b"R",
+        "posix.system": named("posix", "system") + touch + b"R",
         "os.system by STACK_GLOBAL": stack_named("os", "system") + touch + b"R",
-        "eval": named(b"builtins", b"eval") + make + b"R",
-        "eval of Python 2": named(b"__builtin__", b"eval") + make + b"R",
+        "eval": named("builtins", "eval") + make + b"R",
+        "eval of Python 2": named("__builtin__", "eval") + make + b"R",
         "exec": stack_named("builtins", "exec") + make + b"R",
-        "open": named(b"builtins", b"open") + text(str(path)) + text("w") + b"\x86R",
-        "getattr": named(b"builtins", b"getattr")
-        + named(b"os", b"system")
-        + text("__call__")
-        + b"\x86R"
-        + touch
-        + b"R",
-        "getattr of a class": named(b"builtins", b"getattr") + named(DCP, b"Metadata") + text("__init__") + b"\x86R",
-        "getattr of an object": named(b"builtins", b"getattr") + record(b"Metadata") + text("__class__") + b"\x86R",
-        "getattr of the enum": named(b"builtins", b"getattr") + member + text("__class__") + b"\x86R",
-        "getattr of nothing": named(b"builtins", b"getattr") + b")R",
-        "getattr with a name that is a list": named(b"builtins", b"getattr") + member + b"]\x86R",
-        "subprocess by REDUCE": named(b"subprocess", b"Popen") + command + b"\x85R",
-        "subprocess by NEWOBJ": named(b"subprocess", b"Popen") + command + b"\x85\x81",
-        "subprocess by NEWOBJ_EX": named(b"subprocess", b"Popen") + command + b"\x85}\x92",
+        "open": named("builtins", "open") + text(str(path)) + text("w") + b"\x86R",
+        "getattr": named("builtins", "getattr") + named("os", "system") + text("__call__") + b"\x86R" + touch + b"R",
+        "getattr of a class": named("builtins", "getattr") + named(DCP, "Metadata") + text("__init__") + b"\x86R",
+        "getattr of an object": named("builtins", "getattr") + record("Metadata") + text("__class__") + b"\x86R",
+        "getattr of the enum": named("builtins", "getattr") + member + text("__class__") + b"\x86R",
+        "getattr of nothing": named("builtins", "getattr") + b")R",
+        "getattr with a name that is a list": named("builtins", "getattr") + member + b"]\x86R",
+        "subprocess by REDUCE": named("subprocess", "Popen") + command + b"\x85R",
+        "subprocess by NEWOBJ": named("subprocess", "Popen") + command + b"\x85\x81",
+        "subprocess by NEWOBJ_EX": named("subprocess", "Popen") + command + b"\x85}\x92",
         "INST": b"(" + text(f"touch '{path}'") + b"ios\nsystem\n",
-        "OBJ": b"(" + named(b"os", b"system") + text(f"touch '{path}'") + b"o",
-        "INST of a class of DCP": b"(" + text("a") + b"i" + DCP + b"\nMetadataIndex\n",
-        "OBJ of a class of DCP": b"(" + named(DCP, b"MetadataIndex") + text("a") + b"o",
-        "REDUCE of a class of DCP": named(DCP, b"MetadataIndex") + text("a") + b"\x85R",
-        "NEWOBJ with arguments": named(DCP, b"MetadataIndex") + text("a") + b"\x85\x81",
-        "NEWOBJ of a function": named(b"torch", b"Size") + b")\x81",
-        "NEWOBJ of a dtype": named(b"torch", b"float32") + b")\x81",
-        "REDUCE of an object": record(b"StorageMeta") + b")R",
+        "OBJ": b"(" + named("os", "system") + text(f"touch '{path}'") + b"o",
+        "INST of a class of DCP": b"(" + text("a") + f"i{DCP}\nMetadataIndex\n".encode(),
+        "OBJ of a class of DCP": b"(" + named(DCP, "MetadataIndex") + text("a") + b"o",
+        "REDUCE of a class of DCP": named(DCP, "MetadataIndex") + text("a") + b"\x85R",
+        "NEWOBJ with arguments": named(DCP, "MetadataIndex") + text("a") + b"\x85\x81",
+        "NEWOBJ of a function": named("torch", "Size") + b")\x81",
+        "NEWOBJ of a dtype": named("torch", "float32") + b")\x81",
+        "REDUCE of an object": record("StorageMeta") + b")R",
         "REDUCE of a string": text("os.system") + touch + b"R",
-        "REDUCE with a list": named(b"torch", b"Size") + b"]R",
-        "torch.load": named(b"torch", b"load") + text(str(path)) + b"\x85R",
-        "torch.hub": named(b"torch.hub", b"load") + text(str(path)) + b"\x85R",
-        "what torch imports": named(b"torch", b"_dynamo"),
-        "dotted name": named(b"torch", b"serialization.os.system") + touch + b"R",
+        "REDUCE with a list": named("torch", "Size") + b"]R",
+        "torch.load": named("torch", "load") + text(str(path)) + b"\x85R",
+        "torch.hub": named("torch.hub", "load") + text(str(path)) + b"\x85R",
+        "what torch imports": named("torch", "_dynamo"),
+        "dotted name": named("torch", "serialization.os.system") + touch + b"R",
         "dotted STACK_GLOBAL": stack_named("torch", "serialization.os.system") + touch + b"R",
-        "dotted name of a class of DCP": stack_named(DCP.decode(), "Metadata.__init__.__globals__"),
+        "dotted name of a class of DCP": stack_named(DCP, "Metadata.__init__.__globals__"),
         "dotted module": stack_named("torch.serialization.os", "system") + touch + b"R",
-        "module of DCP": stack_named(DCP.decode(), "os") + b"N\x93",
-        "partial": named(b"functools", b"partial") + named(b"os", b"system") + touch + b"\x86R",
-        "attrgetter": named(b"operator", b"attrgetter") + text("system") + b"\x85R" + named(b"os", b"path") + b"\x85R",
-        "copyreg": named(b"copyreg", b"_reconstructor") + named(DCP, b"Metadata") + b"NN\x87R",
-        "an import": named(b"antigravity", b"fly"),
+        "module of DCP": stack_named(DCP, "os") + b"N\x93",
+        "partial": named("functools", "partial") + named("os", "system") + touch + b"\x86R",
+        "attrgetter": named("operator", "attrgetter") + text("system") + b"\x85R" + named("os", "path") + b"\x85R",
+        "copyreg": named("copyreg", "_reconstructor") + named(DCP, "Metadata") + b"NN\x87R",
+        "an import": named("antigravity", "fly"),
         "EXT1": b"\x82" + bytes([EXTENSION_CODE]) + touch + b"R",
         "EXT2": b"\x83" + struct.pack("<H", EXTENSION_CODE) + touch + b"R",
         "EXT4": b"\x84" + struct.pack("<I", EXTENSION_CODE) + touch + b"R",
@@ -164,7 +122,7 @@ def calls(path: Path) -> dict[str, bytes]:
         "binary persistent id": text("storage") + b"Q",
         "global named by a tuple": b"(ttN\x93",
         "global named by nothing": b"NN\x93",
-        "global named by an object": record(b"Metadata") + text("a") + b"\x93",
+        "global named by an object": record("Metadata") + text("a") + b"\x93",
         "out-of-band buffer": b"\x97\x98",
     }
 
@@ -206,36 +164,36 @@ def test_the_attacks_are_real(tmp_path: Path):
 
 
 BUILDS: dict[str, bytes] = {
-    "a class": named(DCP, b"MetadataIndex") + b"}" + text("__hash__") + b"Nsb",
-    "a class by its slots": named(DCP, b"MetadataIndex") + b"N}" + text("__hash__") + b"Ns\x86b",
-    "a dtype": named(b"torch", b"float32") + b"}" + text("x") + b"Nsb",
-    "a function": named(b"torch", b"Size") + b"}" + text("call") + b"Nsb",
-    "a size": named(b"torch", b"Size") + b")\x85R}" + text("x") + b"Nsb",
+    "a class": named(DCP, "MetadataIndex") + b"}" + text("__hash__") + b"Nsb",
+    "a class by its slots": named(DCP, "MetadataIndex") + b"N}" + text("__hash__") + b"Ns\x86b",
+    "a dtype": named("torch", "float32") + b"}" + text("x") + b"Nsb",
+    "a function": named("torch", "Size") + b"}" + text("call") + b"Nsb",
+    "a size": named("torch", "Size") + b")\x85R}" + text("x") + b"Nsb",
     "a list": b"]}" + text("x") + b"Nsb",
     "a dictionary": b"}}" + text("x") + b"Nsb",
     "a string": text("a") + b"}b",
     "None": b"N}b",
-    "a path": named(b"pathlib", b"PurePosixPath") + text("a") + b"\x85R}" + text("_parts") + b"Nsb",
-    "with slots": record(b"MetadataIndex") + b"N}" + text("fqn") + text("a") + b"s\x86b",
-    "with a list": record(b"MetadataIndex") + b"]b",
-    "with a method": record(b"StorageMeta") + b"}" + text("__reduce__") + text("a") + b"sb",
-    "with a class": record(b"StorageMeta") + b"}" + text("__class__") + named(DCP, b"Metadata") + b"sb",
-    "twice": (record(b"MetadataIndex") + b"}" + text("fqn") + text("a") + b"sb")
+    "a path": named("pathlib", "PurePosixPath") + text("a") + b"\x85R}" + text("_parts") + b"Nsb",
+    "with slots": record("MetadataIndex") + b"N}" + text("fqn") + text("a") + b"s\x86b",
+    "with a list": record("MetadataIndex") + b"]b",
+    "with a method": record("StorageMeta") + b"}" + text("__reduce__") + text("a") + b"sb",
+    "with a class": record("StorageMeta") + b"}" + text("__class__") + named(DCP, "Metadata") + b"sb",
+    "twice": (record("MetadataIndex") + b"}" + text("fqn") + text("a") + b"sb")
     + b"}"
     + text("fqn")
     + text("b")
     + b"sb",
-    "metadata twice": record(b"Metadata") + b"}" + text("version") + b"Nsb}" + text("version") + b"Nsb",
-    "properties twice": record(b"TensorProperties") + b"(tb",
-    "properties with a string": record(b"TensorProperties") + text("abcde") + b"b",
+    "metadata twice": record("Metadata") + b"}" + text("version") + b"Nsb}" + text("version") + b"Nsb",
+    "properties twice": record("TensorProperties") + b"(tb",
+    "properties with a string": record("TensorProperties") + text("abcde") + b"b",
 }
 
 
 def test_objects_without_fields():
     """Though another one is filled with nothing, twice."""
-    nothing = record(b"StorageMeta") + b"}b}b"
-    for name in (b"TensorStorageMetadata", b"MetadataIndex", b"_StorageInfo"):
-        module = b"torch.distributed.checkpoint.filesystem" if name == b"_StorageInfo" else DCP
+    nothing = record("StorageMeta") + b"}b}b"
+    for name in ("TensorStorageMetadata", "MetadataIndex", "_StorageInfo"):
+        module = "torch.distributed.checkpoint.filesystem" if name == "_StorageInfo" else DCP
         made = b"(" + nothing + named(module, name) + b")\x81t"
         for data in (metadata_with(made), metadata_with(b"}(" + text("a") + made + b"u", "state_dict_metadata")):
             with pytest.raises(CorruptError, match="without fields"):
@@ -254,24 +212,12 @@ def test_nothing_is_changed(name: str):
             load_metadata(data)
 
 
-def small() -> Metadata:
-    chunks = [ChunkStorageMetadata(torch.Size([0]), torch.Size([2]))]
-    tensor = TensorStorageMetadata(TensorProperties(torch.int8), torch.Size([2]), chunks)
-    storage = {
-        MetadataIndex("a", [0], 0): _StorageInfo("__0_0.distcp", 0, 700, ["stream.pack@dcpx/1"]),
-        MetadataIndex("b"): _StorageInfo("__0_0.distcp", 700, 1 << 33),
-    }
-    return Metadata(
-        {"a": tensor, "b": BytesStorageMetadata()}, {"a": ("a",), "b": ("b",)}, storage, StorageMeta(Path("/x"), "id")
-    )
-
-
 def test_what_changes_after_it_was_checked():
     """A container can be filled after the object that holds it was built."""
     metadata = small()
-    tensor = metadata.state_dict_metadata["a"]
+    tensor = metadata.state_dict_metadata["layer.weight"]
     assert isinstance(tensor, TensorStorageMetadata)
-    info = next(iter(metadata.storage_data.values()))
+    (info,) = (info for info in metadata.storage_data.values() if info.transform_descriptors)
     for container, message in ((tensor.chunks, "chunk isn't one"), (info.transform_descriptors, "aren't strings")):
         vars(metadata)["later"] = container
         data = pickle.dumps(metadata)
@@ -285,11 +231,6 @@ def test_what_changes_after_it_was_checked():
 # --- nothing is exhausted ---------------------------------------------------------------------------------------------
 
 
-def laughing(levels: int = 60) -> bytes:
-    """A pair of the same pair of the same pair ..., 2 ** levels in all."""
-    return b")" + b"".join(put(level) + get(level) + b"\x86" for level in range(levels))
-
-
 def colliding(count: int) -> bytes:
     """Items with different offsets of the same hash: n and n + 2**61 - 1 have one."""
     offsets = [[1 + (((1 << 61) - 1) * (number >> bit & 1)) for bit in range(16)] for number in range(count)]
@@ -299,7 +240,7 @@ def colliding(count: int) -> bytes:
 
 def bombs() -> dict[str, bytes]:
     huge = struct.pack("<Q", 1 << 40)
-    size, path = named(b"torch", b"Size"), named(b"pathlib", b"PurePosixPath")
+    size, path = named("torch", "Size"), named("pathlib", "PurePosixPath")
     many = b"](" + b"N" * 1000 + b"e" + put(0)
     return {
         "memo index of 4 billion": metadata_with(b"]" + put(0xFFFF_FFF0)),
@@ -319,7 +260,7 @@ def bombs() -> dict[str, bytes]:
         "a name without end": b"\x80\x04" + b"c" * 1_000_000,
         "nested tuples": metadata_with(b")" + b"\x85" * 500_000),
         "nested tuples as a key": metadata_with(b"})" + b"\x85" * 500_000 + b"Ns"),
-        "nested tuples as a field": metadata_with(record(b"MetadataIndex") + b"})" + b"\x85" * 500_000 + b"Nsb"),
+        "nested tuples as a field": metadata_with(record("MetadataIndex") + b"})" + b"\x85" * 500_000 + b"Nsb"),
         "nested lists": metadata_with(b"]" * 500_000 + b"a" * 499_999),
         "nested dictionaries": metadata_with((b"}" + text("a")) * 200_000 + b"N" + b"s" * 200_000),
         "nested marks": metadata_with(b"(" * 500_000 + b"t" * 500_000),
@@ -340,7 +281,7 @@ def bombs() -> dict[str, bytes]:
         "many lists": b"\x80\x04" + b"]" * 5_000_000,
         "less than nothing": b"\x80\x04" + b"\x86" * 100,
         "fields of a million": metadata_with(
-            record(b"StorageMeta") + b"}(" + b"".join(text(f"{n:x}") + b"N" for n in range(100_000)) + b"ub"
+            record("StorageMeta") + b"}(" + b"".join(text(f"{n:x}") + b"N" for n in range(100_000)) + b"ub"
         ),
     }
 

@@ -13,32 +13,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from containers import (
-    ORDERED,
-    archive,
-    call,
-    get,
-    named,
-    number,
-    numbers,
-    put,
-    stock_checkpoint,
-    storage,
-    text,
-    tuple_of,
-    view,
-    whole,
-    with_pickle,
-)
-from torch.distributed.checkpoint.metadata import MetadataIndex
+from containers import ORDERED, archive, stock_checkpoint, storage, view, whole, with_pickle
+from tests.support.metadata import make_object
+from tests.support.opcodes import call, get, named, number, numbers, put, text, tuple_of
+from tests.support.sinks import Kept
 
 import dcpx
 from dcpx import LimitError
 from dcpx import StreamTransformExtension as Extension
 from dcpx.catalog.containers import read_object
-from dcpx.catalog.items import StoredItem
 from dcpx.catalog.limits import Limits
-from dcpx.dcp.private import StorageInfo
 
 # --- pickles ----------------------------------------------------------------------------------------------------------
 
@@ -197,13 +181,6 @@ def through(extension: Extension, data: bytes, times: int = 1) -> bytes:
     return stored.getvalue()
 
 
-class Kept(io.BytesIO):
-    """Keeps what was written when it is closed."""
-
-    def close(self) -> None:
-        pass
-
-
 PACK, ZSTD = dcpx.Pack("zstd"), dcpx.ZStandard()
 ZEROS = bytes(16 << 20)
 
@@ -278,8 +255,7 @@ def test_the_bounds_themselves(extension: Extension | None):
     def read_it(data: bytes, limit: int, stored_size: int | None = None) -> bytes:
         stored = data if extension is None else through(extension, data)
         descriptors = None if extension is None else [extension.get_descriptor()]
-        info = StorageInfo("f", 0, len(stored) if stored_size is None else stored_size, descriptors)
-        item = StoredItem(info, MetadataIndex("x"), None, None, None)
+        item = make_object(len(stored) if stored_size is None else stored_size, descriptors)
         return read_object(
             io.BytesIO(stored), item, dcpx.default_registry(), Limits(object_size=limit).most_bytes(item)
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import random
 import shutil
 from collections.abc import Callable
@@ -12,9 +11,10 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
-from tests.unit.leaks import nothing_left
-from tests.unit.planners import Part, PartsPlanner, read
-from tests.unit.tensors import bits, blank, weights
+from tests.support.files import flip, stored
+from tests.support.leaks import nothing_left
+from tests.support.planners import Part, PartsPlanner, RaisingPlanner, read
+from tests.support.tensors import bits, blank, freed, weights
 from torch.distributed.checkpoint import FileSystemWriter
 from torch.distributed.checkpoint.planner import ReadItem
 
@@ -69,19 +69,6 @@ def load(path: Path, **options: Any) -> dict[str, DcpxError]:
         else:
             assert loaded[name] == value, name
     return failures
-
-
-def stored(path: Path) -> dict[str, Any]:
-    """Where every item lies, by name."""
-    return {index.fqn: info for index, info in dcpx.Reader(path).read_metadata().storage_data.items()}
-
-
-def flip(path: Path, at: int) -> None:
-    with path.open("r+b") as file:
-        file.seek(at)
-        byte = file.read(1)[0]
-        file.seek(at)
-        file.write(bytes([byte ^ 0x10]))
 
 
 @every_writer
@@ -178,35 +165,12 @@ def test_damaged_metadata_still_ends_the_load(writer: str, checkpoint: Path):
 # --- targets that can't be made, or aren't taken ----------------------------------------------------------------------
 
 
-def freed(tensor: torch.Tensor) -> torch.Tensor:
-    tensor.untyped_storage().resize_(0)
-    return tensor
-
-
-class Refusing(PartsPlanner):
-    """Raises in one of its methods, for one name."""
-
-    def __init__(self, parts: list[Part], method: str, name: str) -> None:
-        super().__init__(parts)
-        self._method, self._name = method, name
-
-    def _check(self, method: str, request: ReadItem) -> None:
-        if (method, request.storage_index.fqn) == (self._method, self._name):
-            raise OSError("not this one")
+class Refusing(RaisingPlanner):
+    """Raises, or gives a target of another shape."""
 
     def resolve_tensor(self, request: ReadItem) -> torch.Tensor:
-        self._check("resolve", request)
         found = super().resolve_tensor(request)
-        wrong = (self._method, self._name) == ("shape", request.storage_index.fqn)
-        return found.unsqueeze(0) if wrong else found
-
-    def commit_tensor(self, request: ReadItem, tensor: torch.Tensor) -> None:
-        self._check("commit", request)
-        super().commit_tensor(request, tensor)
-
-    def load_bytes(self, request: ReadItem, value: io.BytesIO) -> None:
-        self._check("load", request)
-        super().load_bytes(request, value)
+        return found.unsqueeze(0) if self.meets("shape", request) else found
 
 
 @every_writer
@@ -217,7 +181,7 @@ def test_a_target_takes_none_of_its_neighbours_with_it(method: str, name: str, w
     if method == "freed":
         targets[name] = freed(targets[name])
     parts = [Part(one, (0,) * target.dim(), target) for one, target in targets.items()]
-    planner = Refusing([*parts, *(Part(one) for one in OBJECTS)], method, name)
+    planner = Refusing([*parts, *(Part(one) for one in OBJECTS)], method, name, OSError("not this one"))
     reader = dcpx.Reader(saved / writer, partial=True, threads=3)
     with nothing_left():
         read(saved / writer, planner, reader)

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from tests.fault.manifests import data_file, reseal
-from tests.unit.tensors import bits, blank, weights
+from tests.support.files import data_file, reseal
+from tests.support.tensors import bits, blank, weights
 
 import dcpx
 from dcpx import DcpxError

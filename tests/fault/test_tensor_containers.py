@@ -16,7 +16,7 @@ import pytest
 import torch
 from containers import saved, stock_checkpoint
 from hostile_containers import BAD, GOOD, TENSOR
-from tests.unit.tensors import bits, random_tensor
+from tests.support.tensors import bits, random_tensor
 
 import dcpx
 from dcpx.pickles.containers import check_container

@@ -31,9 +31,9 @@ from tests.fault.checkpoints import STATES, Case, found, fresh, save_old
 from tests.fault.fork_server import ForkServer
 from tests.fault.outcomes import each_kill, each_power_loss
 from tests.fault.shim import Fault, armed, build_shim
-from tests.unit.tensors import bits, blank, weights
+from tests.support.extensions import Passing
+from tests.support.tensors import bits, blank, weights
 from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter
-from torch.distributed.checkpoint._extension import StreamTransformExtension
 from torch.distributed.checkpoint._extension import ZStandard as TorchZStandard
 from torch.distributed.checkpoint.api import CheckpointException
 
@@ -184,27 +184,15 @@ def _refused(outcome: str, otherwise: str) -> str:
 # --- failed saves -----------------------------------------------------------------------------------------------------
 
 
-class Failing(StreamTransformExtension):
+class Failing(Passing):
     """Fails in any thread but the main one."""
 
-    @staticmethod
-    def registry_name() -> str:
-        return "failing@tests"
-
-    @staticmethod
-    def from_descriptor(version: str) -> Failing:
-        return Failing()
-
-    def get_descriptor(self) -> str:
-        return "failing@tests/1"
+    descriptor = "failing@tests/1"
 
     def transform_to(self, output: IO[bytes]) -> IO[bytes]:
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("out of luck")
         return output
-
-    def transform_from(self, input: IO[bytes]) -> IO[bytes]:
-        return input
 
 
 def failing_extension(kind: str, place: Place) -> str:

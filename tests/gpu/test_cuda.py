@@ -10,7 +10,7 @@ import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint import FileSystemReader
 
 import dcpx
-from tests.unit.tensors import DTYPES, LAYOUTS, bits, random_tensor, weights
+from tests.support.tensors import DTYPES, LAYOUTS, bits, random_tensor, weights
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 

@@ -15,8 +15,7 @@ from torch.distributed.checkpoint import _extension as torchs
 
 import dcpx
 from dcpx import Chain, Pack, ZStandard, default_registry
-
-from ..unit.tensors import DTYPES, LAYOUTS, bits, random_tensor, weights
+from tests.support.tensors import DTYPES, LAYOUTS, bits, random_tensor, weights
 
 pytestmark = pytest.mark.filterwarnings("ignore:ComplexHalf support:UserWarning")
 

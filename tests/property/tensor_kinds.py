@@ -11,7 +11,7 @@ import torch
 from hypothesis import strategies as st
 from torch.utils._pytree import tree_map
 
-from ..unit.tensors import LAYOUTS, random_tensor, weights
+from tests.support.tensors import LAYOUTS, random_tensor, weights
 
 __all__ = ["Recipe", "Tagged", "Wrapped", "dense", "elements", "emptied", "is_freed", "tensors"]
 
@@ -107,7 +107,7 @@ def dense(draw: st.DrawFn, dtypes: Sequence[torch.dtype] = tuple(NUMBERS), some:
         shape = (3, 4)
     content = draw(st.sampled_from(["random", "weights", "zeros"]))
     arrangement = draw(st.sampled_from(sorted(ARRANGEMENTS)))
-    if dtype in ODD or dtype is torch.float4_e2m1fn_x2 or not shape or 0 in shape:
+    if dtype in ODD or str(dtype) == "torch.float4_e2m1fn_x2" or not shape or 0 in shape:
         arrangement = "contiguous"  # torch copies none of these, or there is nothing to arrange
 
     def make() -> torch.Tensor:

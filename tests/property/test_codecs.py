@@ -15,7 +15,7 @@ from dcpx.codecs import CODECS, Codec, CodecError, Lanes
 GUARD = 0x5A
 ROOM = 32
 WIDTHS = (1, 2, 4, 8)
-# The container codec encodes no bytes that it is merely given: tests/unit/test_container.py.
+# The container codec encodes no bytes that it is merely given: tests/unit/codecs/test_container.py.
 CODING = [codec for codec in CODECS.values() if codec.name != "container"]
 PAIRS = [pytest.param(codec, width, id=f"{codec.name}-{width}") for codec in CODING for width in WIDTHS]
 

@@ -19,6 +19,8 @@ from dcpx.frame import Coding, FrameWriter, Header, ItemKey, Limits, StreamedFra
 from dcpx.frame.layout import header_size, pack_header, parse_final, parse_header
 from dcpx.frame.reader import IndexedFrameReader
 from dcpx.frame.writer import OWN_CHUNK
+from tests.fault.forge import Pipe
+from tests.support.sinks import Kept
 
 CHUNK = 4096
 REFUSALS = (CorruptError, UnsupportedError, LimitError)
@@ -53,34 +55,13 @@ WRITES = st.lists(
 )
 
 
-class Sink(io.BytesIO):
-    """Keeps its bytes when the frame's writer closes it."""
-
-    def close(self) -> None:
-        pass
-
-
-class Pipe(io.RawIOBase):
-    """Reads onward only, at most `most` bytes at a time."""
-
-    def __init__(self, data: bytes, most: int) -> None:
-        super().__init__()
-        self._data, self._most = io.BytesIO(data), most
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        return self._data.read(min(self._most, size if size is not None and size >= 0 else self._most))
-
-
 HEADER = Header(CHUNK, (0, 1, 2))
 
 
 def write(
     writes: Sequence[bytes | memoryview], coding: Coding, payload: Coding | None = None, header: Header = HEADER
 ) -> bytes:
-    sink = Sink()
+    sink = Kept()
     with FrameWriter(sink, header, coding, lambda before, data: payload or coding) as writer:
         for data in writes:
             assert writer.write(data) == memoryview(data).nbytes

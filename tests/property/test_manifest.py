@@ -14,7 +14,7 @@ from xxhash import xxh3_128_hexdigest
 
 from dcpx import CorruptError, DcpxError, LimitError, TruncatedError, UnsupportedError
 from dcpx.catalog.manifest import FileRecord, ItemRecord, Manifest, Seal, check_user, pack_pointer, parse_manifest
-from tests.fault.manifests import seal
+from tests.support.files import seal
 
 UUID = "8174f939-8294-4d5e-80b0-9af18b8b0a7d"
 MEMBERS = {

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import pickle
 import struct
-from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Any
 
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.distributed.checkpoint.filesystem import _StorageInfo
 from torch.distributed.checkpoint.metadata import (
     BytesStorageMetadata,
-    ChunkStorageMetadata,
     Metadata,
     MetadataIndex,
     StorageMeta,
-    TensorProperties,
     TensorStorageMetadata,
 )
 
+from dcpx.dcp.private import StorageInfo
 from dcpx.errors import CorruptError, DcpxError, LimitError, UnsupportedError
-from tests.unit.metadata_files import assert_either_way, assert_loads
+from tests.support.metadata import indices_of, make_tensor, rows
+from tests.support.metadata_files import assert_either_way, assert_loads
+from tests.support.opcodes import named, text
 
 REFUSALS = (CorruptError, UnsupportedError, LimitError)
 
@@ -78,7 +77,7 @@ PLAIN: st.SearchStrategy[Any] = st.recursive(
 @st.composite
 def metadata(draw: st.DrawFn) -> Metadata:
     items: dict[str, Any] = {}
-    storage: dict[MetadataIndex, _StorageInfo] = {}
+    storage: dict[MetadataIndex, StorageInfo] = {}
     # Few of them, so that some items look alike.
     files = draw(st.lists(FILES, min_size=1, max_size=2))
     shapes = draw(st.lists(st.none() | st.lists(st.integers(0, 9), max_size=3), min_size=1, max_size=3))
@@ -87,24 +86,14 @@ def metadata(draw: st.DrawFn) -> Metadata:
         sizes = draw(st.sampled_from(shapes))
         if sizes is None:
             items[name] = BytesStorageMetadata()
-            offsets: list[tuple[int, ...] | None] = [None]
         else:
             # Cut in two along the first dimension, if there is one.
-            cuts = [0, draw(st.integers(0, sizes[0])), sizes[0]] if sizes else [0, 0]
-            parts = list(pairwise(cuts))
-            offsets = [(begin, *[0] * (len(sizes) - 1)) if sizes else () for begin, _ in parts]
-            shapes = [(end - begin, *sizes[1:]) if sizes else () for begin, end in parts]
-            chunks = [
-                ChunkStorageMetadata(torch.Size(o or ()), torch.Size(s)) for o, s in zip(offsets, shapes, strict=True)
-            ]
-            properties = TensorProperties(draw(DTYPES), torch.strided, draw(st.booleans()))
-            items[name] = TensorStorageMetadata(properties, torch.Size(sizes), chunks)
-        for number, offset in enumerate(offsets):
+            edges = [0, draw(st.integers(0, sizes[0])), sizes[0]] if sizes else []
+            items[name] = make_tensor(sizes, rows(sizes, edges), draw(DTYPES), requires_grad=draw(st.booleans()))
+        for index in indices_of(name, items[name]):
             place = draw(st.integers(0, 1 << 40)), draw(st.integers(0, 1 << 40))
             descriptors = draw(st.none() | st.just(shared) | st.lists(TEXT, max_size=2))
-            storage[MetadataIndex(name, offset, number)] = _StorageInfo(
-                draw(st.sampled_from(files)), *place, descriptors
-            )
+            storage[index] = StorageInfo(draw(st.sampled_from(files)), *place, descriptors)
     planner = draw(st.none() | st.just({name: tuple(name.split(".")) for name in items}) | st.lists(PLAIN, max_size=3))
     meta = StorageMeta(
         draw(st.none() | TEXT.map(lambda text: PurePosixPath(text.replace("\0", ""))) | TEXT), draw(TEXT)
@@ -160,11 +149,7 @@ def damaged(draw: st.DrawFn) -> bytes:
     return bytes(data)
 
 
-def _text(value: str) -> bytes:
-    return b"X" + struct.pack("<I", len(value.encode())) + value.encode()
-
-
-_DCP = b"ctorch.distributed.checkpoint.metadata\n"
+_DCP = "torch.distributed.checkpoint.metadata"
 WORDS = st.one_of(
     # Opcodes that are known, without arguments; numbers; references; texts; names of what is known.
     st.sampled_from([bytes([word]) for word in b"\x94(t)\x85\x86\x87]ae}su\x93\x81RbN\x88\x89."]),
@@ -174,20 +159,29 @@ WORDS = st.one_of(
     st.integers(0, 12).map(lambda index: b"q" + bytes([index])),
     st.sampled_from(
         ["a", "fqn", "offset", "index", "offsets", "sizes", "size", "chunks", "properties", "relative_path", "length"]
-    ).map(_text),
-    st.sampled_from(["state_dict_metadata", "storage_data", "planner_data", "storage_meta", "version"]).map(_text),
+    ).map(text),
+    st.sampled_from(["state_dict_metadata", "storage_data", "planner_data", "storage_meta", "version"]).map(text),
     st.sampled_from(
         [
-            b"Metadata",
-            b"MetadataIndex",
-            b"StorageMeta",
-            b"ChunkStorageMetadata",
-            b"TensorProperties",
-            b"TensorStorageMetadata",
+            "Metadata",
+            "MetadataIndex",
+            "StorageMeta",
+            "ChunkStorageMetadata",
+            "TensorProperties",
+            "TensorStorageMetadata",
         ]
-    ).map(lambda name: _DCP + name + b"\n"),
-    st.sampled_from([_DCP + b"_MEM_FORMAT_ENCODING\n", b"ctorch\nSize\n", b"ctorch\nint8\n", b"cbuiltins\ngetattr\n"]),
-    st.sampled_from([b"ctorch.serialization\n_get_layout\n", b"cpathlib\nPosixPath\n", b"cos\nsystem\n"]),
+    ).map(lambda name: named(_DCP, name)),
+    st.sampled_from(
+        [
+            named(_DCP, "_MEM_FORMAT_ENCODING"),
+            named("torch", "Size"),
+            named("torch", "int8"),
+            named("builtins", "getattr"),
+        ]
+    ),
+    st.sampled_from(
+        [named("torch.serialization", "_get_layout"), named("pathlib", "PosixPath"), named("os", "system")]
+    ),
 )
 
 
@@ -201,5 +195,5 @@ def test_damaged_metadata(data: bytes):
 @given(st.lists(WORDS, max_size=60).map(b"".join), st.booleans())
 def test_any_sentence_of_known_words(sentence: bytes, framed: bool):
     if framed:
-        sentence = _DCP + b"Metadata\n)\x81}(" + _text("storage_data") + b"}" + sentence + b"ub"
+        sentence = named(_DCP, "Metadata") + b")\x81}(" + text("storage_data") + b"}" + sentence + b"ub"
     outcome(b"\x80\x04" + sentence + b".")

@@ -10,16 +10,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.distributed.checkpoint.metadata import ChunkStorageMetadata
 
 from dcpx import LimitError
 from dcpx.catalog.geometry import Box, intersect
 from dcpx.catalog.shards import overlap
 from dcpx.loading.extents import memory_of, overlaps_itself
-
-
-def chunk(offsets: tuple[int, ...], sizes: tuple[int, ...]) -> ChunkStorageMetadata:
-    return ChunkStorageMetadata(torch.Size(offsets), torch.Size(sizes))
+from tests.support.metadata import make_chunk
 
 
 @st.composite
@@ -35,7 +31,7 @@ def some_boxes(draw: st.DrawFn) -> list[Box]:
 def test_shards_overlap_if_two_of_them_do(boxes: list[Box]):
     whole = {box for box in boxes if 0 not in box.sizes}
     expected = any(intersect(one, other) is not None for one, other in combinations(whole, 2))
-    assert overlap([chunk(*box) for box in boxes]) == expected
+    assert overlap([make_chunk(*box) for box in boxes]) == expected
 
 
 def cut(box: Box, chance: random.Random, depth: int) -> list[Box]:
@@ -56,26 +52,26 @@ def test_shards_that_fill_a_tensor(seed: int):
     chance = random.Random(seed)
     shards = cut(Box((0, 0, 0), (50, 60, 70)), chance, 8)
     chance.shuffle(shards)
-    chunks = [chunk(*box) for box in shards]
+    chunks = [make_chunk(*box) for box in shards]
     assert not overlap(chunks)
-    assert not overlap([*chunks, chunks[0], chunk((50, 60, 70), (0, 3, 3)), chunk((0, 0, 0), (0, 3, 3))])
-    assert overlap([*chunks, chunk(tuple(chance.randrange(n) for n in (50, 60, 70)), (1, 1, 1))]) == (
-        not any(box.sizes == (1, 1, 1) for box in shards) or overlap([*chunks, chunk((0, 0, 0), (1, 1, 1))])
+    assert not overlap([*chunks, chunks[0], make_chunk((50, 60, 70), (0, 3, 3)), make_chunk((0, 0, 0), (0, 3, 3))])
+    assert overlap([*chunks, make_chunk(tuple(chance.randrange(n) for n in (50, 60, 70)), (1, 1, 1))]) == (
+        not any(box.sizes == (1, 1, 1) for box in shards) or overlap([*chunks, make_chunk((0, 0, 0), (1, 1, 1))])
     )
 
 
 def test_shards_around_a_hole():
     """A pinwheel: no cut through all of it parts any of its shards."""
     wheel = [((0, 0), (2, 1)), ((0, 1), (1, 2)), ((1, 2), (2, 1)), ((2, 0), (1, 2)), ((1, 1), (1, 1))]
-    chunks = [chunk(*one) for one in wheel]
+    chunks = [make_chunk(*one) for one in wheel]
     assert not overlap(chunks)
-    assert overlap([*chunks, chunk((1, 1), (2, 1))])
+    assert overlap([*chunks, make_chunk((1, 1), (2, 1))])
 
 
 @pytest.mark.parametrize("rows", [1, 128, 16384])
 def test_thousands_of_shards_take_little_time(rows: int):
     columns = 16384 // rows
-    chunks = [chunk((7 * row, 5 * column), (7, 5)) for row in range(rows) for column in range(columns)]
+    chunks = [make_chunk((7 * row, 5 * column), (7, 5)) for row in range(rows) for column in range(columns)]
     random.Random(1).shuffle(chunks)
     begin = time.process_time()
     assert not overlap(chunks)
@@ -85,9 +81,9 @@ def test_thousands_of_shards_take_little_time(rows: int):
 def test_a_hostile_arrangement_is_refused_before_long():
     stairs, wheels = [], []
     for step in range(20_000):
-        stairs += [chunk((step, step), (1, 1 << 40)), chunk((step + 1, step), (1 << 40, 1))]
-        wheels += [chunk((0, step), (1 << 40, 1)), chunk((1 << 41, step), (1, 1))]
-    wheels += [chunk((step, 1 << 40), (2, 1)) for step in range(0, 40_000, 2)]
+        stairs += [make_chunk((step, step), (1, 1 << 40)), make_chunk((step + 1, step), (1 << 40, 1))]
+        wheels += [make_chunk((0, step), (1 << 40, 1)), make_chunk((1 << 41, step), (1, 1))]
+    wheels += [make_chunk((step, 1 << 40), (2, 1)) for step in range(0, 40_000, 2)]
     begin = time.process_time()
     with pytest.raises(LimitError, match="irregularly"):
         overlap(stairs)

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 
 import dcpx
 from dcpx import DcpxError
+from tests.support.leaks import nothing_left
+from tests.support.planners import Part, read_parts
 
 from ..conftest import PlugIn
-from ..unit.leaks import nothing_left
-from ..unit.planners import Part, read_parts
 from .sameness import difference
 from .states import Leaf, State, leaves, states, unfolded
 from .tensor_kinds import Tagged, Wrapped, elements

@@ -17,10 +17,9 @@ import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint import FileSystemReader
 
 import dcpx
-
-from ..unit.leaks import nothing_left
-from ..unit.planners import Part, read_parts
-from ..unit.tensors import DTYPES, LAYOUTS, bits, blank, random_tensor, weights
+from tests.support.leaks import nothing_left
+from tests.support.planners import Part, read_parts
+from tests.support.tensors import DTYPES, LAYOUTS, bits, blank, random_tensor, weights
 
 pytestmark = pytest.mark.filterwarnings("ignore:ComplexHalf support:UserWarning")
 

@@ -11,8 +11,9 @@ from typing import IO, Any, ClassVar, cast
 
 import pytest
 
-from dcpx import Chain, Pack, StreamTransformExtension, ZStandard
+from dcpx import Chain, Pack, ZStandard
 from dcpx.testing import StreamTransformContract
+from tests.support.extensions import Passing
 
 # How the suite complains: by an assertion, or by letting through what the extension raised.
 COMPLAINTS = (AssertionError, OSError, ValueError, EOFError, AttributeError, pickle.PicklingError, CalledProcessError)
@@ -66,21 +67,14 @@ class TestEmptyChain(StreamTransformContract):
 # Extensions that are wrong in one way each, and the test of the suite that says so.
 
 
-class Faulty(StreamTransformExtension):
+class Faulty(Passing):
     """Zlib-like, and right but for its `fault`."""
 
+    descriptor = "faulty@tests/1"
     fault: ClassVar[str] = ""
 
-    @staticmethod
-    def registry_name() -> str:
-        return "faulty@tests"
-
-    @classmethod
-    def from_descriptor(cls, version: str) -> Faulty:  # type: ignore[override]
-        return cls()
-
     def get_descriptor(self) -> str:
-        return "other@tests/1" if self.fault == "misnamed" else "faulty@tests/1"
+        return "other@tests/1" if self.fault == "misnamed" else self.descriptor
 
     def transform_to(self, output: IO[bytes]) -> IO[bytes]:
         return cast(IO[bytes], _Writer(output, self.fault))

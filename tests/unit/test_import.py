@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import datetime
 import subprocess
 import sys
+import warnings
+from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+import torch.distributed.checkpoint as dcp
 
 import dcpx
 
@@ -39,6 +45,92 @@ dcpx.ZStandard(), dcpx.Pack(), dcpx.Chain(dcpx.ZStandard()), dcpx.default_regist
 assert "torch" not in sys.modules
 """
     )
+
+
+def test_stores_need_no_torch() -> None:
+    run(
+        """
+import sys, tempfile
+from dcpx.store.address import open_store
+from dcpx.store.sink import FileSink
+from dcpx.store.source import FileSource
+with tempfile.TemporaryDirectory() as folder:
+    store = open_store(folder)
+    sink = FileSink(store.create("x"))
+    sink.write(b"abc")
+    sink.finish()
+    source = FileSource(store, "x")
+    assert source.read(1, 2) == b"bc"
+    source.close()
+assert not {"torch", "numpy"} & sys.modules.keys()
+"""
+    )
+
+
+def test_pickles_need_no_torch() -> None:
+    run(
+        """
+import importlib, io, pkgutil, sys
+import dcpx.pickles
+from dcpx.codecs.container import container
+for module in pkgutil.iter_modules(dcpx.pickles.__path__):
+    importlib.import_module(f"dcpx.pickles.{module.name}")
+from dcpx.pickles.containers import check_container
+made = container("bfloat16", (2, 3))
+check_container(io.BytesIO(made.before + bytes(12) + made.after))
+assert "torch" not in sys.modules
+"""
+    )
+
+
+def test_looking_into_checkpoints_needs_no_torch(tmp_path: Path) -> None:
+    """With torch not to be had, the reports are those of a process that has it."""
+    state: dict[str, Any] = {
+        "bf16": torch.ones(64, 64).bfloat16(),
+        "big": torch.zeros(1 << 20),
+        "scalar": torch.tensor(3),
+        "turned": torch.ones(3, 4, dtype=torch.complex64).t().conj(),
+        "quantized": torch.quantize_per_tensor(torch.arange(8.0), 0.5, 1, torch.qint8),
+        "object": {"a": [1, 2.5, "x"], "when": datetime.date(2024, 1, 1)},
+        "tensor in an object": ({"x": torch.ones(2)},),
+    }
+    paths = [tmp_path / name for name in ("pack", "zstd", "plain", "stock", "damaged", "refused", "lost")]
+    packs = {"zstd": dcpx.ZStandard(), "plain": None}
+    for path in paths:
+        if path.name == "stock":
+            dcp.save(state, checkpoint_id=path)
+            continue
+        own = {"own": complex, "fn": print} if path.name == "refused" else {}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dcpx.save(state | own, path, pack=packs.get(path.name, dcpx.Pack()), user={"step": 3})
+    (data,) = list((tmp_path / "damaged").glob("*_0_0.distcp")) or sorted((tmp_path / "damaged").glob("*.distcp"))[:1]
+    content = bytearray(data.read_bytes())
+    content[len(content) // 2] ^= 1
+    data.write_bytes(content)
+    (tmp_path / "lost" / ".metadata").unlink()
+    looked = f"""
+import sys
+sys.modules["torch"] = None
+import dcpx
+for path in {[str(path) for path in paths]}:
+    try:
+        report = dcpx.verify(path)
+    except dcpx.LostPointerError as error:
+        assert dcpx.restore_pointer(path) == [".metadata"]
+        report = dcpx.verify(path)
+        assert report.ok
+    print(repr(report.verdict), *map(str, report.problems + report.refusals), report.whole, report.lost, sep="\\n")
+assert sys.modules["torch"] is None
+"""
+    done = subprocess.run([sys.executable, "-c", looked], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    expected = []
+    for path in paths:
+        report = dcpx.verify(path)
+        expected += [repr(report.verdict), *map(str, report.problems + report.refusals), report.whole, report.lost]
+    assert done.stdout.splitlines() == [line for one in expected for line in str(one).splitlines()]
+    assert {"'whole'", "'damaged'"} <= set(done.stdout.splitlines())
 
 
 def test_names() -> None:

@@ -8,7 +8,6 @@ import types
 import warnings
 from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint
-from typing import IO
 
 import pytest
 import zstandard
@@ -19,37 +18,29 @@ from dcpx import (
     ExtensionError,
     ExtensionRegistry,
     Pack,
-    StreamTransformExtension,
     ZStandard,
     default_registry,
     registry,
 )
+from tests.support.extensions import Passing
 
 HOME = "dcpx_registry_test_home"
 
 
-class Same(StreamTransformExtension):
-    """Changes nothing; remembers its version."""
+class Same(Passing):
+    """Remembers its version."""
+
+    descriptor = "same@acme"
 
     def __init__(self, version: str = "1") -> None:
         self.version = version
-
-    @staticmethod
-    def registry_name() -> str:
-        return "same@acme"
 
     @staticmethod
     def from_descriptor(version: str) -> Same:
         return Same(version)
 
     def get_descriptor(self) -> str:
-        return f"{self.registry_name()}/{self.version}"
-
-    def transform_to(self, output: IO[bytes]) -> IO[bytes]:
-        return output
-
-    def transform_from(self, input: IO[bytes]) -> IO[bytes]:
-        return input
+        return f"{self.descriptor}/{self.version}"
 
 
 class Other(Same):

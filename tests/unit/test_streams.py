@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from dcpx.streams import TransformReader, as_bytes, read_exactly, stream_name, write_all
+from tests.support.extensions import TailedWriter
+from tests.support.sinks import Sink, full_disk
 
-from .sinks import Sink, Tailed, full_disk
 
-
-def tailed(sink: Sink) -> Tailed:
-    return Tailed(cast(IO[bytes], sink))
+def tailed(sink: Sink) -> TailedWriter:
+    return TailedWriter(cast(IO[bytes], sink))
 
 
 # as_bytes, write_all, read_exactly, stream_name
@@ -185,7 +185,7 @@ def test_garbage_collector_writes_no_end() -> None:
 def test_abandon_cascades() -> None:
     sink = Sink()
     lower = tailed(sink)
-    upper = Tailed(cast(IO[bytes], lower))
+    upper = TailedWriter(cast(IO[bytes], lower))
     upper.write(b"abc")
     upper.abandon()
     assert upper.closed

@@ -36,6 +36,10 @@ GOOD_CONTAINER: dict[str, tuple[bytes, dict[str, Any]]] = {
         {"codecs": [0, 4]},
     ),
     "container_parts.frame": (frame(parts("bfloat16", (50, 100), bf16(5000, 7)), HEAD), {"codecs": [0, 4]}),
+    "container_empty_large_strides.frame": (
+        frame([whole("float16", (1 << 40, 0, 1 << 20, 3), b"")], HEAD),
+        {"codecs": [0, 4]},
+    ),
     "container_large_sizes.frame": (
         frame(parts("uint8", (5, 1 << 30), b"cut, not all of it"), HEAD),
         {"codecs": [0, 4]},
@@ -45,15 +49,19 @@ GOOD_CONTAINER: dict[str, tuple[bytes, dict[str, Any]]] = {
 SCALAR = whole("float32", (), b"\0\0\x60\x40")
 
 
-def changed(payload: bytes, parameter: int = WHOLE) -> bytes:
-    return frame([Chunk(SCALAR.raw, payload, 4, parameter)], HEAD)
+def changed(payload: bytes, parameter: int = WHOLE, raw: bytes = SCALAR.raw) -> bytes:
+    return frame([Chunk(raw, payload, 4, parameter)], HEAD)
 
 
 BAD_CONTAINER: dict[str, tuple[bytes, type[DcpxError], str]] = {
     "bad_container_parameter.frame": (changed(b"\x12\x00", 3), CorruptError, "parameter 3"),
     "bad_container_dtype.frame": (changed(b"\xee\x00\0\0\x60\x40"), CorruptError, "an unknown dtype code"),
     "bad_container_arguments_cut.frame": (changed(b"\x12\x02\x05"), CorruptError, "one of two dimensions"),
-    "bad_container_dimension_form.frame": (changed(b"\x12\x01\x81\x00" + bytes(4)), CorruptError, "a varint too long"),
+    "bad_container_dimension_form.frame": (
+        changed(b"\x12\x01\x81\x00" + bytes(4), raw=whole("float32", (1,), bytes(4)).raw),
+        CorruptError,
+        "a dimension of 1 as 81 00",
+    ),
     "bad_container_elements_short.frame": (changed(b"\x12\x00\0\0\x60"), CorruptError, "three bytes for a float32"),
     "bad_container_elements_long.frame": (changed(b"\x12\x00\0\0\x60\x40\0"), CorruptError, "five bytes for a float32"),
     "bad_container_trailing_byte.frame": (
@@ -70,5 +78,10 @@ BAD_CONTAINER: dict[str, tuple[bytes, type[DcpxError], str]] = {
         changed(b"\x13\x02" + (b"\xff" * 8 + b"\x7f") * 2),
         CorruptError,
         "a shape of more than 2^63 bytes",
+    ),
+    "bad_container_huge_stride.frame": (
+        frame([whole("float32", (0, 1 << 62, 2, 3), b"")], HEAD),
+        CorruptError,
+        "a stride of more than 2^63, of a tensor without elements",
     ),
 }

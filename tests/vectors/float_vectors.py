@@ -39,6 +39,11 @@ def sorted_int32(count: int, seed: int) -> bytes:
     return struct.pack(f"<{count}i", *sorted((lcg.next() >> 4) % 100_000 - 50_000 for _ in range(count)))
 
 
+def sorted_int64(count: int, seed: int) -> bytes:
+    lcg = Lcg(seed)
+    return struct.pack(f"<{count}q", *sorted((lcg.next() >> 4) % 100_000 - 50_000 for _ in range(count)))
+
+
 def with_patches(count: int, seed: int) -> bytes:
     """Lanes of two bytes whose upper one is now and then far from the rest."""
     lcg = Lcg(seed)
@@ -86,16 +91,44 @@ def forged(
     after: bytes = b"",
     parameter: int = 1,
     listed: bytes = LISTED,
+    raw: bytes = RAW,
 ) -> bytes:
     sizes = b"".join(len(stream).to_bytes(3, "little") for stream in streams)
     payload = bytes([method]) + table + sizes + struct.pack("<I", len(patches)) + b"".join(streams)
     payload += b"".join(lane.to_bytes(3, "little") + bytes([value]) for lane, value in patches) + after
-    return frame([Chunk(RAW, payload, 3, parameter)], header(listed))
+    return frame([Chunk(raw, payload, 3, parameter)], header(listed))
+
+
+def tans(frequencies: tuple[int, ...], symbols: list[int]) -> bytes:
+    """A stream of these symbols, each a number of a frequency, after section 5 of spec/float.md."""
+    symbol_of, at = [0] * 4096, 0
+    for symbol, frequency in enumerate(frequencies):
+        for _ in range(frequency):
+            symbol_of[at] = symbol
+            at = (at + 2563) % 4096
+    states = [[state for state in range(4096) if symbol_of[state] == symbol] for symbol in range(len(frequencies))]
+    state, written, size = 0, 0, 0
+    for symbol in reversed(symbols):
+        full = state + 4096
+        bits = next(bits for bits in range(13) if full >> bits < 2 * frequencies[symbol])
+        written, size = written << bits | full & ((1 << bits) - 1), size + bits
+        state = states[symbol][(full >> bits) - frequencies[symbol]]
+    written, size = (written << 12 | state) << 1 | 1, size + 13
+    padding = -size % 8
+    return (written << padding).to_bytes((size + padding) // 8, "little")
 
 
 def shares(*values: int) -> bytes:
     return bytes([65, len(values) - 1]) + b"".join(bytes([value & 127 | 128, value >> 7]) for value in values)
 
+
+# Eight constant planes of 64 lanes, the first of them with 65 patches.
+TOO_MANY_PATCHES = bytes([CONSTANT] * 8) + b"A\x41\0\0\0" + b"A\0\0\0\0" * 7
+TOO_MANY_PATCHES += b"".join(bytes([lane, 0, 0, 65]) for lane in range(65))
+
+# A table of two symbols of which only the first occurs, with 4,095 of the states.
+RARE = (4095, 1)
+RARELY = (tans(RARE, [0] * 32), tans(RARE, [0] * 32), *[b""] * 6)
 
 # One symbol in all states: three zero bits, the 1, and state 0.
 STATES = (b"\x08\0", b"\x08\0", *[b""] * 6)
@@ -103,6 +136,12 @@ STATES = (b"\x08\0", b"\x08\0", *[b""] * 6)
 GOOD_FLOAT |= {
     "float_forged_prefix.frame": (forged(), FIELDS),
     "float_forged_tans.frame": (forged(TANS, shares(4096), STATES), FIELDS),
+    "float_forged_prefix_padding.frame": (
+        forged(streams=(bytes([1, 0, 0, 0, 0]), bytes(4), *[b""] * 6), raw=b"A" * 31 + b"B" + b"A" * 32),
+        FIELDS,
+    ),
+    "float_forged_tans_rare.frame": (forged(TANS, bytes([65, 1, 0xFF, 0x1F, 0x01]), RARELY), FIELDS),
+    "float_sorted_int64.frame": (coded(sorted_int64(1200, 19), Lanes(8)), FIELDS),
     "float_forged_constant.frame": (forged(CONSTANT, b"A", (), ((0, 65), (63, 65))), FIELDS),
 }
 
@@ -118,7 +157,7 @@ BAD_FLOAT: dict[str, tuple[bytes, type[DcpxError], str]] = {
     "bad_float_table_beyond_255.frame": (forged(table=bytes([254, 2, 0x21, 0x02])), CorruptError, "symbol 256"),
     "bad_float_frequencies_sum.frame": (forged(TANS, shares(4095), STATES), CorruptError, "frequencies of sum 4,095"),
     "bad_float_frequency_form.frame": (
-        forged(TANS, bytes([65, 1, 0xFF, 0x1F, 0x81, 0x00]), STATES),
+        forged(TANS, bytes([65, 1, 0xFF, 0x1F, 0x81, 0x00]), RARELY),
         CorruptError,
         "a frequency of 1 in two bytes",
     ),
@@ -139,7 +178,7 @@ BAD_FLOAT: dict[str, tuple[bytes, type[DcpxError], str]] = {
         "a byte in a stream without lanes",
     ),
     "bad_float_stream_padding.frame": (
-        forged(streams=(b"\1" + bytes(3) + b"\2", bytes(4), *[b""] * 6)),
+        forged(streams=(bytes([1, 0, 0, 0, 2]), bytes(4), *[b""] * 6), raw=b"A" * 31 + b"B" + b"A" * 32),
         CorruptError,
         "a bit that is set in the padding",
     ),
@@ -147,6 +186,41 @@ BAD_FLOAT: dict[str, tuple[bytes, type[DcpxError], str]] = {
         forged(TANS, shares(4096), (b"\x18\0", b"\x08\0", *[b""] * 6)),
         CorruptError,
         "a last state of 1",
+    ),
+    "bad_float_tans_symbol_above_255.frame": (
+        forged(TANS, bytes([255, 1, 0xFF, 0x1F, 0x01]), RARELY, raw=b"\xff" * 64),
+        CorruptError,
+        "frequencies of the symbols 255 and 256",
+    ),
+    "bad_float_frequency_33.frame": (
+        forged(TANS, bytes([65, 0, 0x80, 33]), STATES),
+        CorruptError,
+        "a frequency whose second byte is 33",
+    ),
+    "bad_float_tans_first_byte_zero.frame": (
+        forged(TANS, shares(4096), (b"\0\x08\0", b"\x08\0", *[b""] * 6)),
+        CorruptError,
+        "a first byte of 0",
+    ),
+    "bad_float_tans_one_byte.frame": (
+        forged(TANS, shares(4096), (b"\x08", b"\x08\0", *[b""] * 6)),
+        CorruptError,
+        "a stream of one byte",
+    ),
+    "bad_float_tans_bits_left.frame": (
+        forged(TANS, shares(4096), (b"\x08\0\0", b"\x08\0", *[b""] * 6)),
+        CorruptError,
+        "eight bits behind the last lane",
+    ),
+    "bad_float_tans_bit_left.frame": (
+        forged(TANS, shares(4096), (b"\x04\0", b"\x08\0", *[b""] * 6)),
+        CorruptError,
+        "a bit behind the last lane",
+    ),
+    "bad_float_patch_count.frame": (
+        frame([Chunk(b"A" * 512, TOO_MANY_PATCHES, 3, 8)], header(LISTED)),
+        CorruptError,
+        "65 patches of 64 lanes",
     ),
     "bad_float_patch_outside.frame": (forged(patches=((64, 65),)), CorruptError, "a patch of lane 64 of 64"),
     "bad_float_patch_order.frame": (forged(patches=((5, 65), (5, 65))), CorruptError, "lane 5 patched twice"),

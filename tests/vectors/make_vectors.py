@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import struct
 import sys
 from pathlib import Path
@@ -21,12 +22,13 @@ import zstandard
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fault"))
 
-from container_vectors import BAD_CONTAINER, GOOD_CONTAINER
+from container_vectors import BAD_CONTAINER, GOOD_CONTAINER, whole
 from contents import Lcg, bf16, cut, f32, f64
 from float_vectors import BAD_FLOAT, GOOD_FLOAT
 from forge import FORMS, Chunk, field, final, frame, header, outcome
+from item_vectors import BAD_ITEMS, GOOD_ITEMS, opened
 
-from dcpx.errors import CorruptError, DcpxError, TruncatedError, UnsupportedError
+from dcpx.errors import CorruptError, DcpxError, ExtensionError, TruncatedError, UnsupportedError
 
 DIRECTORY = Path(__file__).resolve().parents[2] / "spec" / "vectors"
 UUID = bytes(range(0xA0, 0xB0))
@@ -44,7 +46,7 @@ def varint(value: int) -> bytes:
 
 def key(name: str, offsets: tuple[int, ...] | None) -> bytes:
     numbers = b"\xff" if offsets is None else bytes([len(offsets)]) + b"".join(map(varint, offsets))
-    return field(0x01, numbers + name.encode())
+    return field(0x01, numbers + name.encode("utf-8", "surrogatepass"))
 
 
 def hint(code: int, shape: tuple[int, ...], offset: int) -> bytes:
@@ -81,6 +83,27 @@ GOOD: dict[str, tuple[bytes, dict[str, Any]]] = {
         frame(cut(b"\0" * 100, 1), header(key("слой.重み.☃", ()) + LISTED)),
         {"key": {"fqn": "слой.重み.☃", "offsets": []}},
     ),
+    "example.frame": (
+        frame([Chunk(b"dcpx")], header(key("w", (3,)) + field(0x81, b"\0"))),
+        {"codecs": [0], "key": {"fqn": "w", "offsets": [3]}},
+    ),
+    "example_container.frame": (
+        frame(
+            [whole("float32", (), b"\0\0\x60\x40"), whole("uint16", (2, 300), bytes(range(200)) * 6)],
+            header(field(0x81, b"\4")),
+        ),
+        {"codecs": [4]},
+    ),
+    "key_lone_surrogate.frame": (
+        frame([Chunk(b"odd")], header(key("half of \ud83d", ()) + LISTED)),
+        {"key": {"fqn": "half of \ud83d", "offsets": []}},
+    ),
+    "chunk_size_odd.frame": (frame([Chunk(Lcg(8).bytes(5001))], header(chunk_size=5001)), {}),
+    "chunk_size_largest.frame": (frame([Chunk(b"few")], header(chunk_size=1 << 24)), {}),
+    "zstd_without_size.frame": (
+        frame([Chunk(TEXT[:4000], zstandard.ZstdCompressor(write_content_size=False).compress(TEXT[:4000]), 1)]),
+        {},
+    ),
     "hint_unknown_dtype.frame": (frame([Chunk(b"?")], header(hint(0xEE, (1,), 0) + LISTED)), {}),
     "later_minor_version.frame": (
         frame([Chunk(b"later")], header(field(0x04, b"a field to ignore") + LISTED, minor=7)),
@@ -89,6 +112,9 @@ GOOD: dict[str, tuple[bytes, dict[str, Any]]] = {
     **GOOD_FLOAT,
     **GOOD_CONTAINER,
 }
+
+SIZED = hint(18, (3,), 0)
+TWO_PLANES = b"\2\1\0\0\0" * 2
 
 SMALL = cut(WEIGHTS[:3000], 2, 2) + cut(TEXT[:2000], 1) + [Chunk(b"raw bytes")]
 WHOLE = frame(SMALL)
@@ -255,14 +281,113 @@ BAD: dict[str, tuple[bytes, type[DcpxError], str]] = {
         CorruptError,
         "the final record's magic",
     ),
+    "bad_fields_order.frame": (frame(SMALL, header(LISTED + key("a", ()))), CorruptError, "field 01 behind field 81"),
+    "bad_field_twice.frame": (frame(SMALL, header(LISTED + LISTED)), CorruptError, "field 81 twice"),
+    "bad_field_beyond_header.frame": (
+        frame(SMALL, header(LISTED + field(0x84, b"", 9))),
+        CorruptError,
+        "a field that is longer than the header",
+    ),
+    "bad_hint_trailing_byte.frame": (
+        frame(SMALL, header(field(0x02, SIZED[3:] + b"\0") + LISTED)),
+        CorruptError,
+        "a byte behind the hint's last dimension",
+    ),
+    "bad_hint_cut.frame": (
+        frame(SMALL, header(field(0x02, SIZED[3:-1]) + LISTED)),
+        CorruptError,
+        "a hint without its last dimension",
+    ),
+    "bad_hint_unknown_dtype_cut.frame": (
+        frame(SMALL, header(field(0x02, b"\xee\2\0\1") + LISTED)),
+        CorruptError,
+        "a hint of an unknown dtype without its last dimension",
+    ),
+    "bad_uuid_of_15_bytes.frame": (
+        frame(SMALL, header(field(0x03, UUID[:15]) + LISTED)),
+        CorruptError,
+        "a UUID of 15 bytes",
+    ),
+    "bad_uuid_of_17_bytes.frame": (
+        frame(SMALL, header(field(0x03, UUID + b"\0") + LISTED)),
+        CorruptError,
+        "a UUID of 17 bytes",
+    ),
+    "bad_varint_of_64_bits.frame": (
+        frame(SMALL, header(field(0x01, b"\1" + b"\x80" * 9 + b"\1a") + LISTED)),
+        CorruptError,
+        "an offset of 2^63",
+    ),
+    "bad_codecs_missing.frame": (frame((), header(key("a", ()))), CorruptError, "no field 81"),
+    "bad_codecs_empty.frame": (frame((), header(field(0x81, b""))), CorruptError, "an empty field 81"),
+    "bad_codecs_twice.frame": (frame(SMALL, header(field(0x81, b"\0\1\1\2"))), CorruptError, "codec 1 twice"),
+    "bad_chunk_size_4095.frame": (frame([Chunk(b"few")], header(chunk_size=4095)), CorruptError, "chunk size 4,095"),
+    "bad_chunk_size_beyond.frame": (
+        frame([Chunk(b"few")], header(chunk_size=(1 << 24) + 1)),
+        CorruptError,
+        "chunk size 2^24 + 1",
+    ),
+    "bad_raw_parameter.frame": (frame([Chunk(b"abc", parameter=1)]), CorruptError, "codec 0 with parameter 1"),
+    "bad_zstd_parameter.frame": (
+        frame([Chunk(TEXT[:2000], zstandard.compress(TEXT[:2000]), 1, 1)]),
+        CorruptError,
+        "codec 1 with parameter 1",
+    ),
+    "bad_record_kind.frame": (frame([Chunk(b"abc", kind=3)]), CorruptError, "record kind 3"),
+    "bad_final_reserved.frame": (
+        frame(SMALL, end=final(HEAD, ENTRIES, reserved=b"\0\1\0")),
+        CorruptError,
+        "a reserved byte of 1 in the final record",
+    ),
+    "bad_planes_constant_size.frame": (
+        frame([Chunk(b"a" * 100, b"\2\2\0\0\0\2\1\0\0\0aaa", 2, 2)]),
+        CorruptError,
+        "two bytes of a constant plane",
+    ),
+    "bad_planes_trailing_byte.frame": (
+        frame([Chunk(b"a" * 100, TWO_PLANES + b"aaa", 2, 2)]),
+        CorruptError,
+        "a byte behind the planes",
+    ),
     **BAD_FLOAT,
     **BAD_CONTAINER,
 }
+
+SKIPPABLE = struct.pack("<II", 0x184D2A5E, 5) + b"aside"
 
 STREAMS = {
     "zstd_one_frame.zst": zstandard.ZstdCompressor(level=3, write_checksum=True).compress(TEXT),
     "zstd_two_frames.zst": zstandard.compress(TEXT[:1000]) + zstandard.compress(TEXT[1000:]),
     "zstd_empty.zst": zstandard.ZstdCompressor(write_checksum=True).compress(b""),
+    "zstd_skippable.zst": SKIPPABLE + zstandard.compress(TEXT[:1000]) + SKIPPABLE,
+    "zstd_largest_window.zst": bytes.fromhex("28b52ffd0088") + b"\x19\0\0abc",
+}
+
+# name: (bytes, the class of the error, a phrase of what is wrong)
+BAD_STREAMS: dict[str, tuple[bytes, type[DcpxError], str]] = {
+    "bad_stream_no_bytes.zst": (b"", TruncatedError, "no bytes at all"),
+    "bad_stream_cut.zst": (STREAMS["zstd_one_frame.zst"][:-9], TruncatedError, "the end within a block"),
+    "bad_stream_no_checksum.zst": (
+        STREAMS["zstd_one_frame.zst"][:-4],
+        TruncatedError,
+        "the end before the content checksum",
+    ),
+    "bad_stream_checksum.zst": (
+        flipped(STREAMS["zstd_one_frame.zst"], len(STREAMS["zstd_one_frame.zst"]) - 1),
+        CorruptError,
+        "a flipped bit in the content checksum",
+    ),
+    "bad_stream_skippable_cut.zst": (
+        STREAMS["zstd_skippable.zst"][:-1],
+        TruncatedError,
+        "the end within a skippable frame",
+    ),
+    "bad_stream_bytes_behind.zst": (
+        STREAMS["zstd_one_frame.zst"] + b"behind",
+        CorruptError,
+        "bytes behind the last frame",
+    ),
+    "bad_stream_window.zst": (bytes.fromhex("28b52ffd0090") + b"\x19\0\0abc", CorruptError, "a window of 2^28 bytes"),
 }
 
 
@@ -287,10 +412,33 @@ def make() -> tuple[dict[str, bytes], dict[str, dict[str, Any]]]:
         files[name] = data
         index[name] = {"descriptor": "stream.pack@dcpx/1", "error": kind.__name__, "why": why}
     for name, data in STREAMS.items():
-        raw = zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True).read()
+        content = opened(data, ["stream.zstd/1"])
+        if isinstance(content, DcpxError):
+            raise SystemExit(f"{name} isn't read: {content}")
         files[name] = data
-        index[name] = {"descriptor": "stream.zstd/1", **described(raw)}
+        index[name] = {"descriptor": "stream.zstd/1", **described(content)}
+    for name, (data, kind, why) in BAD_STREAMS.items():
+        if type(error := opened(data, ["stream.zstd/1"])) is not kind:
+            raise SystemExit(f"{name}: {error!r}")
+        files[name] = data
+        index[name] = {"descriptor": "stream.zstd/1", "error": kind.__name__, "why": why}
+    for name, (data, descriptors, raw) in GOOD_ITEMS.items():
+        if (content := opened(data, descriptors)) != raw:
+            raise SystemExit(f"{name} isn't read: {content!r}")
+        files[name] = data
+        index[name] = {"descriptors": descriptors, **described(raw)}
+    for name, (data, descriptors, kind, why) in BAD_ITEMS.items():
+        if not isinstance(error := opened(data, descriptors), (kind, ExtensionError)):
+            raise SystemExit(f"{name}: {error!r}")
+        files[name] = data
+        index[name] = {"descriptors": descriptors, "error": kind.__name__, "why": why}
     return files, index
+
+
+def dumped(index: dict[str, Any]) -> str:
+    """The index as JSON; what no UTF-8 has is escaped."""
+    text = json.dumps(index, indent=1, ensure_ascii=False) + "\n"
+    return re.sub("[\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def main() -> None:
@@ -306,7 +454,7 @@ def main() -> None:
             file.write(files[name])
         index[name] = made[name]
     if missing:
-        path.write_text(json.dumps(index, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        path.write_text(dumped(index), "utf-8")
     print(f"{len(missing)} of {len(files)} files made, {sum(len(files[name]) for name in missing):,} bytes")
 
 

@@ -20,10 +20,11 @@ DIRECTORY = Path(__file__).resolve().parents[2] / "spec" / "vectors"
 INDEX: dict[str, dict[str, Any]] = (
     json.loads((DIRECTORY / "index.json").read_text("utf-8")) if (DIRECTORY / "index.json").exists() else {}
 )
-FRAMES = {name: entry for name, entry in INDEX.items() if entry["descriptor"] == "stream.pack@dcpx/1"}
+FRAMES = {name: entry for name, entry in INDEX.items() if entry.get("descriptor") == "stream.pack@dcpx/1"}
 GOOD = sorted(name for name, entry in FRAMES.items() if "error" not in entry)
 BAD = sorted(name for name, entry in FRAMES.items() if "error" in entry)
-STREAMS = sorted(set(INDEX) - set(FRAMES))
+STREAMS = sorted(name for name, entry in INDEX.items() if entry.get("descriptor") == "stream.zstd/1")
+ITEMS = sorted(set(INDEX) - set(FRAMES) - set(STREAMS))
 ERRORS = {kind.__name__: kind for kind in (CorruptError, TruncatedError, UnsupportedError)}
 
 
@@ -57,7 +58,10 @@ def test_the_index_lists_what_lies_there():
     assert len(GOOD) >= 10
     assert len(BAD) >= 20
     assert STREAMS
-    assert {path.name for path in DIRECTORY.iterdir()} == {*INDEX, "index.json"}
+    assert ITEMS
+    assert {path.name for path in DIRECTORY.iterdir() if path.is_file()} == {
+        *(*INDEX, "index.json", "checkpoints.json", "checkpoints.tar.gz")
+    }
 
 
 @BOTH
@@ -128,5 +132,29 @@ def test_the_kernels_take_what_python_takes(name: str):
 @BOTH
 @pytest.mark.parametrize("name", STREAMS)
 def test_zstandard_streams(name: str, seekable: bool):
+    entry = INDEX[name]
     with dcpx.ZStandard().transform_from(source(name, seekable)) as reader:
-        assert_content(reader.read(), INDEX[name])
+        if "error" not in entry:
+            assert_content(reader.read(), entry)
+            return
+        with pytest.raises(ERRORS[entry["error"]]) as caught:
+            reader.read()
+    assert type(caught.value) is ERRORS[entry["error"]]
+
+
+@BOTH
+@pytest.mark.parametrize("name", ITEMS)
+def test_items(name: str, seekable: bool):
+    entry, stream = INDEX[name], source(name, seekable)
+
+    def read() -> bytes:
+        opened = stream
+        for extension in reversed(dcpx.ExtensionRegistry().from_descriptor_list(entry["descriptors"])):
+            opened = extension.transform_from(opened)  # type: ignore[attr-defined]
+        return b"".join(iter(lambda: opened.read(1000), b""))
+
+    if "error" not in entry:
+        assert_content(read(), entry)
+        return
+    with pytest.raises((ERRORS[entry["error"]], dcpx.ExtensionError)):
+        read()

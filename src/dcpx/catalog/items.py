@@ -10,11 +10,10 @@ from typing import IO, Any, Protocol
 from uuid import UUID
 
 from .. import kernels
-from ..dtypes import TORCH_ITEM_SIZES
 from ..errors import CorruptError, Where
-from ..extensions.pack import Pack
 from ..frame import Header
-from .manifest import Manifest, Seal
+from ..pickles.constants import ITEM_SIZES
+from .manifest import Manifest, Seal, seal_kind
 from .plain import Metadata
 
 __all__ = ["Described", "StoredItem", "all_items"]
@@ -55,8 +54,6 @@ _CONTAINER_ROOM = 1 << 20
 _PART = 1 << 20
 """Bytes that are hashed at once."""
 
-_PACKED = [Pack().get_descriptor()]
-
 
 @dataclass
 class StoredItem:
@@ -76,7 +73,7 @@ class StoredItem:
         if self.shape is None or self.dtype is None:
             self.nbytes = self.info.length
         else:
-            self.nbytes = math.prod(self.shape) * TORCH_ITEM_SIZES[self.dtype]
+            self.nbytes = math.prod(self.shape) * ITEM_SIZES[self.dtype]
 
     @property
     def name(self) -> str:
@@ -92,7 +89,7 @@ class StoredItem:
     @property
     def is_packed(self) -> bool:
         """Whether it is a frame of Pack's, and nothing else, whatever that frame says."""
-        return list(self.info.transform_descriptors or ()) == _PACKED
+        return seal_kind(self.info.transform_descriptors) == "header"
 
     def check_identity(self, header: Header) -> None:
         """A frame that says which item of which checkpoint it is must be the one that was asked for."""
@@ -109,6 +106,13 @@ class StoredItem:
             raise CorruptError(f"the stored item belongs to another checkpoint, {UUID(bytes=header.checkpoint)}")
         if self.seal is not None and self.seal.kind == "header" and self.seal != Seal.of_frame(header.checksum):
             raise CorruptError("the stored item isn't the one that the manifest names")
+
+    def check_tensor(self, dtype: str, shape: tuple[int, ...]) -> None:
+        """CorruptError unless the stored tensor is the one that the metadata describes."""
+        if shape != self.shape:
+            raise CorruptError(f"the stored tensor is {tuple(shape)}, the metadata says {tuple(self.shape or ())}")
+        if dtype != self.dtype:
+            raise CorruptError(f"the stored tensor is torch.{dtype}, the metadata says torch.{self.dtype}")
 
     def check_stored(self, stored: IO[bytes]) -> None:
         """The bytes of an item that isn't a frame must be those that were written; reads them all, and goes back."""

@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from torch.distributed.checkpoint.filesystem import FileSystem
-
 from ..errors import DcpxError, LoadError, NotFoundError, Where
-from ..store.address import check_path
-from ..store.directory import Directory
+from ..store.address import open_store
+from ..store.contract import Entry, Store
 from .lost import lost_checkpoints
 from .manifest import Manifest
 from .metadata import MAX_METADATA_SIZE
@@ -61,11 +58,10 @@ def find_leftovers(path: str | os.PathLike[str]) -> list[Leftover]:
     Raises LoadError if a pointer or, where there is none, a manifest can't be read, because nobody knows then what
     belongs to a checkpoint.
     """
-    check_path(path)
-    directory = Directory(FileSystem(), os.fspath(path))
-    files, pointers = _list(directory)
+    store = open_store(path)
+    files, pointers = _list(store)
     # After the files were listed, or they could be of a save that succeeds now.
-    used = _used_saves(directory, files, pointers)
+    used = _used_saves(store, files, pointers)
     by_save: dict[str, list[str]] = {}
     for name in sorted(files):
         save = save_of(name)
@@ -75,9 +71,9 @@ def find_leftovers(path: str | os.PathLike[str]) -> list[Leftover]:
         Leftover(
             save,
             tuple(names),
-            sum(files[name].st_size for name in names),
-            max(files[name].st_mtime for name in names),
-            Owner.read(directory.place(owner_name(save))),
+            sum(files[name].size for name in names),
+            max(files[name].modified for name in names),
+            _owner(store, owner_name(save), files),
         )
         for save, names in by_save.items()
     ]
@@ -95,14 +91,14 @@ def remove_leftovers(path: str | os.PathLike[str], *, older_than: float = 86400.
     """
     if not older_than >= 0:
         raise ValueError(f"older_than must be a number of seconds, at least 0, not {older_than!r}")
-    end = time.time() - older_than
+    store, end = open_store(path), time.time() - older_than
     dead = {one.save for one in find_leftovers(path) if _is_dead(one, end)}
     # A process that was dead just now commits nothing any more: what the pointers leave out from here on is nobody's.
     removed = [one for one in find_leftovers(path) if one.save in dead and _is_dead(one, end)] if dead else []
     for one in removed:
         # The owner's file goes last: without it, what an interrupt leaves would be of unknown state.
         for name in sorted(one.names, key=lambda name: name == owner_name(one.save)):
-            _remove(os.path.join(path, name))
+            _remove(store, name)
     return removed
 
 
@@ -111,39 +107,35 @@ def _is_dead(one: Leftover, end: float) -> bool:
     return state == "dead" or (state == "unknown" and one.modified < end)
 
 
-def _list(directory: Directory) -> tuple[dict[str, os.stat_result], list[str]]:
+def _list(store: Store) -> tuple[dict[str, Entry], list[str]]:
     """The files and links of saves, with what is known of each, and the pointers' names."""
-    place = directory.place("")
-    files: dict[str, os.stat_result] = {}
-    pointers = []
+    place = Where(store.place(""))
     try:
-        with os.scandir(place) as entries:
-            for entry in entries:
-                if is_pointer(entry.name):
-                    pointers.append(entry.name)
-                elif save_of(entry.name) is not None:
-                    with contextlib.suppress(FileNotFoundError):  # it is gone already
-                        found = entry.stat(follow_symlinks=False)
-                        if stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode):
-                            files[entry.name] = found
+        # The pointers last: one that a save has moved into place meanwhile is among them.
+        files = store.entries(lambda name: save_of(name) is not None)
+        return files, [name for name in store.names() if is_pointer(name)]
     except FileNotFoundError as error:
-        raise NotFoundError("there is no such directory", Where(place), "Check the path") from error
+        raise NotFoundError("there is no such directory", place, "Check the path") from error
     except OSError as error:
-        raise LoadError(f"the directory can't be read: {error}", Where(place)) from error
-    return files, pointers
+        raise LoadError(f"the directory can't be read: {error}", place) from error
 
 
-def _used_saves(directory: Directory, files: Iterable[str], pointers: Sequence[str]) -> set[str]:
+def _owner(store: Store, name: str, files: Mapping[str, Entry]) -> Owner | None:
+    """Whom the file names; a link's isn't this save's owner."""
+    return None if name in files and files[name].link else Owner.read(store, name)
+
+
+def _used_saves(store: Store, files: Iterable[str], pointers: Sequence[str]) -> set[str]:
     """The saves whose files some pointer refers to, or would if it weren't lost."""
     names: set[str] = set()
     for pointer in pointers:
-        with _knowing(directory.place(pointer)):
-            directory.size(pointer)  # no regular file may be one that is never read to its end
-            pointed = read_pointer(directory, pointer, PLAIN, MAX_METADATA_SIZE)
+        with _knowing(store.place(pointer)):
+            store.size(pointer)  # no regular file may be one that is never read to its end
+            pointed = read_pointer(store, pointer, PLAIN, MAX_METADATA_SIZE)
             names.update(info.relative_path for info in pointed.metadata.storage_data.values())
             names.update(() if pointed.manifest is None else _names_in(pointed.manifest))
     with _knowing():
-        for manifest in lost_checkpoints(directory, {*files, *pointers}, running=True):
+        for manifest in lost_checkpoints(store, {*files, *pointers}, running=True):
             names.update(_names_in(manifest))
     return {save for save in map(save_of, names) if save is not None}
 
@@ -165,10 +157,11 @@ def _knowing(place: str | None = None) -> Iterator[None]:
         raise LoadError(f"which files belong to a checkpoint can't be known: {cause}", where, remedy) from error
 
 
-def _remove(place: str) -> None:
+def _remove(store: Store, name: str) -> None:
     try:
-        os.unlink(place)
+        store.remove(name)
     except FileNotFoundError:
         pass  # somebody else was faster
     except OSError as error:
-        raise LoadError(f"a leftover can't be removed: {error}", Where(place), "Remove it by hand") from error
+        place = Where(store.place(name))
+        raise LoadError(f"a leftover can't be removed: {error}", place, "Remove it by hand") from error

@@ -13,11 +13,9 @@ import os
 import uuid
 from collections.abc import Collection
 
-from torch.distributed.checkpoint.filesystem import FileSystem
-
 from ..errors import CorruptError, DcpxError, LoadError, LostPointerError, MissingFileError, NotFoundError, Where
-from ..store.address import check_path
-from ..store.directory import Directory
+from ..store.address import open_store
+from ..store.contract import Store
 from .manifest import Manifest, parse_manifest
 from .metadata import MAX_METADATA_SIZE
 from .names import METADATA, is_manifest, is_pointer, manifest_name, owner_name, save_of, temporary_name
@@ -37,25 +35,18 @@ def restore_pointer(path: str | os.PathLike[str], *, save: str | None = None) ->
     what the pointer said; CorruptError; LoadError for all else, such as a checkpoint that has its pointer, or several
     to choose from.
     """
-    check_path(path)
-    directory = Directory(FileSystem(), os.fspath(path))
-    place = Where(directory.place(""))
+    store = open_store(path)
+    place = Where(store.place(""))
     try:
-        found = _chosen(directory, save)
-        contents = [_content(directory, manifest) for manifest in found]  # all of them, before the first is written
+        found = _chosen(store, save)
+        contents = [_content(store, manifest) for manifest in found]  # all of them, before the first is written
         for manifest, content in zip(found, contents, strict=True):
             pointer = manifest.metadata.name
-            temporary = temporary_name(str(uuid.uuid4()), pointer)
-            try:
-                directory.publish(pointer, content, temporary, replace=False)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    directory.remove(temporary)
-                raise
-        directory.sync()
+            store.publish(pointer, content, temporary_name(str(uuid.uuid4()), pointer), replace=False)
+        store.sync()
         for manifest in found:
             with contextlib.suppress(OSError):  # of a save that was killed: it's a leftover now
-                directory.remove(owner_name(manifest.checkpoint))
+                store.remove(owner_name(manifest.checkpoint))
     except DcpxError:
         raise
     except OSError as error:
@@ -63,11 +54,11 @@ def restore_pointer(path: str | os.PathLike[str], *, save: str | None = None) ->
     return sorted(manifest.metadata.name for manifest in found)
 
 
-def _chosen(directory: Directory, save: str | None) -> list[Manifest]:
+def _chosen(store: Store, save: str | None) -> list[Manifest]:
     """The checkpoints whose pointers are to be written: one, or one for each rank."""
-    place = Where(directory.place(""))
-    names = directory.names()
-    lost = lost_checkpoints(directory, names)
+    place = Where(store.place(""))
+    names = store.names()
+    lost = lost_checkpoints(store, names)
     chosen = [one for one in lost if save in (None, one.checkpoint)]
     if not chosen:
         if any(map(is_pointer, names)) and not lost:
@@ -83,18 +74,18 @@ def _chosen(directory: Directory, save: str | None) -> list[Manifest]:
     return chosen
 
 
-def _content(directory: Directory, manifest: Manifest) -> bytes:
+def _content(store: Store, manifest: Manifest) -> bytes:
     try:
         return manifest.pointer_content(MAX_METADATA_SIZE)
     except DcpxError as error:
-        raise error.located(directory.place(manifest_name(manifest.checkpoint))) from error.__cause__
+        raise error.located(store.place(manifest_name(manifest.checkpoint))) from error.__cause__
 
 
 def lost_checkpoints(
-    directory: Directory, names: Collection[str], *, limit: int = MAX_METADATA_SIZE, running: bool = False
+    store: Store, names: Collection[str], *, limit: int = MAX_METADATA_SIZE, running: bool = False
 ) -> list[Manifest]:
     """The manifests of all checkpoints whose pointer isn't there, nor another in its place, the whole ones first;
-    `names` are those of all that is in the directory. What a running process is just completing is none of them, unless
+    `names` are those of all that is in the store. What a running process is just completing is none of them, unless
     `running`.
 
     Raises OSError or a DcpxError, which says where, if it can't be known whether there is one; a manifest that is
@@ -105,35 +96,35 @@ def lost_checkpoints(
     some = any(map(is_pointer, names))
     found, damaged = [], []
     for name in sorted(filter(is_manifest, names)):
-        manifest = _manifest(directory, name, limit)
+        manifest = _manifest(store, name, limit)
         if manifest is None:
             continue
         pointer = manifest.metadata.name
         if pointer in names or (some and pointer == METADATA):
             continue  # it was replaced, or never became what the directory stands for
-        if _lacking(directory, manifest) is not None:
+        if _lacking(store, manifest) is not None:
             if owner_name(manifest.checkpoint) not in names:
                 damaged.append(manifest)
-        elif running or not _is_running(directory, manifest.checkpoint):
+        elif running or not _is_running(store, manifest.checkpoint):
             found.append(manifest)
     # A save that has ended since the names were listed has its pointer now.
-    return [one for one in found + damaged if not (directory.exists(METADATA) or directory.exists(one.metadata.name))]
+    return [one for one in found + damaged if not (store.exists(METADATA) or store.exists(one.metadata.name))]
 
 
-def missing_pointer(directory: Directory, pointer: str, limit: int = MAX_METADATA_SIZE) -> DcpxError:
+def missing_pointer(store: Store, pointer: str, limit: int = MAX_METADATA_SIZE) -> DcpxError:
     """What it means that there is no `pointer`, `.metadata` or a rank's own: no checkpoint, or one that has lost it."""
-    place = Where(directory.place(pointer))
+    place = Where(store.place(pointer))
     try:
-        names = directory.names()
-        lost = lost_checkpoints(directory, names, limit=limit)
+        names = store.names()
+        lost = lost_checkpoints(store, names, limit=limit)
         if pointer != METADATA or any(map(is_pointer, names)):
             lost = [one for one in lost if one.metadata.name == pointer]
         if not lost:
             return NotFoundError("there is no checkpoint here", place)
-        if lacking := _lacking(directory, lost[0]):
+        if lacking := _lacking(store, lost[0]):
             cause = f"a checkpoint is here without its {lost[0].metadata.name} and all of {lacking}"
             return MissingFileError(cause, place, _HALF_LOST)
-        lost = [one for one in lost if _lacking(directory, one) is None]
+        lost = [one for one in lost if _lacking(store, one) is None]
         cause = f"all of a checkpoint is here but its {lost[0].metadata.name}"
         if len(lost) > 1:
             cause = f"all of {len(lost)} checkpoints is here but their pointers"
@@ -152,29 +143,29 @@ _HALF_LOST = (
 )
 
 
-def _manifest(directory: Directory, name: str, limit: int) -> Manifest | None:
+def _manifest(store: Store, name: str, limit: int) -> Manifest | None:
     """The manifest of that name; None if it is damaged."""
     try:
-        manifest = parse_manifest(directory.read(name, limit))
+        manifest = parse_manifest(store.read(name, limit))
         return manifest if manifest.checkpoint == save_of(name) else None
     except (CorruptError, FileNotFoundError):
         return None
     except DcpxError as error:
-        raise error.located(directory.place(name)) from error.__cause__
+        raise error.located(store.place(name)) from error.__cause__
 
 
-def _lacking(directory: Directory, manifest: Manifest) -> str | None:
+def _lacking(store: Store, manifest: Manifest) -> str | None:
     """The first file of a checkpoint that isn't there in its size."""
     for file in manifest.files:
         try:
-            if directory.size(file.name) != file.size:
+            if store.size(file.name) != file.size:
                 return file.name
         except FileNotFoundError:
             return file.name
     return None
 
 
-def _is_running(directory: Directory, save: str) -> bool:
+def _is_running(store: Store, save: str) -> bool:
     """Whether a process of this machine is completing that save at this moment."""
-    owner = Owner.read(directory.place(owner_name(save)))
+    owner = Owner.read(store, owner_name(save))
     return owner is not None and owner.is_running() is True

@@ -11,12 +11,13 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from .. import kernels
 from ..errors import CorruptError, LimitError, TruncatedError, UnsupportedError
+from ..extensions.pack import Pack
 from ..zstd import find_backend
 from .names import is_data_file, is_pointer
 
@@ -31,6 +32,7 @@ __all__ = [
     "content_digest",
     "pack_pointer",
     "parse_manifest",
+    "seal_kind",
 ]
 
 VERSION = 1
@@ -74,6 +76,15 @@ class Seal(NamedTuple):
     def of_stored(cls, hasher: kernels.Xxh3_128) -> Seal:
         """The seal of the bytes that `hasher` was given."""
         return cls("stored", hasher.hexdigest())
+
+
+_FRAME = [Pack().get_descriptor()]
+
+
+def seal_kind(descriptors: Iterable[str] | None) -> str:
+    """Which kind of seal an item has whose transforms these are: "header" where it is one of Pack's frames and nothing
+    else, whose chunks a load may read one by one; "stored" for any other, of which no part is read without the rest."""
+    return "header" if list(descriptors or ()) == _FRAME else "stored"
 
 
 class ItemRecord(NamedTuple):
@@ -199,7 +210,7 @@ def parse_manifest(data: bytes) -> Manifest:
     if content_digest(body).encode() != tail[1]:
         raise CorruptError("the manifest's checksum is wrong")
     try:
-        members = json.loads(body + b"}", object_pairs_hook=_members, parse_constant=_refuse)
+        members = json.loads(str(body + b"}", "ascii"), object_pairs_hook=_members, parse_constant=_refuse)
     except RecursionError:
         raise LimitError("the manifest nests too deep") from None
     except ValueError as error:

@@ -33,7 +33,7 @@ _MAX_DEPTH = 32
 def load_metadata(data: bytes, classes: Classes[M], *, max_size: int = MAX_METADATA_SIZE) -> M:
     """The metadata in `data`, the whole content of a `.metadata` or `__<rank>.metadata` file; nothing in it is run.
 
-    It is made of `classes`: the plain records of `catalog.plain`, or DCP's own (`dcp.records`).
+    It is made of `classes`: the plain records of `catalog.plain`, or DCP's own (`dcp.metadata`).
 
     What it returns is consistent: sizes and offsets are not negative and fit 64 bits, chunks lie within their tensors
     and don't overlap, every stored item is one that is described, and files are plain names within the checkpoint's
@@ -72,30 +72,36 @@ def _check_metadata(metadata: Any, classes: Classes[Any], size: int) -> None:
     Raises CorruptError and LimitError.
     """
     room = size
+    tensor, chunk_class, other = classes.tensor, classes.chunk, classes.object
     described, stored = vars(metadata).get("state_dict_metadata"), metadata.storage_data
     if type(described) is not dict or type(stored) is not dict:
         raise CorruptError("it doesn't say which items there are and where")
+    last: Any = None
     for name, item in described.items():
         if type(name) is not str:
             raise CorruptError("an item's name isn't a string")
-        if type(item) is classes.tensor:
+        if item is last and classes.shared:
+            continue
+        last = item
+        if type(item) is tensor:
             room -= len(item.chunks)
             if room < 0:
                 raise LimitError("it lists the same chunks again and again", _at(name))
             for chunk in item.chunks:
-                if type(chunk) is not classes.chunk or not _lies_within(chunk, item.size):
+                if type(chunk) is not chunk_class or not _lies_within(chunk, item.size):
                     raise CorruptError("a tensor's chunk isn't one, or reaches beyond the tensor", _at(name))
             if len(item.chunks) > 1 and _overlap(item.chunks, name):
                 raise CorruptError("a tensor's shards overlap", _at(name))
-        elif type(item) is not classes.object:
+        elif type(item) is not other:
             raise CorruptError("an item is neither a tensor nor an object", _at(name))
+    index_class, info_class = classes.index, classes.storage_info
     for index, info in stored.items():
-        if type(index) is not classes.index or type(info) is not classes.storage_info:
+        if type(index) is not index_class or type(info) is not info_class:
             raise CorruptError("it doesn't say where an item is stored")
         item = described.get(index.fqn)
         if item is None:
             raise CorruptError("an item is stored that isn't described", _at(index.fqn))
-        if type(item) is classes.tensor and (index.offset is None or len(index.offset) != len(item.size)):
+        if type(item) is tensor and (index.offset is None or len(index.offset) != len(item.size)):
             raise CorruptError("an item is stored that isn't a part of its tensor", _at(index.fqn))
         if info.transform_descriptors is not None:
             _check_descriptors(index.fqn, info.transform_descriptors)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import socket
-import stat
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
 
+from ..errors import LimitError
+from ..store.contract import Store
+
 __all__ = ["OWNER_SIZE", "Owner", "now"]
 
 OWNER_SIZE = 4096
-"""Bytes of an owner's file that are read."""
+"""Bytes that an owner's file may have."""
 
 
 class Owner(NamedTuple):
@@ -47,15 +49,12 @@ class Owner(NamedTuple):
         return owner if tuple(map(type, owner)) == (str, int, str, str, str) and owner.pid > 0 else None
 
     @classmethod
-    def read(cls, place: str) -> Owner | None:
-        """The owner that the file there names; None if there is no such file, or none that says it."""
+    def read(cls, store: Store, name: str) -> Owner | None:
+        """The owner that a file names; None if there is no such file, or none that says it."""
         try:
-            descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # whatever it is, it doesn't block
-            with open(descriptor, "rb") as file:
-                content = file.read(OWNER_SIZE + 1) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
-        except OSError:
+            return cls.parse(store.read(name, OWNER_SIZE))
+        except (OSError, LimitError):
             return None
-        return cls.parse(content) if len(content) <= OWNER_SIZE else None
 
     def is_running(self) -> bool | None:
         """Whether the process still runs; None where that can't be seen from here, as of another machine's."""

@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..dtypes import ALIASES, TORCH_ITEM_SIZES
+from ..pickles.constants import ITEM_SIZES, OTHER_NAMES
 from .records import Classes
 
 __all__ = [
@@ -38,7 +38,7 @@ class Dtype(str):
     @property
     def itemsize(self) -> int:
         """Bytes of an element."""
-        return TORCH_ITEM_SIZES[self]
+        return ITEM_SIZES[self]
 
 
 class Layout(str):
@@ -148,7 +148,7 @@ PLAIN: Classes[Metadata] = Classes(
     dtype=Dtype,
     layout=Layout,
     memory_format=MemoryFormat,
-    dtypes={name: Dtype(name) for name in TORCH_ITEM_SIZES} | {name: Dtype(full) for name, full in ALIASES.items()},
+    dtypes={name: Dtype(name) for name in ITEM_SIZES} | {name: Dtype(full) for name, full in OTHER_NAMES.items()},
     layouts={
         name: Layout(name)
         for name in (

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from ..errors import CorruptError, DcpxError, LoadError, MissingFileError, ReplacedError, UnsupportedError, Where
-from ..pickles.unpickle import shown
-from ..store.directory import Directory
+from ..pickles.names import shown
+from ..store.contract import Store
 from .lost import missing_pointer
-from .manifest import FileRecord, Manifest, content_digest, parse_manifest
+from .manifest import FileRecord, Manifest, content_digest, parse_manifest, seal_kind
 from .metadata import MAX_METADATA_SIZE, load_metadata
 from .names import is_data_file, is_manifest, manifest_name, save_of
 from .plain import PLAIN
@@ -37,7 +37,7 @@ class Pointed(Generic[M]):
 
 
 def read_pointer(
-    directory: Directory, pointer: str, classes: Classes[M], limit: int, *, without_manifest: bool = False
+    store: Store, pointer: str, classes: Classes[M], limit: int, *, without_manifest: bool = False
 ) -> Pointed[M]:
     """Read the checkpoint's metadata, `.metadata` or a rank's own, and its manifest; each has at most `limit` bytes.
 
@@ -46,67 +46,67 @@ def read_pointer(
 
     Raises LoadError if there is no checkpoint, CorruptError, or another DcpxError; all of them name the file.
     """
-    content = _read(directory, pointer, limit)
+    content = _read(store, pointer, limit)
     for _ in range(_ATTEMPTS):
-        metadata = _metadata(directory, pointer, classes, content, limit)
+        metadata = _metadata(store, pointer, classes, content, limit)
         try:
-            manifest = _manifest(directory, metadata, limit)
+            manifest = _manifest(store, metadata, limit)
         except DcpxError as error:
             with suppress(DcpxError):
-                before, content = content, _read(directory, pointer, limit)
+                before, content = content, _read(store, pointer, limit)
                 if content != before:
                     continue  # another save has replaced it, and has removed that manifest
-            damage = error.located(directory.place(pointer))
+            damage = error.located(store.place(pointer))
             if without_manifest:
                 return Pointed(metadata, None, damage, content_digest(content))
             raise damage from error.__cause__
         if manifest is not None:
-            _check_agreement(directory, pointer, content, metadata, manifest)
+            _check_agreement(store, pointer, content, metadata, manifest)
         return Pointed(metadata, manifest, None, content_digest(content))
-    raise ReplacedError("the checkpoint was replaced while it was being opened", Where(directory.place(pointer)))
+    raise ReplacedError("the checkpoint was replaced while it was being opened", Where(store.place(pointer)))
 
 
-def is_replaced(directory: Directory, pointer: str, digest: str) -> bool:
+def is_replaced(store: Store, pointer: str, digest: str) -> bool:
     """Whether the pointer says something else by now than the content of which that is the XXH3-128."""
     try:
-        return content_digest(directory.read(pointer, MAX_METADATA_SIZE)) != digest
+        return content_digest(store.read(pointer, MAX_METADATA_SIZE)) != digest
     except (DcpxError, OSError):
         return False
 
 
-def _read(directory: Directory, name: str, limit: int) -> bytes:
-    place = Where(directory.place(name))
+def _read(store: Store, name: str, limit: int) -> bytes:
+    place = Where(store.place(name))
     try:
-        return directory.read(name, limit)
+        return store.read(name, limit)
     except FileNotFoundError as error:
-        raise missing_pointer(directory, name, limit) from error
+        raise missing_pointer(store, name, limit) from error
     except OSError as error:
         raise LoadError(f"the metadata can't be read: {error}", place) from error
 
 
-def _metadata(directory: Directory, pointer: str, classes: Classes[M], content: bytes, limit: int) -> M:
+def _metadata(store: Store, pointer: str, classes: Classes[M], content: bytes, limit: int) -> M:
     try:
         return load_metadata(content, classes)
     except UnsupportedError as error:
-        cause = f"{error.cause}{_written_by(directory, pointer, content, limit)}"
-        raise UnsupportedError(cause, error.where, error.remedy).located(directory.place(pointer)) from error.__cause__
+        cause = f"{error.cause}{_written_by(store, pointer, content, limit)}"
+        raise UnsupportedError(cause, error.where, error.remedy).located(store.place(pointer)) from error.__cause__
     except DcpxError as error:
-        raise error.located(directory.place(pointer)) from error.__cause__
+        raise error.located(store.place(pointer)) from error.__cause__
 
 
-def _written_by(directory: Directory, pointer: str, content: bytes, limit: int) -> str:
+def _written_by(store: Store, pointer: str, content: bytes, limit: int) -> str:
     """What wrote a pointer that can't be read, for an error: the manifest that seals it knows, if there is one."""
     sealed = FileRecord(pointer, len(content), content_digest(content))
     with suppress(OSError):
-        for name in filter(is_manifest, directory.names()):
+        for name in filter(is_manifest, store.names()):
             with suppress(DcpxError, OSError):
-                manifest = parse_manifest(directory.read(name, limit))
+                manifest = parse_manifest(store.read(name, limit))
                 if manifest.metadata == sealed:
                     return f" (written by torch {shown(manifest.torch)} and dcpx {shown(manifest.dcpx)})"
     return ""
 
 
-def _manifest(directory: Directory, metadata: Any, limit: int) -> Manifest | None:
+def _manifest(store: Store, metadata: Any, limit: int) -> Manifest | None:
     """The manifest of the save that wrote `metadata`; None if that was not dcpx's."""
     meta = metadata.storage_meta
     save = None if meta is None or meta.save_id is None else save_of(manifest_name(meta.save_id))
@@ -117,9 +117,9 @@ def _manifest(directory: Directory, metadata: Any, limit: int) -> Manifest | Non
             raise CorruptError("the metadata doesn't name its manifest, though dcpx wrote the data files")
         return None
     name = manifest_name(save)
-    place = directory.place(name)
+    place = store.place(name)
     try:
-        manifest = parse_manifest(directory.read(name, limit))
+        manifest = parse_manifest(store.read(name, limit))
     except FileNotFoundError:
         if not saves:
             return None
@@ -134,25 +134,28 @@ def _manifest(directory: Directory, metadata: Any, limit: int) -> Manifest | Non
     return manifest
 
 
-def check_readable(directory: Directory, pointer: str, content: bytes, sealed: bytes) -> None:
+def check_readable(store: Store, pointer: str, content: bytes, sealed: bytes) -> None:
     """Read a pointer's `content`, and `sealed`, that of its manifest, before they are published.
 
     Raises what `read_pointer` would raise of them.
     """
     metadata = load_metadata(content, PLAIN, max_size=len(content))
-    _check_agreement(directory, pointer, content, metadata, parse_manifest(sealed))
+    _check_agreement(store, pointer, content, metadata, parse_manifest(sealed))
 
 
-def _check_agreement(directory: Directory, pointer: str, content: bytes, metadata: Any, manifest: Manifest) -> None:
+def _check_agreement(store: Store, pointer: str, content: bytes, metadata: Any, manifest: Manifest) -> None:
     """CorruptError unless the manifest describes this pointer, and the same items, within the files that it lists."""
-    place = Where(directory.place(pointer))
+    place = Where(store.place(pointer))
     if manifest.metadata != FileRecord(pointer, len(content), content_digest(content)):
         raise CorruptError("the metadata isn't what the manifest says was written", place)
-    sealed = {(item.fqn, item.offsets) for item in manifest.items}
+    sealed = {(item.fqn, item.offsets): item.seal for item in manifest.items}
     sizes = {file.name: file.size for file in manifest.files}
     for index, info in metadata.storage_data.items():
         offsets = None if index.offset is None else tuple(index.offset)
         if (index.fqn, offsets) not in sealed or info.offset + info.length > sizes.get(info.relative_path, -1):
             raise CorruptError("the manifest doesn't describe the item", Where(place.file, index.fqn))
+        # A seal of the other kind would be held against nothing when the item is read.
+        if sealed[index.fqn, offsets].kind != seal_kind(info.transform_descriptors):
+            raise CorruptError("the manifest seals the item as one of another form", Where(place.file, index.fqn))
     if len(sealed) != len(metadata.storage_data) or len(sealed) != len(manifest.items):
         raise CorruptError("the manifest and the metadata list different items", place)

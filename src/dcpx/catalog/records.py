@@ -12,8 +12,9 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from ..errors import CorruptError, LimitError, UnsupportedError
+from ..pickles.names import shown
 from ..pickles.paths import PATHS
-from ..pickles.unpickle import FOREIGN, Function, Record, shown
+from ..pickles.unpickle import FOREIGN, Function, Record
 
 __all__ = ["METADATA_FIELDS", "Classes", "Records", "is_data_file_name"]
 

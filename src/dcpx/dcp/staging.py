@@ -66,17 +66,14 @@ def is_plain(tensor: torch.Tensor) -> bool:
 
 
 def check_memory(tensor: torch.Tensor) -> None:
-    """SaveError for a tensor that has no elements in memory which could be stored and loaded: a sparse one, and one
-    whose memory its owner has freed, or that never had any."""
+    """SaveError for a tensor whose elements aren't in memory: its owner has freed that, or it never had any."""
     if tensor.is_meta:
         raise SaveError("the tensor is on the device 'meta' and has no values", remedy=_MATERIALIZE)
     if tensor.layout is not torch.strided:
-        raise SaveError(f"DCP can't load a tensor of layout {tensor.layout}", remedy=_UNFOLD)
+        return  # it has no memory of its own; those of its tensors are found where it is pickled
     if type(tensor) not in _ORDINARY and hasattr(tensor, "__tensor_flatten__"):
         for name in tensor.__tensor_flatten__()[0]:  # the tensors that a wrapper consists of
-            part = getattr(tensor, name)
-            if part.layout is torch.strided:
-                check_memory(part)
+            check_memory(getattr(tensor, name))
     if has_no_memory(tensor):
         raise SaveError(
             "the tensor has no memory of its own: it is one of torch.func's, or a zero of automatic differentiation",
@@ -101,7 +98,6 @@ def _reach(size: int, step: int) -> int:
 
 _MATERIALIZE = "Give it values (`to_empty`, then initialise or load them), or leave it out"
 _CLONE = "Save what the transformed function returns, or the zero's `clone()`"
-_UNFOLD = "Save what it consists of, its values and indices, or put it into a tuple, which is stored as an object"
 _GATHER = (
     "Save it while it is in memory. FSDP frees parameters between uses: take the state from `get_state_dict` or, with "
     "FSDP1, from `state_dict` within `FSDP.state_dict_type`"

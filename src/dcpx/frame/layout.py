@@ -2,7 +2,8 @@
 
     frame = header, chunk*, final record
 
-All integers are little-endian; `varint` is unsigned LEB128 in its shortest form, at most 9 bytes.
+All integers are little-endian; `varint` is unsigned LEB128 in its shortest form, at most 9 bytes. The file is long
+because all of a frame's bytes are told in one place.
 """
 
 from __future__ import annotations

@@ -46,10 +46,7 @@ def fill_from_container(
         loaded = _load(content, trust, classes, limit)
     if not isinstance(loaded, torch.Tensor):
         raise CorruptError(f"a tensor was expected, a {type(loaded).__name__} is stored")
-    if loaded.shape != item.shape:
-        raise CorruptError(f"the stored tensor is {tuple(loaded.shape)}, the metadata says {tuple(item.shape or ())}")
-    if dtype_name(loaded.dtype) != item.dtype:
-        raise CorruptError(f"the stored tensor is {loaded.dtype}, the metadata says torch.{item.dtype}")
+    item.check_tensor(dtype_name(loaded.dtype), loaded.shape)
     return sum(target.fill_from(loaded) for target in targets)
 
 

@@ -50,7 +50,7 @@ def stored_records(
 ) -> Iterator[Record]:
     """The records of adjacent chunks. Those of a local file stay there, and are read just before they are decoded; of
     any other file all are read at once, into `buffers`."""
-    if source.descriptor is not None:
+    if source.reads_chunks:
         for number in numbers:
             offset, size = frame.record(number)
             yield number, Stored(item.info.offset + offset, size)
@@ -115,10 +115,7 @@ def _decode_natively(source: FileSource, steps: list[Step]) -> list[int]:
     steps are in memory, or all in the file."""
     seals = [(step.out, step.number, *step.frame.seal(step.number)) for step in steps]
     if steps and isinstance(steps[0].record, Stored):
-        assert source.descriptor is not None
-        return kernels.read_chunks(
-            source.descriptor, [(*step.record, *seal) for step, seal in zip(steps, seals, strict=True)]
-        )
+        return source.read_chunks([(*step.record, *seal) for step, seal in zip(steps, seals, strict=True)])
     return kernels.decode_chunks([(step.record, *seal) for step, seal in zip(steps, seals, strict=True)])
 
 

@@ -29,8 +29,9 @@ __all__ = ["checked_bytes"]
 def checked_bytes(content: bytes, safe_globals: Sequence[SafeGlobal] = ()) -> bytes:
     """The object in `content`, a container of `torch.save`, as a container whose unpickling can't run foreign code.
 
-    Allowed are numbers, strings, the standard containers, tensors, what `_library_calls` and `_numpy_objects` list of
-    the standard library and of NumPy, what was given to `torch.serialization.add_safe_globals`, and `safe_globals`.
+    Allowed are numbers, strings, the standard containers, tensors, what `pickles.library_calls` and
+    `pickles.numpy_objects` list of the standard library and of NumPy, what was given to
+    `torch.serialization.add_safe_globals`, and `safe_globals`.
     Tensors inside are loaded to the device that they were saved from, as the planner would.
 
     Raises UnsupportedError for an object that names anything else, and says what, or that can't be made here;

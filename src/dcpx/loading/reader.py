@@ -23,6 +23,7 @@ from ..catalog.pointer import is_replaced, read_pointer
 from ..catalog.protection import Require, check_encrypted
 from ..dcp.metadata import DCP
 from ..dcp.private import HAS_RANK_LOCAL
+from ..dcp.store import store_of
 from ..errors import (
     DcpxError,
     LoadError,
@@ -39,7 +40,7 @@ from ..pickles.trust import SafeGlobal, Trust
 from ..progress import Meter, OnProgress
 from ..registry import ExtensionRegistry, default_registry
 from ..store.address import check_path
-from ..store.directory import Directory
+from ..store.contract import Store
 from ..store.source import Sources
 from .casts import check_casts
 from .objects import checked_bytes
@@ -154,11 +155,11 @@ class Reader(FileSystemReader):
 
     def _read_metadata(self, rank: int | None = None) -> Metadata:
         pointer = metadata_name(rank)
-        place = Where(self._directory.place(pointer))
+        place = Where(self._store.place(pointer))
         if rank is not None and not self.rank_local:
             remedy = "Pass rank_local=True if each rank was saved by itself, without collectives"
             raise LoadError("a rank's own metadata was not asked for", place, remedy)
-        pointed = read_pointer(self._directory, pointer, DCP, self.limits.metadata_size, without_manifest=self.partial)
+        pointed = read_pointer(self._store, pointer, DCP, self.limits.metadata_size, without_manifest=self.partial)
         metadata, damage, self.manifest = pointed.metadata, pointed.damage, pointed.manifest
         self._opened = pointer, pointed.digest
         self.failures = {} if damage is None else {os.path.basename(damage.where.file or pointer): damage}
@@ -172,8 +173,8 @@ class Reader(FileSystemReader):
         return metadata
 
     @property
-    def _directory(self) -> Directory:
-        return Directory(self.fs, self.path)
+    def _store(self) -> Store:
+        return store_of(self.fs, self.path)
 
     def _checked(self, content: bytes) -> bytes:
         """An object's content as the planner may unpickle it. UnsupportedError or another DcpxError if it may not."""
@@ -212,7 +213,7 @@ class Reader(FileSystemReader):
             total = sum(map(request_bytes, plan.items, repeat(self.metadata)))
             meter = Meter(self.progress, total, len(plan.items))
             trust = Trust(self.safe_globals, self.trust)
-            with Sources(self._directory, self._sizes()) as sources, Crew(self.threads, self.budget) as crew:
+            with Sources(self._store, self._sizes()) as sources, Crew(self.threads, self.budget) as crew:
                 sources.hold(item.info.relative_path for item in items)
                 unpacker = Unpacker(
                     planner, self.registry, sources, crew, meter, self._checked, self.limits, self.partial, trust
@@ -236,7 +237,7 @@ class Reader(FileSystemReader):
             self._check_replaced(next(iter(self.failures.values())))
 
     def _check_replaced(self, error: DcpxError) -> None:
-        if self._opened is not None and is_replaced(self._directory, *self._opened):
+        if self._opened is not None and is_replaced(self._store, *self._opened):
             cause = f"the checkpoint was replaced while it was being loaded: {error.cause}"
             raise ReplacedError(cause, error.where) from error
 

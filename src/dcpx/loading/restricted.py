@@ -1,7 +1,8 @@
 """Unpickling with nothing but what is allowed: the names of a table, and classes that the caller named.
 
-What is unpickled here has been foreseen: every call is one of those that `_torch_calls`, `_library_calls` and
-`_numpy_objects` describe, of arguments that they let pass. No name is looked for anywhere but in these tables.
+What is unpickled here has been foreseen (`pickles.torch_pickle`): every call is one of those that `torch_calls`,
+`library_calls` and `numpy_objects` describe, of arguments that they let pass. No name is looked for anywhere but in
+these tables.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from typing import Any
 import torch
 
 from ..pickles.library_calls import REPLACED
+from ..pickles.names import allowed_name, python3_name
 from ..pickles.objects import known_name
-from ..pickles.torch_pickle import allowed_name, python3_name
 
 __all__ = ["load_restricted"]
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import IO
+from collections.abc import Callable, Iterable, Sequence
+from typing import IO, TypeAlias
 
 from ..errors import LimitError, UnsupportedError
 from .archive import PICKLE, Archive, open_archive
-from .torch_calls import TENSOR, Tensor
+from .things import TENSOR, Tensor
 from .torch_pickle import check_names, foresee
 from .trust import SafeGlobal, Trust, by_name, of_process
 
 __all__ = ["check_archive", "check_container", "check_pickle"]
 
 _MOST_PICKLE = 256 << 10
-"""Bytes of a tensor's pickle. What isn't elements is a few hundred, or a few thousand of a class with more of them."""
 """Bytes of a tensor's pickle. What isn't elements is a few hundred, or a few thousand of a class with more of them."""
 _ALLOW = (
     "Load it into a tensor of the class that was saved; or, if you trust where the checkpoint comes from, pass "
@@ -23,26 +22,42 @@ _ALLOW = (
 _NOT_STORED = "Store what it is made of as tensors of their own"
 
 
-def check_container(content: IO[bytes], trust: Trust = Trust(), classes: Iterable[type] = ()) -> None:  # noqa: B008
+Described: TypeAlias = Callable[[str, tuple[int, ...]], None]
+"""Called with the dtype, such as "bfloat16", and the shape of a stored tensor, to refuse any other than the one that
+the metadata describes."""
+
+
+def check_container(
+    content: IO[bytes],
+    trust: Trust = Trust(),  # noqa: B008 (immutable)
+    classes: Iterable[type] = (),
+    described: Described | None = None,
+) -> None:
     """Refuse a tensor's container that torch must not load; of the elements nothing is read.
 
     What it may name is said at `check_pickle`. Raises CorruptError for what torch.save doesn't write, UnsupportedError.
     """
-    check_archive(open_archive(content), trust, classes)
+    check_archive(open_archive(content), trust, classes, described)
 
 
-def check_archive(archive: Archive, trust: Trust, classes: Iterable[type]) -> dict[str, object]:
+def check_archive(
+    archive: Archive, trust: Trust, classes: Iterable[type], described: Described | None = None
+) -> dict[str, object]:
     """What of `trust` and `classes` torch must be told of, by name, to load the archive's tensor."""
     if trust.all:
         return {}
     if archive.size(PICKLE) > _MOST_PICKLE:
         cause = f"the tensor's pickle has {archive.size(PICKLE)} bytes, more than {_MOST_PICKLE}"
         raise UnsupportedError(cause, remedy="Store what isn't elements as an object of its own")
-    return check_pickle(archive.read(PICKLE, _MOST_PICKLE), archive, trust.safe_globals, classes)
+    return check_pickle(archive.read(PICKLE, _MOST_PICKLE), archive, trust.safe_globals, classes, described)
 
 
 def check_pickle(
-    pickled: bytes, archive: Archive, safe_globals: Sequence[SafeGlobal], classes: Iterable[type]
+    pickled: bytes,
+    archive: Archive,
+    safe_globals: Sequence[SafeGlobal],
+    classes: Iterable[type],
+    described: Described | None = None,
 ) -> dict[str, object]:
     """Refuse a tensor's pickle that torch must not load; returns what torch must be told of to load it, by name.
 
@@ -69,4 +84,6 @@ def check_pickle(
     if type(made) is Tensor and made.shares:
         cause = f"the tensor has {made.nbytes} bytes, of which {made.storage_bytes} are stored"
         raise UnsupportedError(cause, remedy="Store a copy of it, whose elements share nothing")
+    if type(made) is Tensor and described is not None:
+        described(made.dtype, made.shape)
     return given

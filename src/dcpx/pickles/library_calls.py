@@ -1,6 +1,6 @@
 """What an object's pickle may make of the standard library: values that hold data and can run nothing.
 
-Each call is described by what it makes, as in `_torch_calls`. Small values are made at once: their hashes are theirs.
+Each call is described by what it makes, as in `torch_calls`. Small values are made at once: their hashes are theirs.
 What would take time or memory that its size says nothing of, such as a fraction of 10 ** 999999999, is refused, and so
 is whatever isn't data: a function that is only named, an attribute that Python itself would call.
 """
@@ -19,14 +19,11 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from ..errors import UnsupportedError
+from .calls import Call, Stateful, Walk
 from .paths import PATHS
-from .torch_calls import HASHED, PLAIN, Bytes, Call, Dict, Name, Object, Text, Walk
+from .things import HASHED, PLAIN, Bytes, Deque, Dict, Name, Object, Text
 
-__all__ = ["LIBRARY_CALLS", "REPLACED", "Deque", "attributes", "refuse"]
-
-
-class Deque(list[Any]):
-    """What elements can be appended to, and that isn't a list."""
+__all__ = ["LIBRARY_CALLS", "REPLACED", "attributes", "refuse"]
 
 
 def refuse(what: str) -> NoReturn:
@@ -65,7 +62,7 @@ def _made(function: Callable[..., Any], *arguments: object) -> Any:
 def _decimal(walk: Walk, arguments: tuple[Any, ...]) -> object:
     match arguments:
         case (str(text),) if _NUMBER.fullmatch(text):
-            walk.spend(len(text))
+            walk.account.spend(len(text))
             return _made(decimal.Decimal, text)
     refuse("a Decimal")
 
@@ -81,7 +78,7 @@ def _fraction(walk: Walk, arguments: tuple[Any, ...]) -> object:
     bits = max(number.bit_length() for number in numbers)
     if bits > _MAX_BITS:
         refuse("a Fraction")
-    walk.spend((bits // 32) ** 2)  # so much time it takes
+    walk.account.spend((bits // 32) ** 2)  # so much time it takes
     return _made(fractions.Fraction, *numbers) if 0 not in numbers[1:] else refuse("a Fraction")
 
 
@@ -143,7 +140,7 @@ def _zone(walk: Walk, arguments: tuple[Any, ...]) -> object:
 def _path(walk: Walk, arguments: tuple[Any, ...]) -> object:
     if not all(type(part) is str for part in arguments):
         refuse("a path")
-    walk.spend(sum(map(len, arguments)))
+    walk.account.spend(sum(map(len, arguments)))
     return HASHED
 
 
@@ -152,7 +149,7 @@ def _named_tuple(walk: Walk, arguments: tuple[Any, ...]) -> object:
         case (tuple(parts), Dict() as more):
             values = [*parts, *attributes(more).values()]
             if all(value is None or type(value) in (int, float, str) for value in values):
-                walk.spend(64 * len(values))
+                walk.account.spend(64 * len(values))
                 return PLAIN
     refuse("a tuple with names")
 
@@ -198,13 +195,13 @@ def _array(walk: Walk, arguments: tuple[Any, ...]) -> object:
         case (str(code), list(numbers)) if code in array.typecodes:
             kind = str if code in "uw" else (int, float)
             if all(isinstance(number, kind) for number in numbers):
-                walk.spend(8 * len(numbers))
+                walk.account.spend(8 * len(numbers))
                 return PLAIN
     refuse("an array")
 
 
 @dataclass(eq=False)
-class _Attributes:
+class _Attributes(Stateful):
     """An object that is nothing but attributes."""
 
     complete: bool = False
@@ -262,7 +259,7 @@ class _Stream(_Attributes):
         # Writing behind the end would fill all that lies between.
         if not 0 <= position <= size:
             refuse("a stream")
-        walk.spend(size)
+        walk.account.spend(size)
         super().build(walk, Dict() if more is None else more)
 
 
@@ -283,7 +280,7 @@ class _Exception(_Attributes):
 
 
 def _exception(walk: Walk, arguments: tuple[Any, ...]) -> object:
-    walk.spend(64 * len(arguments))
+    walk.account.spend(64 * len(arguments))
     return _Exception()
 
 

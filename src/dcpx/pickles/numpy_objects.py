@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from .calls import Call, Stateful, Walk
 from .library_calls import attributes, refuse
-from .torch_calls import PLAIN, Bytes, Call, Dict, Name, Walk
+from .things import PLAIN, Bytes, Dict, Name
 
 __all__ = ["NUMPY_CALLS"]
 
@@ -29,7 +30,7 @@ _MAX_FIELDS = 1 << 16
 
 
 @dataclass(eq=False)
-class _Dtype:
+class _Dtype(Stateful):
     """A dtype: the one that its code names, until it is given its state."""
 
     value: np.dtype[Any] | None
@@ -114,7 +115,7 @@ _ARRAYS = {"numpy.ndarray", "numpy.matrix", "numpy.memmap", "numpy.recarray", "n
 
 
 @dataclass(eq=False)
-class _Array:
+class _Array(Stateful):
     """An array: empty, until it is given its state."""
 
     dtype: np.dtype[Any] | None = None
@@ -124,7 +125,7 @@ class _Array:
         match state:
             case (int(), tuple(shape), _Dtype(np.dtype() as dtype, True), bool(), content) if self.dtype is None:
                 self._check(shape, dtype, content)
-                walk.spend(math.prod(shape) * dtype.itemsize)
+                walk.account.spend(math.prod(shape) * dtype.itemsize)
                 self.dtype, self.shape = dtype, shape
             case _:
                 refuse("a NumPy array")
@@ -215,7 +216,7 @@ def _is_state(kind: str, found: dict[str, Any]) -> bool:
 
 
 @dataclass(eq=False)
-class _BitGenerator:
+class _BitGenerator(Stateful):
     kind: str
     complete: bool = False
 
@@ -233,7 +234,7 @@ class _BitGenerator:
 
 
 @dataclass(eq=False)
-class _Seeds:
+class _Seeds(Stateful):
     """A SeedSequence."""
 
     complete: bool = False
@@ -250,7 +251,7 @@ class _Seeds:
 
 
 @dataclass(eq=False)
-class _RandomState:
+class _RandomState(Stateful):
     """NumPy's older generator, or one of its newer ones, which is complete without a state of its own."""
 
     bits: _BitGenerator

@@ -11,12 +11,14 @@ from typing import IO, NamedTuple
 
 from ..errors import LimitError, UnsupportedError
 from .archive import PICKLE, Archive, open_archive
+from .calls import Call
+from .constants import is_constant
 from .library_calls import LIBRARY_CALLS
+from .names import shown
 from .numpy_objects import NUMPY_CALLS
-from .torch_calls import CALLS, OTHER_CALLS, Call, is_constant
+from .torch_calls import CALLS, OTHER_CALLS
 from .torch_pickle import Foreseen, check_names, foresee
 from .trust import SafeGlobal, by_name, of_process
-from .unpickle import shown
 
 __all__ = ["KNOWN", "TRUST", "CheckedObject", "check_object", "known_name"]
 

@@ -6,185 +6,16 @@ storage's end, and a sparse tensor's indices are looked at by nobody. Here every
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol, TypeAlias
-
-import torch
+from typing import Any, NoReturn
 
 from ..errors import CorruptError, UnsupportedError
+from .calls import Call, Walk
+from .constants import ITEM_SIZES, TENSOR_CLASSES, dtype_named, is_complex
+from .names import shown
+from .states import check_attributes
+from .things import PLAIN, TENSOR, Bytes, Dict, Frozen, Name, Storage, Tensor, Text
 
-__all__ = [
-    "CALLS",
-    "HASHED",
-    "OTHER_CALLS",
-    "PLAIN",
-    "STORAGES",
-    "TENSOR",
-    "BeyondStorageError",
-    "Bytes",
-    "Call",
-    "Dict",
-    "Frozen",
-    "Name",
-    "Object",
-    "Stateful",
-    "Storage",
-    "Tensor",
-    "Text",
-    "Walk",
-    "Whole",
-    "check_attributes",
-    "is_constant",
-]
-
-TENSOR = object()
-"""Stands for a tensor that is more than a view of a storage: of a class of its own, or with attributes."""
-
-PLAIN = object()
-"""Stands for anything else that nothing more needs to be known of."""
-
-HASHED = object()
-"""Stands for the same, where nobody can choose its hash."""
-
-
-@dataclass(frozen=True)
-class Name:
-    """A class, a function or a constant: `full` is its module and name."""
-
-    full: str
-
-
-@dataclass(frozen=True)
-class Storage:
-    """A tensor's storage; `dtype` is None where it counts in bytes."""
-
-    dtype: torch.dtype | None
-    nbytes: int
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """A tensor that is nothing but a view of a storage."""
-
-    dtype: torch.dtype
-    shape: tuple[int, ...]
-    storage_bytes: int
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the elements; more than the storage's where several share theirs."""
-        return math.prod(self.shape) * self.dtype.itemsize
-
-    @property
-    def shares(self) -> bool:
-        """Whether elements share their bytes, so that a few could stand for more than there is memory."""
-        return self.nbytes > self.storage_bytes
-
-
-@dataclass(frozen=True)
-class Text:
-    """A text too long to be made before it is needed, of so many characters."""
-
-    size: int
-
-
-@dataclass(frozen=True)
-class Bytes:
-    """Bytes, of this size; few of them are known."""
-
-    size: int
-    data: bytes | None = None
-
-
-class Dict:
-    """A dictionary of any kind, whose `parts` are the keys, each followed by its value. One of torch's own can't be
-    given attributes."""
-
-    __match_args__ = ("size",)
-    __slots__ = ("attributes", "parts")
-
-    def __init__(self, parts: Iterable[Any] = (), *, attributes: bool = True) -> None:
-        self.parts: list[Any] = [*parts]
-        self.attributes = attributes
-
-    @property
-    def size(self) -> int:
-        """How many keys it has at most."""
-        return len(self.parts) // 2
-
-
-@dataclass(eq=False)
-class Whole:
-    """Something that is hashed, or compared, by its parts, and theirs: of how many levels, and how many parts, each
-    counted as often as it occurs."""
-
-    depth: int = 1
-    weight: int = 1
-
-
-class Object(Whole):
-    """An object of a class that the caller allowed."""
-
-
-class Frozen(Whole):
-    """A frozenset."""
-
-
-class Stateful(Protocol):
-    """An object that isn't complete before it is given its state."""
-
-    def build(self, walk: Walk, state: Any) -> None:
-        """Take the state, once. UnsupportedError for one that isn't known to be harmless."""
-
-
-class Walk(Protocol):
-    """What a call may ask of the pickle that it stands in."""
-
-    names: set[str]
-    """What is named that the caller must have allowed."""
-
-    sparse: bool
-    """Set where a sparse tensor is made."""
-
-    def spend(self, nbytes: int) -> None:
-        """Take note of what is made. LimitError where it is too much in all."""
-
-    def hash(self, keys: list[Any]) -> None:
-        """Check what becomes the keys of a dictionary, or the members of a set."""
-
-    def add_parts(self, whole: Whole, parts: Iterable[Any]) -> None:
-        """Take note of what something consists of."""
-
-    def attribute(self, name: Name, attribute: str) -> Name:
-        """What is named as an attribute of a class."""
-
-    def call(self, name: Name, arguments: tuple[Any, ...]) -> object:
-        """What a call makes."""
-
-
-Call: TypeAlias = Callable[[Walk, tuple[Any, ...]], object]
-
-STORAGES: dict[str, torch.dtype | None] = {
-    "torch.storage.UntypedStorage": None,
-    "torch.BFloat16Storage": torch.bfloat16,
-    "torch.BoolStorage": torch.bool,
-    "torch.ByteStorage": torch.uint8,
-    "torch.CharStorage": torch.int8,
-    "torch.ComplexDoubleStorage": torch.complex128,
-    "torch.ComplexFloatStorage": torch.complex64,
-    "torch.DoubleStorage": torch.float64,
-    "torch.FloatStorage": torch.float32,
-    "torch.HalfStorage": torch.float16,
-    "torch.IntStorage": torch.int32,
-    "torch.LongStorage": torch.int64,
-    "torch.QInt32Storage": torch.qint32,
-    "torch.QInt8Storage": torch.qint8,
-    "torch.QUInt8Storage": torch.quint8,
-    "torch.ShortStorage": torch.int16,
-}
-"""The classes of storages, and what their elements are."""
+__all__ = ["CALLS", "OTHER_CALLS", "BeyondStorageError"]
 
 _FEW = 64
 """Bytes whose content is kept."""
@@ -193,7 +24,8 @@ _MAX_DIMENSIONS = 254
 _END = 1 << 62
 """No size, stride or offset is as large."""
 
-_TENSOR_CLASSES = {"torch.Tensor", "torch.nn.parameter.Parameter"}
+_NEWER = "Upgrade dcpx if a newer torch wrote it"
+
 _PER_TENSOR = {"torch.per_tensor_affine"}
 _PER_CHANNEL = {"torch.per_channel_affine", "torch.per_channel_affine_float_qparams"}
 _FROM_TYPE = "torch._tensor._rebuild_from_type_v2"
@@ -209,16 +41,6 @@ def _other(what: str) -> NoReturn:
     raise UnsupportedError(f"the pickle makes {what} in a way that isn't known")
 
 
-def is_constant(name: str) -> bool:
-    """Whether torch knows this name, of a class or a constant that can't be called, by itself."""
-    return name in STORAGES or name in _TENSOR_CLASSES or _constant(name) is not None
-
-
-def _constant(name: str) -> torch.dtype | torch.qscheme | None:
-    found = vars(torch).get(name.removeprefix("torch.")) if name.startswith("torch.") else None
-    return found if isinstance(found, (torch.dtype, torch.qscheme)) else None
-
-
 # --- tensors ----------------------------------------------------------------------------------------------------------
 
 
@@ -226,7 +48,7 @@ class BeyondStorageError(ValueError):
     """A tensor has more elements than its storage: forged, or of memory that was freed before it was pickled."""
 
 
-def _view(storage: Storage, dtype: torch.dtype, offset: int, size: tuple[Any, ...], stride: tuple[Any, ...]) -> Tensor:
+def _view(storage: Storage, dtype: str, offset: int, size: tuple[Any, ...], stride: tuple[Any, ...]) -> Tensor:
     """The tensor, if it lies within its storage: torch would enlarge it, or read on behind it."""
     numbers = (offset, *size, *stride)
     if len(size) != len(stride) or len(size) > _MAX_DIMENSIONS or not all(type(number) is int for number in numbers):
@@ -234,23 +56,36 @@ def _view(storage: Storage, dtype: torch.dtype, offset: int, size: tuple[Any, ..
     if not 0 <= min(numbers) <= max(numbers) < _END:
         _wrong("a tensor")
     end = 1 + offset + sum((count - 1) * step for count, step in zip(size, stride, strict=True))
-    if 0 not in size and end * dtype.itemsize > storage.nbytes:
-        raise BeyondStorageError(f"a tensor of {end * dtype.itemsize} bytes in a storage of {storage.nbytes}")
+    if 0 not in size and end * ITEM_SIZES[dtype] > storage.nbytes:
+        raise BeyondStorageError(f"a tensor of {end * ITEM_SIZES[dtype]} bytes in a storage of {storage.nbytes}")
     return Tensor(dtype, size, storage.nbytes)
 
 
 def _tensor(walk: Walk, arguments: tuple[Any, ...]) -> object:
     match arguments:
-        case (Storage(torch.dtype() as dtype) as storage, int(offset), tuple(size), tuple(stride)):
+        case (Storage(str(dtype)) as storage, int(offset), tuple(size), tuple(stride)):
             return _view(storage, dtype, offset, size, stride)
     _wrong("a tensor")
 
 
 def _tensor_v2(walk: Walk, arguments: tuple[Any, ...]) -> object:
     match arguments:
-        case (_, _, _, _, bool(), Dict() | None) | (_, _, _, _, bool(), Dict() | None, Dict()):
+        case (_, _, _, _, bool(), Dict() | None, *marks) if _are_marks(marks):
             return _tensor(walk, arguments[:4])
     _wrong("a tensor")
+
+
+def _are_marks(marks: list[Any]) -> bool:
+    """Whether these are the marks of a tensor, if any. torch ignores one that it doesn't know, and the elements would
+    be others than those that were meant."""
+    if len(marks) != 1:
+        return not marks
+    if type(marks[0]) is Dict and not all(
+        name in ("conj", "neg") and type(value) is bool
+        for name, value in zip(marks[0].parts[::2], marks[0].parts[1::2], strict=True)
+    ):
+        _other("a tensor with marks")
+    return type(marks[0]) is Dict
 
 
 def _tensor_v3(walk: Walk, arguments: tuple[Any, ...]) -> object:
@@ -265,8 +100,10 @@ def _tensor_v3(walk: Walk, arguments: tuple[Any, ...]) -> object:
             Name(name),
             *rest,
         ):
-            dtype = _constant(name)
-            if isinstance(dtype, torch.dtype) and (not rest or (len(rest) == 1 and type(rest[0]) is Dict)):
+            dtype = dtype_named(name)
+            if dtype is None and name in walk.names and name.startswith("torch."):
+                raise UnsupportedError(f"the elements are of a dtype that isn't known, {shown(name)}", remedy=_NEWER)
+            if dtype is not None and _are_marks(rest):
                 return _view(storage, dtype, offset, size, stride)
     _wrong("a tensor")
 
@@ -294,7 +131,7 @@ def _from_type(walk: Walk, arguments: tuple[Any, ...]) -> object:
             made = walk.call(name, inner)
             # What has no storage must not become a tensor that seems to have one.
             another = function == _FROM_TYPE or (function == _WRAPPER and inner[:1] != (class_name,))
-            if type(made) is Tensor or not (another or cls in _TENSOR_CLASSES):
+            if type(made) is Tensor or not (another or cls in TENSOR_CLASSES):
                 _spend_state(walk, state)
                 return TENSOR
     _wrong("a tensor")
@@ -303,51 +140,13 @@ def _from_type(walk: Walk, arguments: tuple[Any, ...]) -> object:
 def _spend_state(walk: Walk, state: object) -> None:
     check_attributes(state)
     for part in state if isinstance(state, tuple) else (state,):
-        walk.spend(64 * part.size if type(part) is Dict else 0)
-
-
-_LOOKED_FOR = {
-    "__class__",
-    "__getnewargs__",
-    "__getnewargs_ex__",
-    "__getstate__",
-    "__module__",
-    "__qualname__",
-    "__reduce__",
-    "__reduce_ex__",
-}
-"""Attributes that whoever pickles or copies an object looks for: they could name and import anything."""
-
-
-_NO_ATTRIBUTES = (bool, int, float, complex, str, bytes, list, tuple, Bytes, Text, Name, Storage, Tensor)
-"""Of a state: what a class may take in a `__setstate__` of its own, and nobody takes for a dictionary."""
-
-
-def check_attributes(state: object) -> None:
-    """UnsupportedError for a state that would change how its object is pickled, or of which that can't be seen: it is
-    taken for a dictionary, or two, whatever has keys and values."""
-    for part in state if isinstance(state, tuple) and len(state) == 2 else (state,):
-        if type(part) is Dict:
-            for name, value in zip(part.parts[::2], part.parts[1::2], strict=True):
-                _check_attribute(name, value)
-        elif part is not None and part is not TENSOR and not isinstance(part, _NO_ATTRIBUTES):
-            raise UnsupportedError("an object's state is another object")
-
-
-def _check_attribute(name: object, value: object) -> None:
-    if isinstance(name, str):  # NumPy's texts, too
-        if str(name) in _LOOKED_FOR:
-            raise UnsupportedError(f"an object's state sets its {name}")
-        if name.startswith("__") and type(value) is Dict:
-            check_attributes(value)
-    elif not (name is None or isinstance(name, _NO_ATTRIBUTES)) or type(name) is Text:
-        raise UnsupportedError("an object's state has a key that isn't known")
+        walk.account.spend(64 * part.size if type(part) is Dict else 0)
 
 
 def _quantized(walk: Walk, arguments: tuple[Any, ...]) -> object:
     match arguments:
         case (
-            Storage(torch.qint8 | torch.quint8 | torch.qint32 as dtype) as storage,
+            Storage("qint8" | "quint8" | "qint32" as dtype) as storage,
             int(offset),
             tuple(size),
             tuple(stride),
@@ -366,14 +165,14 @@ def _is_scheme(walk: Walk, scheme: tuple[Any, ...], size: tuple[int, ...]) -> bo
         case (Name(name), float() | int(), int()):
             return name in _PER_TENSOR
         case (Name(name), scales, points, int(axis)) if name in _PER_CHANNEL and 0 <= axis < len(size):
-            walk.spend(32 * size[axis])
+            walk.account.spend(32 * size[axis])
             return all(_is_row(row, size[axis]) for row in (scales, points))
     return False
 
 
 def _is_row(row: object, count: int) -> bool:
     if type(row) is Tensor:
-        return row.shape == (count,) and not row.shares and not row.dtype.is_complex
+        return row.shape == (count,) and not row.shares and not is_complex(row.dtype)
     return type(row) is list and len(row) == count and all(type(number) in (int, float) for number in row)
 
 
@@ -437,7 +236,7 @@ def _counter(walk: Walk, arguments: tuple[Any, ...]) -> object:
         case ():
             return Dict(attributes=False)
         case (Dict(size) as counts,):
-            walk.spend(128 * size)
+            walk.account.spend(128 * size)
             return Dict(counts.parts, attributes=False)
     _other("a counter")
 
@@ -447,8 +246,8 @@ def _set(walk: Walk, arguments: tuple[Any, ...]) -> object:
         case () | ([],):
             return PLAIN
         case (list(members),):
-            walk.spend(128 * len(members))
-            walk.hash(members)
+            walk.account.spend(128 * len(members))
+            walk.account.hash(members)
             return PLAIN
     _other("a set")
 
@@ -456,7 +255,7 @@ def _set(walk: Walk, arguments: tuple[Any, ...]) -> object:
 def _frozenset(walk: Walk, arguments: tuple[Any, ...]) -> object:
     _set(walk, arguments)
     made = Frozen()
-    walk.add_parts(made, arguments[0] if arguments else ())
+    made.add(arguments[0] if arguments else ())
     return made
 
 
@@ -464,10 +263,10 @@ def _encode(walk: Walk, arguments: tuple[Any, ...]) -> object:
     """Protocol 2 writes bytes as text."""
     match arguments:
         case (str(text), "latin1" | "latin-1"):
-            walk.spend(len(text))
+            walk.account.spend(len(text))
             return Bytes(len(text), text.encode("latin1") if len(text) <= _FEW else None)
         case (Text(size), "latin1" | "latin-1"):
-            walk.spend(size)
+            walk.account.spend(size)
             return Bytes(size)
     _wrong("bytes")
 
@@ -477,7 +276,7 @@ def _bytearray(walk: Walk, arguments: tuple[Any, ...]) -> object:
         case ():
             return PLAIN
         case (Bytes(size),):
-            walk.spend(size)
+            walk.account.spend(size)
             return PLAIN
     _encode(walk, arguments)
     return PLAIN

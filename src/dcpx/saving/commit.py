@@ -46,7 +46,8 @@ from ..catalog.plain import PLAIN
 from ..catalog.pointer import check_readable
 from ..errors import CorruptError, DcpxError, LimitError, SaveError, Where
 from ..parallel import Crew
-from ..store.directory import Directory, saving_to
+from ..store.contract import Store
+from .files import saving_to
 from .results import StoredItemResult, Written
 
 __all__ = ["Commit", "check_free"]
@@ -55,22 +56,22 @@ _LOOKERS = 16
 """Threads that ask for the sizes of files, which takes a round trip each where the directory is remote."""
 
 
-def check_free(directory: Directory, pointer: str, overwrite: bool, own: str | None = None) -> None:
-    """SaveError if the directory holds a checkpoint that a save to `pointer` would hide or replace unasked, or that
+def check_free(store: Store, pointer: str, overwrite: bool, own: str | None = None) -> None:
+    """SaveError if the store holds a checkpoint that a save to `pointer` would hide or replace unasked, or that
     would hide it. The save's files have the UUID `own`, where it has begun."""
-    if pointer != METADATA and directory.exists(METADATA):
+    if pointer != METADATA and store.exists(METADATA):
         remedy = "Choose another path: each rank's own checkpoint would be hidden behind it"
-        raise SaveError(_EXISTS, Where(directory.place(METADATA)), remedy)
+        raise SaveError(_EXISTS, Where(store.place(METADATA)), remedy)
     if overwrite:
         return
-    names = directory.names()
+    names = store.names()
     if found := [name for name in sorted(names) if is_pointer(name) and pointer in (METADATA, name)]:
-        raise SaveError(_EXISTS, Where(directory.place(found[0])), _REFUSED)
-    for lost in lost_checkpoints(directory, [name for name in names if save_of(name) != own or own is None]):
+        raise SaveError(_EXISTS, Where(store.place(found[0])), _REFUSED)
+    for lost in lost_checkpoints(store, [name for name in names if save_of(name) != own or own is None]):
         if pointer == METADATA or lost.metadata.name in (METADATA, pointer):
             cause = f"{_EXISTS}, which has lost its {lost.metadata.name}"
             remedy = f"Rebuild that with dcpx.restore_pointer(path). {_REFUSED}"
-            raise SaveError(cause, Where(directory.place(manifest_name(lost.checkpoint))), remedy)
+            raise SaveError(cause, Where(store.place(manifest_name(lost.checkpoint))), remedy)
 
 
 _EXISTS = "a checkpoint exists already"
@@ -83,10 +84,8 @@ class Commit:
     """One save, as its coordinator makes it the checkpoint that `pointer` stands for. `moved` says that it is, or may
     be."""
 
-    def __init__(
-        self, directory: Directory, save_id: str, pointer: str, *, overwrite: bool, user: Mapping[str, Any]
-    ) -> None:
-        self._directory = directory
+    def __init__(self, store: Store, save_id: str, pointer: str, *, overwrite: bool, user: Mapping[str, Any]) -> None:
+        self._store = store
         self._save_id = save_id
         self._pointer = pointer
         self._overwrite = overwrite
@@ -96,10 +95,10 @@ class Commit:
     def begin(self) -> None:
         """Say who is writing."""
         name = owner_name(self._save_id)
-        with saving_to(self._directory.place("")):
-            self._directory.sync_path()
-        with saving_to(self._directory.place(name)):
-            self._directory.write(name, Owner.this().pack(), durable=False)
+        with saving_to(self._store.place("")):
+            self._store.sync_root()
+        with saving_to(self._store.place(name)):
+            self._store.write(name, Owner.this().pack(), durable=False)
 
     def publish(self, metadata: Metadata, results: Sequence[Sequence[WriteResult]]) -> None:
         """Make what all ranks stored the checkpoint, once it's certain that it is whole.
@@ -118,16 +117,16 @@ class Commit:
             return
         owner = owner_name(self._save_id)
         with contextlib.suppress(Exception):  # what led here is the error to report
-            names = [name for name in self._directory.names() if save_of(name) == self._save_id]
+            names = [name for name in self._store.names() if save_of(name) == self._save_id]
             # The owner's file goes last: what an interrupt leaves would seem to be a checkpoint that was damaged.
-            _remove(self._directory, sorted(names, key=lambda name: name == owner))
+            _remove(self._store, sorted(names, key=lambda name: name == owner))
 
     def _publish(self, metadata: Metadata, results: Sequence[Sequence[WriteResult]]) -> None:
-        directory, pointer, name = self._directory, self._pointer, manifest_name(self._save_id)
+        store, pointer, name = self._store, self._pointer, manifest_name(self._save_id)
         files, items = _records(results)
         _check_stored(metadata, (result.index for rank in results for result in rank))
         self._check_files(files)
-        with saving_to(directory.place(pointer)):
+        with saving_to(store.place(pointer)):
             content = pickle.dumps(metadata)
         described = FileRecord(pointer, len(content), content_digest(content))
         versions = (__version__, torch.__version__)
@@ -144,19 +143,19 @@ class Commit:
         )
         sealed = manifest.pack()
         self._check_readable(content, sealed)
-        with saving_to(directory.place(name)):
-            directory.write(name, sealed)
-            directory.sync()
-        with saving_to(directory.place(pointer)):
-            check_free(directory, pointer, self._overwrite, self._save_id)
+        with saving_to(store.place(name)):
+            store.write(name, sealed)
+            store.sync()
+        with saving_to(store.place(pointer)):
+            check_free(store, pointer, self._overwrite, self._save_id)
             replaced = self._replaced()
             self._move(content)
         needless, unknown = _files_of(replaced)
         needless -= {pointer, name, *(file.name for file in files)}
-        left = _remove(directory, [owner_name(self._save_id)])
+        left = _remove(store, [owner_name(self._save_id)])
         with contextlib.suppress(OSError, DcpxError):  # who can't look leaves them to the next save
             needless |= self._superseded(content, files, needless)
-        left += _remove(directory, sorted(needless, key=lambda one: (not is_pointer(one), one)))
+        left += _remove(store, sorted(needless, key=lambda one: (not is_pointer(one), one)))
         left += [f"what {one} referred to, which can't be read" for one in unknown]
         if left:
             warnings.warn(f"saved, but what is not needed any more is still there: {', '.join(left)}", stacklevel=2)
@@ -164,7 +163,7 @@ class Commit:
     def _check_readable(self, content: bytes, sealed: bytes) -> None:
         """The reader must have read what is about to be published: what it refuses would be a save that never loads."""
         try:
-            check_readable(self._directory, self._pointer, content, sealed)
+            check_readable(self._store, self._pointer, content, sealed)
         except DcpxError as error:
             raise SaveError(f"what was saved could not be loaded: {error.cause}", error.where, _UNREADABLE) from error
 
@@ -172,8 +171,8 @@ class Commit:
         """Every file must be there, as seen from here: a rank may write to a disk of its own under the same path."""
 
         def check(file: FileRecord) -> None:
-            with saving_to(self._directory.place(file.name)):
-                size = self._directory.size(file.name)
+            with saving_to(self._store.place(file.name)):
+                size = self._store.size(file.name)
                 if size != file.size:
                     raise SaveError(f"{file.size} bytes were written, the file has {size}")
 
@@ -183,13 +182,13 @@ class Commit:
 
     def _replaced(self) -> dict[str, bytes]:
         """The pointers that the new one replaces, and what they say now; nothing where that can't be read."""
-        directory = self._directory
-        names = filter(is_pointer, directory.names()) if self._pointer == METADATA else [self._pointer]
+        store = self._store
+        names = filter(is_pointer, store.names()) if self._pointer == METADATA else [self._pointer]
         found = {}
         for name in names:
-            if directory.exists(name):
+            if store.exists(name):
                 try:
-                    found[name] = directory.read(name, MAX_METADATA_SIZE)
+                    found[name] = store.read(name, MAX_METADATA_SIZE)
                 except (OSError, DcpxError):  # whatever it is, it will be replaced
                     found[name] = b""
         return found
@@ -203,11 +202,11 @@ class Commit:
         names are listed first and the pointer is read then: what is finished by that list, and isn't what the pointer
         refers to, never will be again. Whoever looks last sees all that the others overlooked.
         """
-        directory = self._directory
-        names = set(directory.names())
+        store = self._store
+        names = set(store.names())
         finished = {name for name in filter(is_manifest, names) if owner_name(str(save_of(name))) not in names}
-        pointer = METADATA if directory.exists(METADATA) else self._pointer
-        now_there = directory.read(pointer, MAX_METADATA_SIZE)
+        pointer = METADATA if store.exists(METADATA) else self._pointer
+        now_there = store.read(pointer, MAX_METADATA_SIZE)
         own = manifest_name(self._save_id)
         used = {own, *(file.name for file in files)}
         if now_there != content:
@@ -219,7 +218,7 @@ class Commit:
             found.update(filter(is_pointer, names))
         for name in (finished if self._overwrite else finished & {own}) - used - known:
             try:
-                manifest = parse_manifest(directory.read(name, MAX_METADATA_SIZE))
+                manifest = parse_manifest(store.read(name, MAX_METADATA_SIZE))
             except (FileNotFoundError, CorruptError):
                 continue  # somebody else was faster, or nobody knows what it was
             if manifest.metadata.name == self._pointer or self._pointer == METADATA:
@@ -229,10 +228,10 @@ class Commit:
 
     def _move(self, content: bytes) -> None:
         """The commit itself."""
-        directory, pointer = self._directory, self._pointer
+        store, pointer = self._store, self._pointer
         try:
             temporary = temporary_name(self._save_id, pointer)
-            directory.publish(pointer, content, temporary, replace=self._overwrite)
+            store.publish(pointer, content, temporary, replace=self._overwrite)
             self.moved = True
         except BaseException as error:
             self.moved = self.moved or self._may_have_moved(content)
@@ -240,10 +239,10 @@ class Commit:
                 cause = f"the new checkpoint may be in place, though its move failed: {error}"
                 raise SaveError(cause, remedy=_KEPT) from error
             if isinstance(error, FileExistsError):  # another save was faster
-                raise SaveError(_EXISTS, Where(directory.place(pointer)), _REFUSED) from error
+                raise SaveError(_EXISTS, Where(store.place(pointer)), _REFUSED) from error
             raise
         try:
-            directory.sync()
+            store.sync()
         except OSError as error:
             cause = f"the new checkpoint is in place, but a crash of the machine may undo that: {error}"
             raise SaveError(cause, remedy=_KEPT) from error
@@ -251,7 +250,7 @@ class Commit:
     def _may_have_moved(self, content: bytes) -> bool:
         """Whether a move that failed has succeeded: over a network its answer may be lost."""
         try:
-            return self._directory.read(self._pointer, len(content)) == content
+            return self._store.read(self._pointer, len(content)) == content
         except (LimitError, FileNotFoundError):
             return False
         except OSError:
@@ -305,14 +304,14 @@ def _files_of(pointers: Mapping[str, bytes]) -> tuple[set[str], list[str]]:
     return {name for name in names if is_pointer(name) or is_data_file(name) or save_of(name)}, unknown
 
 
-def _remove(directory: Directory, names: Iterable[str]) -> list[str]:
+def _remove(store: Store, names: Iterable[str]) -> list[str]:
     """Remove what there is of these files; returns those that can't be."""
     left = []
     for name in names:
         try:
-            directory.remove(name)
+            store.remove(name)
         except FileNotFoundError:
             pass
         except OSError as error:
-            left.append(f"{directory.place(name)} ({error.strerror or error})")
+            left.append(f"{store.place(name)} ({error.strerror or error})")
     return left

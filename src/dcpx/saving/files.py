@@ -1,38 +1,39 @@
-"""DataFiles: the files that one rank writes, one after another, each made durable while the next is being filled."""
+"""DataFiles: the objects that one rank writes, one after another, each made durable while the next is being filled."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 
 from ..catalog.manifest import FileRecord
+from ..errors import DcpxError, SaveError, Where
 from ..parallel import submit
-from ..store.directory import Directory, saving_to
+from ..store.contract import Store
 from ..store.sink import FileSink
 
-__all__ = ["DataFiles"]
+__all__ = ["DataFiles", "saving_to"]
 
 FILE_BYTES = 4 << 30
 """Stored bytes after which a new file is begun."""
 
 
 class DataFiles:
-    """Opens files in `directory` on demand, whose names are taken from `names`.
+    """Creates files in `store` on demand, whose names are taken from `names`.
 
-    A context manager. At its end everything is stored, with `sync` durably but for the directory's own entries, and
-    closed, and `records` describes the files. After an error what was written is removed again: nothing refers to it.
+    A context manager. At its end all are finished, and `records` describes them; only the store's `sync` is left to be
+    called. After an error what was written is removed again: nothing refers to it.
     """
 
-    def __init__(self, directory: Directory, names: Iterator[str], *, sync: bool, one_per_item: bool) -> None:
+    def __init__(self, store: Store, names: Iterator[str], *, one_per_item: bool) -> None:
         self.records: list[FileRecord] = []
-        self._directory = directory
+        self._store = store
         self._unused = names
-        self._sync = sync
         self._one_per_item = one_per_item
         self._finisher = ThreadPoolExecutor(1, thread_name_prefix="dcpx-fsync")
         self._finishing: list[tuple[str, Future[FileRecord]]] = []
-        self._open: tuple[FileSink, contextlib.ExitStack] | None = None
+        self._open: FileSink | None = None
         self._names: list[str] = []
 
     @property
@@ -43,17 +44,15 @@ class DataFiles:
     @property
     def place(self) -> str:
         """Where that file lies, for an error."""
-        return self._directory.place(self.name)
+        return self._store.place(self.name)
 
     @property
     def sink(self) -> FileSink:
         """Where the next bytes go."""
         if self._open is None:
             self._names.append(next(self._unused))
-            stack = contextlib.ExitStack()
-            stream = stack.enter_context(self._directory.open(self.name, "wb"))
-            self._open = FileSink(stream, self._sync), stack
-        return self._open[0]
+            self._open = FileSink(self._store.create(self.name))
+        return self._open
 
     def end_item(self) -> None:
         """An item is complete: the next one may begin a new file."""
@@ -81,27 +80,43 @@ class DataFiles:
     def _finish(self) -> None:
         if self._open is None:
             return
-        (sink, stack), self._open = self._open, None
-        self._finishing.append((self.name, submit(self._finisher, self._complete, (self.name, sink, stack))))
+        sink, self._open = self._open, None
+        self._finishing.append((self.name, submit(self._finisher, self._complete, (self.name, sink))))
 
-    def _complete(self, file: tuple[str, FileSink, contextlib.ExitStack]) -> FileRecord:
-        name, sink, stack = file
-        with stack:
-            sink.flush()
-            if self._sync:
-                sink.sync()
+    def _complete(self, file: tuple[str, FileSink]) -> FileRecord:
+        name, sink = file
+        try:
+            sink.finish()
+        except BaseException:
+            _discard(sink)
+            raise
         return FileRecord(name, sink.position, sink.digest())
 
     def _wait(self, name: str, future: Future[FileRecord]) -> FileRecord:
-        with saving_to(self._directory.place(name)):
+        with saving_to(self._store.place(name)):
             return future.result()
 
     def discard(self) -> None:
         """Remove what was written."""
         if self._open is not None:
-            with contextlib.suppress(Exception):
-                self._open[1].close()
+            _discard(self._open)
             self._open = None
         for name in self._names:
             with contextlib.suppress(OSError):  # the first error is the one to report
-                self._directory.remove(name)
+                self._store.remove(name)
+
+
+def _discard(sink: FileSink) -> None:
+    with contextlib.suppress(Exception):  # the first error is the one to report
+        sink.discard()
+
+
+@contextmanager
+def saving_to(place: str) -> Iterator[None]:
+    """Errors of the block, which writes to `place`, are dcpx's and name it."""
+    try:
+        yield
+    except DcpxError as error:
+        raise error.located(place) from error.__cause__
+    except OSError as error:
+        raise SaveError(f"{type(error).__name__}: {error}", Where(place)) from error

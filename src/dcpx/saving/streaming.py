@@ -11,7 +11,7 @@ import torch
 from torch.distributed.checkpoint.metadata import MetadataIndex
 from torch.distributed.checkpoint.planner import WriteItem
 
-from ..catalog.manifest import Seal
+from ..catalog.manifest import Seal, seal_kind
 from ..dcp.private import StorageInfo, cpu_tensors, is_object, tensor_bytes, without_crc32
 from ..dcp.staging import check_memory, compact, is_plain
 from ..errors import SaveError
@@ -97,7 +97,8 @@ def stream_item(
                     torch.save(data, top)
                 else:
                     write_all(top, data.getvalue())  # no copy
-    checksum = output.checksum_in(file) if isinstance(output, FrameWriter) else None
+    framed = pack is not None and seal_kind([pack.get_descriptor()]) == "header"
+    checksum = output.checksum_in(file) if framed and isinstance(output, FrameWriter) else None
     return Seal.of_stored(file.hasher) if checksum is None else Seal.of_frame(checksum)
 
 

@@ -17,6 +17,7 @@ from torch.futures import Future
 from ..catalog.manifest import check_user
 from ..catalog.names import data_file_names, metadata_name
 from ..dcp.private import StoragePrefix, is_object, own_rank, set_version, split_by_size, tensor_bytes
+from ..dcp.store import store_of
 from ..descriptor import Descriptor
 from ..errors import ExtensionError, SaveError, Where, portable_errors
 from ..extension import StreamTransformExtension
@@ -25,10 +26,10 @@ from ..parallel import DEFAULT_BUDGET, Crew, check_crew
 from ..progress import Meter, OnProgress
 from ..registry import is_stream_transform
 from ..store.address import check_path
-from ..store.directory import Directory, saving_to
+from ..store.contract import Store
 from .changes import Changes
 from .commit import Commit, check_free
-from .files import DataFiles
+from .files import DataFiles, saving_to
 from .keys import warn_of_keys
 from .object_check import ObjectCheck
 from .packing import pack_items
@@ -125,8 +126,8 @@ class Writer(FileSystemWriter):
         """Make the directory. SaveError if it holds a checkpoint that is not to be replaced, or can't be made."""
         with portable_errors(SaveError), saving_to(str(self.path)):
             _check_names(plan.items)
-            self._directory.make()
-            check_free(self._directory, self._pointer, self.overwrite)
+            self._store.make()
+            check_free(self._store, self._pointer, self.overwrite)
         self._planned = plan.items
         if self._own_rank is not None:
             plan = replace(plan, storage_data=_Place(f"__{self._own_rank}_", self.save_id, 1))
@@ -158,7 +159,7 @@ class Writer(FileSystemWriter):
                 values = getattr(planner, "state_dict", None)
                 written.held = replicas(self._planned, values if isinstance(values, Mapping) else None)
             with saving_to(str(self.path)):
-                self._directory.sync()  # so that no manifest is ever there without what it lists
+                self._store.sync()  # so that no manifest is ever there without what it lists
         changes.warn()
         future: Future[list[WriteResult]] = Future()
         future.set_result(written)
@@ -206,11 +207,11 @@ class Writer(FileSystemWriter):
         return Written(results, (record for files in every for record in files.records))
 
     def _files(self, names: Iterator[str]) -> DataFiles:
-        return DataFiles(self._directory, names, sync=self.sync_files, one_per_item=not self.single_file_per_rank)
+        return DataFiles(self._store, names, one_per_item=not self.single_file_per_rank)
 
     @property
-    def _directory(self) -> Directory:
-        return Directory(self.fs, self.path, sync=self.sync_files)
+    def _store(self) -> Store:
+        return store_of(self.fs, self.path, sync=self.sync_files)
 
     @property
     def _own_rank(self) -> int | None:
@@ -225,7 +226,7 @@ class Writer(FileSystemWriter):
 
     def prepare_global_plan(self, plans: list[SavePlan]) -> list[SavePlan]:
         """Begin the commit, and tell each rank which save this is."""
-        self._commit = Commit(self._directory, self.save_id, self._pointer, overwrite=self.overwrite, user=self.user)
+        self._commit = Commit(self._store, self.save_id, self._pointer, overwrite=self.overwrite, user=self.user)
         with portable_errors(SaveError):
             self._commit.begin()
         return [

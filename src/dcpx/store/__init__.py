@@ -1,4 +1,4 @@
 """Where bytes lie: the contract of a store, and local directories as its first keeper.
 
-Begin with `directory`; `sink` writes a file, `source` reads one.
+Begin with `contract`; `address` opens a store, `sink` writes an object, `source` reads one.
 """

@@ -1,11 +1,21 @@
-"""What names a checkpoint: a local path."""
+"""What names a checkpoint, a local path, and the store that is opened for it."""
 
 from __future__ import annotations
 
 import os
 import re
 
-__all__ = ["check_path"]
+from .contract import Store
+from .local import LocalStore
+
+__all__ = ["check_path", "open_store"]
+
+
+def open_store(path: str | os.PathLike[str], *, sync: bool = True) -> Store:
+    """The store that a path names; nothing is looked at or made yet. With `sync` it keeps what it said is durable
+    through a crash of the machine, without it nothing is. ValueError for what is no path, as by `check_path`."""
+    check_path(path)
+    return LocalStore(path, sync=sync)
 
 
 def check_path(path: str | os.PathLike[str]) -> None:

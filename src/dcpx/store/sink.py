@@ -1,16 +1,11 @@
-"""FileSink: large, aligned writes to one file, on their way to the disk while the next bytes are still being made."""
+"""FileSink: large, aligned writes to one object, on their way while the next bytes are still being made."""
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import io
-import os
-import sys
-from typing import IO
-
 from ..kernels import Payload, Xxh3_128
-from ..streams import as_bytes, stream_name, write_all
+from ..streams import as_bytes
+from .contract import ObjectWriter
+from .parts import split_parts
 
 __all__ = ["FileSink"]
 
@@ -21,24 +16,16 @@ _PAGE = 4096
 _SMALL = 64 << 10  # bytes that are rather copied than written at once
 _COPY = 1 << 20  # bytes that are copied at once, where they may change
 _STILL = (bytes, Payload)  # what is made of these never changes
-_MOST_PARTS = 1024  # IOV_MAX of Linux
+_MOST_PARTS = 1024  # what a system takes at once
 
 
 class FileSink:
-    """What is written is gathered to blocks of BLOCK bytes at offsets that are multiples of a page.
+    """What is written is gathered to blocks of BLOCK bytes at offsets that are multiples of a page, and hashed on its
+    way to `writer`, while it is in the cache."""
 
-    A local file gets its blocks by `writev`, without another copy, and with `writeback` the kernel is asked to begin
-    storing each at once: otherwise all would wait for the fsync. Any other stream gets one `write` a block. What goes
-    to the file is hashed on its way there, while it is in the cache.
-    """
-
-    def __init__(self, stream: IO[bytes], writeback: bool = True) -> None:
-        self._stream = stream
-        self._writeback = writeback
-        # Only a file that Python itself opened: what wraps one wants to see the writes.
-        local = type(stream) is io.BufferedWriter and type(stream.raw) is io.FileIO
-        self._descriptor = stream.fileno() if local else None
-        self.name = stream_name(stream)
+    def __init__(self, writer: ObjectWriter) -> None:
+        self._writer = writer
+        self.name = writer.place
         self._parts: list[memoryview] = []
         self._gathered = 0
         self._stored = 0
@@ -90,64 +77,30 @@ class FileSink:
             self.write(taken)
 
     def flush(self) -> None:
-        """Hand everything over to the file."""
+        """Hand everything over to the writer."""
         self._store(self._gathered)
-        self._stream.flush()
+
+    def finish(self) -> None:
+        """The object is there, whole. OSError, and then `discard` is still to be called."""
+        self.flush()
+        self._writer.finish()
+
+    def discard(self) -> None:
+        """Give up: nothing of the object stays. OSError."""
+        self._writer.discard()
 
     def digest(self) -> str:
-        """The XXH3-128 of all that the file was given, in hexadecimal."""
+        """The XXH3-128 of all that the writer was given, in hexadecimal."""
         return self._hasher.hexdigest()
-
-    def sync(self) -> None:
-        """Return once a local file's bytes are on the disk; other streams become durable when they are closed."""
-        with contextlib.suppress(AttributeError, io.UnsupportedOperation):
-            os.fsync(self._stream.fileno())
 
     def _store(self, size: int) -> None:
         """Write the first `size` gathered bytes."""
         if size <= 0:
             return
-        parts, rest = _split(self._parts, size)
+        parts, rest = split_parts(self._parts, size)
         for part in parts:
             self._hasher.update(part)
-        if self._descriptor is None:
-            write_all(self._stream, parts[0] if len(parts) == 1 else b"".join(parts))
-        else:
-            _write_parts(self._descriptor, parts)
-            if self._writeback:
-                _begin_writeback(self._descriptor, self._stored, size)
+        self._writer.write(parts)
         self._parts = rest
         self._stored += size
         self._gathered -= size
-
-
-def _split(parts: list[memoryview], size: int) -> tuple[list[memoryview], list[memoryview]]:
-    """The parts' first `size` bytes, and the rest."""
-    for number, part in enumerate(parts):
-        if size < len(part):
-            head = [*parts[:number], part[:size]] if size else parts[:number]
-            return head, [part[size:], *parts[number + 1 :]]
-        size -= len(part)
-    return parts, []
-
-
-def _write_parts(descriptor: int, parts: list[memoryview]) -> None:
-    """Write all of `parts`, again and again while the system takes only a part of them."""
-    while parts:
-        taken = os.writev(descriptor, parts[:_MOST_PARTS])
-        if taken <= 0:
-            raise OSError(f"the file took {taken} of {sum(map(len, parts))} bytes")
-        _, parts = _split(parts, taken)
-
-
-def _begin_writeback(descriptor: int, offset: int, size: int) -> None:
-    """Ask the kernel to start storing this range; a hint, whose failure means nothing."""
-    if _sync_file_range is not None:
-        _sync_file_range(descriptor, offset, size, 2)  # SYNC_FILE_RANGE_WRITE
-
-
-_sync_file_range = None
-if sys.platform == "linux":
-    _sync_file_range = getattr(ctypes.CDLL(None), "sync_file_range", None)
-if _sync_file_range is not None:
-    _sync_file_range.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]

@@ -1,11 +1,9 @@
-"""FileSource: any range of one file, for any thread."""
+"""FileSource: any range of one object, for any thread, with errors that say where."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-import os
-import threading
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from types import TracebackType
@@ -13,43 +11,36 @@ from typing import IO, Any, cast
 
 from ..errors import CorruptError, DcpxError, LoadError, MissingFileError, TruncatedError, Where
 from ..streams import SeekableReader
-from .directory import Directory
+from .contract import ChunkJob, Store
 
 __all__ = ["FileSource", "Sources"]
 
 
 class FileSource:
-    """A file of a checkpoint. Local files are read side by side, other streams one read at a time.
+    """An object of a checkpoint; any number of threads may read at once.
 
     Raises MissingFileError where there is none, LoadError where it can't be opened.
     """
 
-    def __init__(self, directory: Directory, name: str) -> None:
-        self.name = directory.place(name)
-        self._stack = contextlib.ExitStack()
+    def __init__(self, store: Store, name: str) -> None:
+        self.name = store.place(name)
         try:
-            self._stream = self._stack.enter_context(directory.open(name, "rb"))
+            self._reader = store.open(name)
         except FileNotFoundError as error:
             raise MissingFileError("the file is missing", Where(self.name)) from error
         except OSError as error:
             raise LoadError(f"{type(error).__name__}: {error}", Where(self.name)) from error
-        # Only a file that Python itself opened: what wraps one wants to see the reads.
-        local = type(self._stream) is io.BufferedReader and type(self._stream.raw) is io.FileIO
-        self.descriptor = self._stream.fileno() if local else None
-        self._lock = threading.Lock()
+        self.reads_chunks = self._reader.reads_chunks
+        """Whether `read_chunks` can be called: then it is better than to read chunks and to decode them."""
+
+    def read_chunks(self, jobs: list[ChunkJob]) -> list[int]:
+        """Read and decode chunks; returns the numbers of the jobs that weren't done, of which `read` may say why."""
+        return self._reader.read_chunks(jobs)
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
         """Fill `buffer` from the file's byte `offset` on. TruncatedError where the file ends before, and LoadError."""
-        done = 0
         try:
-            if self.descriptor is not None:
-                while done < len(buffer) and (count := os.preadv(self.descriptor, [buffer[done:]], offset + done)):
-                    done += count
-            else:
-                with self._lock:
-                    self._stream.seek(offset)
-                    while done < len(buffer) and (count := self._stream.readinto(buffer[done:])):  # type: ignore[attr-defined]
-                        done += count
+            done = self._reader.read_into(offset, buffer)
         except OSError as error:
             raise LoadError(f"{type(error).__name__}: {error}", Where(self.name)) from error
         if done != len(buffer):
@@ -81,7 +72,7 @@ class FileSource:
     def close(self) -> None:
         """Close the file; no thread may still be reading."""
         try:
-            self._stack.close()
+            self._reader.close()
         except OSError as error:
             raise LoadError(f"{type(error).__name__}: {error}", Where(self.name)) from error
 
@@ -112,15 +103,15 @@ class Sources:
     A context manager, at whose end all are closed.
     """
 
-    def __init__(self, directory: Directory, sizes: Mapping[str, int] | None = None) -> None:
-        self._directory = directory
+    def __init__(self, store: Store, sizes: Mapping[str, int] | None = None) -> None:
+        self._store = store
         self._sizes = sizes or {}
         self._open: dict[str, FileSource] = {}
 
     def __getitem__(self, name: str) -> FileSource:
         if name not in self._open:
             with contextlib.ExitStack() as stack:
-                source = stack.enter_context(contextlib.closing(FileSource(self._directory, name)))
+                source = stack.enter_context(contextlib.closing(FileSource(self._store, name)))
                 if name in self._sizes:
                     source.check_size(self._sizes[name])
                 stack.pop_all()

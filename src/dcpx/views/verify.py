@@ -9,8 +9,6 @@ from contextlib import closing
 from itertools import groupby
 from typing import IO, NamedTuple, cast
 
-from torch.distributed.checkpoint.filesystem import FileSystem
-
 from .. import kernels
 from ..catalog.containers import open_item, read_object
 from ..catalog.frames import HEAD, checked_hint, frame_map, holds_own_container, runs, whole_elements
@@ -34,8 +32,8 @@ from ..pickles.objects import check_object
 from ..pickles.trust import SafeGlobal, Trust
 from ..progress import Meter, OnProgress, telling
 from ..registry import ExtensionRegistry, default_registry
-from ..store.address import check_path
-from ..store.directory import Directory
+from ..store.address import open_store
+from ..store.contract import Store
 from ..store.source import FileSource
 from .findings import Problem, Report
 
@@ -68,26 +66,27 @@ def verify(
     Those are, of what dcpx wrote, the manifest's, of every file and item, and those of every chunk; of stock
     checkpoints the CRC32s of torch's archives, which torch doesn't look at, and those of the extensions. Damage isn't
     raised but listed in the report, with what can still be loaded; and apart from it what a load with the same
-    `registry`, `safe_globals`, `trust` and `limits` would refuse, found by the same checks. These, `threads` and
-    `budget` are those of `Reader`; an object is held as a whole. `progress` is True for a bar in the terminal
-    (needs rich), or a function that is called with a `Progress`, which counts stored bytes, and items.
+    `registry`, `safe_globals`, `trust` and `limits` would refuse, found by the same checks. Needs no torch and makes
+    nothing of what is stored: what only this machine's torch, device or version of a class refuses, it can't know.
+    These arguments, `threads` and `budget` are those of `Reader`; an object is held as a whole. `progress` is True for
+    a bar in the terminal (needs rich), or a function that is called with a `Progress`, which counts stored bytes and
+    items.
 
     Raises NotFoundError if there is no checkpoint, LostPointerError if there is one that has only lost its pointer,
     ReplacedError if others are saving there all the time, LoadError if the directory can't be read, and ValueError for
     wrong arguments.
     """
-    check_path(path)
+    store = open_store(path)
     check_crew(threads, budget)
-    directory = Directory(FileSystem(), os.fspath(path))
     try:
-        names = [METADATA] if directory.exists(METADATA) else sorted(filter(is_pointer, directory.names()))
+        names = [METADATA] if store.exists(METADATA) else sorted(filter(is_pointer, store.names()))
     except OSError as error:
-        raise LoadError(f"{type(error).__name__}: {error}", Where(directory.place(""))) from error
+        raise LoadError(f"{type(error).__name__}: {error}", Where(store.place(""))) from error
     if not names:
-        raise missing_pointer(directory, METADATA)
+        raise missing_pointer(store, METADATA)
     with telling(progress, f"verifying {os.fspath(path)}") as tell, Crew(threads, budget) as crew:
         for _ in range(_ATTEMPTS):
-            verifier = _Verifier(directory, registry or default_registry(), Trust(safe_globals, trust), limits)
+            verifier = _Verifier(store, registry or default_registry(), Trust(safe_globals, trust), limits)
             verifier.verify(names, crew, tell)
             report = verifier.report(os.fspath(path))
             if report.ok or not verifier.is_replaced():
@@ -126,8 +125,8 @@ class _Found(NamedTuple):
 class _Verifier:
     """Verifies one checkpoint, once, which has one pointer, or one for each rank."""
 
-    def __init__(self, directory: Directory, registry: ExtensionRegistry, trust: Trust, limits: Limits) -> None:
-        self._directory = directory
+    def __init__(self, store: Store, registry: ExtensionRegistry, trust: Trust, limits: Limits) -> None:
+        self._store = store
         self._registry = registry
         self._trust = trust
         self._limits = limits
@@ -153,7 +152,7 @@ class _Verifier:
     def is_replaced(self) -> bool:
         """Whether a pointer that was read says something else by now."""
         never_read = any(isinstance(problem.error, ReplacedError) for problem in self._problems)
-        return never_read or any(is_replaced(self._directory, *pointer) for pointer in self._digests.items())
+        return never_read or any(is_replaced(self._store, *pointer) for pointer in self._digests.items())
 
     def report(self, path: str) -> Report:
         """What was found."""
@@ -191,7 +190,7 @@ class _Verifier:
 
     def _open(self, pointer: str) -> None:
         try:
-            pointed = read_pointer(self._directory, pointer, PLAIN, self._limits.metadata_size, without_manifest=True)
+            pointed = read_pointer(self._store, pointer, PLAIN, self._limits.metadata_size, without_manifest=True)
         except DcpxError as error:
             self._sealed = False
             self._problems.append(Problem(pointer, error))
@@ -221,7 +220,7 @@ class _Verifier:
     def _runs(self, file: str, item: StoredItem) -> list[_Run]:
         frame: FrameMap | None = None
         try:
-            with reading(self._directory.place(file), item.name), self._source(file) as source:
+            with reading(self._store.place(file), item.name), self._source(file) as source:
                 frame = _frame(source, item)
                 self._check_content(source, item, frame)
         except DcpxError as error:
@@ -231,7 +230,7 @@ class _Verifier:
         return [_Run(file, item, frame, run) for run in runs([range(frame.count)], frame, _JOB_BYTES)]
 
     def _source(self, file: str) -> closing[FileSource]:
-        return closing(FileSource(self._directory, file))
+        return closing(FileSource(self._store, file))
 
     # --- on the workers -----------------------------------------------------------------------------------------------
 
@@ -320,7 +319,7 @@ class _Verifier:
                     raise CorruptError(f"the item unfolds into more than {most} bytes")
             container = cast(IO[bytes], io.BufferedReader(Rewindable(content, size)))
             vouched = item.seal is not None or framed or open_archive(container).check_crc32()
-            check_container(container, self._trust)
+            check_container(container, self._trust, described=item.check_tensor)
         return vouched
 
 
