@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Collection
 
 from ..errors import CorruptError, DcpxError, LoadError, LostPointerError, MissingFileError, NotFoundError, Where
+from ..located import naming
 from ..store.address import open_store
 from ..store.contract import Store
 from .manifest import Manifest, parse_manifest
@@ -75,10 +76,8 @@ def _chosen(store: Store, save: str | None) -> list[Manifest]:
 
 
 def _content(store: Store, manifest: Manifest) -> bytes:
-    try:
+    with naming(store.place(manifest_name(manifest.checkpoint))):
         return manifest.pointer_content(MAX_METADATA_SIZE)
-    except DcpxError as error:
-        raise error.located(store.place(manifest_name(manifest.checkpoint))) from error.__cause__
 
 
 def lost_checkpoints(
@@ -146,12 +145,11 @@ _HALF_LOST = (
 def _manifest(store: Store, name: str, limit: int) -> Manifest | None:
     """The manifest of that name; None if it is damaged."""
     try:
-        manifest = parse_manifest(store.read(name, limit))
-        return manifest if manifest.checkpoint == save_of(name) else None
+        with naming(store.place(name)):
+            manifest = parse_manifest(store.read(name, limit))
+            return manifest if manifest.checkpoint == save_of(name) else None
     except (CorruptError, FileNotFoundError):
         return None
-    except DcpxError as error:
-        raise error.located(store.place(name)) from error.__cause__
 
 
 def _lacking(store: Store, manifest: Manifest) -> str | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from ..errors import CorruptError, DcpxError, LoadError, MissingFileError, ReplacedError, UnsupportedError, Where
+from ..located import naming
 from ..pickles.names import shown
 from ..store.contract import Store
 from .lost import missing_pointer
@@ -85,13 +86,12 @@ def _read(store: Store, name: str, limit: int) -> bytes:
 
 
 def _metadata(store: Store, pointer: str, classes: Classes[M], content: bytes, limit: int) -> M:
-    try:
-        return load_metadata(content, classes)
-    except UnsupportedError as error:
-        cause = f"{error.cause}{_written_by(store, pointer, content, limit)}"
-        raise UnsupportedError(cause, error.where, error.remedy).located(store.place(pointer)) from error.__cause__
-    except DcpxError as error:
-        raise error.located(store.place(pointer)) from error.__cause__
+    with naming(store.place(pointer)):
+        try:
+            return load_metadata(content, classes)
+        except UnsupportedError as error:
+            cause = f"{error.cause}{_written_by(store, pointer, content, limit)}"
+            raise UnsupportedError(cause, error.where, error.remedy) from error.__cause__
 
 
 def _written_by(store: Store, pointer: str, content: bytes, limit: int) -> str:
@@ -119,7 +119,8 @@ def _manifest(store: Store, metadata: Any, limit: int) -> Manifest | None:
     name = manifest_name(save)
     place = store.place(name)
     try:
-        manifest = parse_manifest(store.read(name, limit))
+        with naming(place):
+            manifest = parse_manifest(store.read(name, limit))
     except FileNotFoundError:
         if not saves:
             return None
@@ -127,8 +128,6 @@ def _manifest(store: Store, metadata: Any, limit: int) -> Manifest | None:
         raise MissingFileError("the manifest is missing", Where(place), remedy) from None
     except OSError as error:
         raise LoadError(f"the manifest can't be read: {error}", Where(place)) from error
-    except DcpxError as error:
-        raise error.located(place) from error.__cause__
     if manifest.checkpoint != save:
         raise CorruptError(f"the manifest is that of another checkpoint, {manifest.checkpoint}", Where(place))
     return manifest

@@ -45,9 +45,9 @@ from ..catalog.owner import Owner, now
 from ..catalog.plain import PLAIN
 from ..catalog.pointer import check_readable
 from ..errors import CorruptError, DcpxError, LimitError, SaveError, Where
+from ..located import writing
 from ..parallel import Crew
 from ..store.contract import Store
-from .files import saving_to
 from .results import StoredItemResult, Written
 
 __all__ = ["Commit", "check_free"]
@@ -95,9 +95,9 @@ class Commit:
     def begin(self) -> None:
         """Say who is writing."""
         name = owner_name(self._save_id)
-        with saving_to(self._store.place("")):
+        with writing(self._store.place("")):
             self._store.sync_root()
-        with saving_to(self._store.place(name)):
+        with writing(self._store.place(name)):
             self._store.write(name, Owner.this().pack(), durable=False)
 
     def publish(self, metadata: Metadata, results: Sequence[Sequence[WriteResult]]) -> None:
@@ -126,7 +126,7 @@ class Commit:
         files, items = _records(results)
         _check_stored(metadata, (result.index for rank in results for result in rank))
         self._check_files(files)
-        with saving_to(store.place(pointer)):
+        with writing(store.place(pointer)):
             content = pickle.dumps(metadata)
         described = FileRecord(pointer, len(content), content_digest(content))
         versions = (__version__, torch.__version__)
@@ -143,10 +143,10 @@ class Commit:
         )
         sealed = manifest.pack()
         self._check_readable(content, sealed)
-        with saving_to(store.place(name)):
+        with writing(store.place(name)):
             store.write(name, sealed)
             store.sync()
-        with saving_to(store.place(pointer)):
+        with writing(store.place(pointer)):
             check_free(store, pointer, self._overwrite, self._save_id)
             replaced = self._replaced()
             self._move(content)
@@ -171,7 +171,7 @@ class Commit:
         """Every file must be there, as seen from here: a rank may write to a disk of its own under the same path."""
 
         def check(file: FileRecord) -> None:
-            with saving_to(self._store.place(file.name)):
+            with writing(self._store.place(file.name)):
                 size = self._store.size(file.name)
                 if size != file.size:
                     raise SaveError(f"{file.size} bytes were written, the file has {size}")

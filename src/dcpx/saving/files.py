@@ -5,15 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 
 from ..catalog.manifest import FileRecord
-from ..errors import DcpxError, SaveError, Where
+from ..located import writing
 from ..parallel import submit
 from ..store.contract import Store
 from ..store.sink import FileSink
 
-__all__ = ["DataFiles", "saving_to"]
+__all__ = ["DataFiles"]
 
 FILE_BYTES = 4 << 30
 """Stored bytes after which a new file is begun."""
@@ -93,7 +92,7 @@ class DataFiles:
         return FileRecord(name, sink.position, sink.digest())
 
     def _wait(self, name: str, future: Future[FileRecord]) -> FileRecord:
-        with saving_to(self._store.place(name)):
+        with writing(self._store.place(name)):
             return future.result()
 
     def discard(self) -> None:
@@ -109,14 +108,3 @@ class DataFiles:
 def _discard(sink: FileSink) -> None:
     with contextlib.suppress(Exception):  # the first error is the one to report
         sink.discard()
-
-
-@contextmanager
-def saving_to(place: str) -> Iterator[None]:
-    """Errors of the block, which writes to `place`, are dcpx's and name it."""
-    try:
-        yield
-    except DcpxError as error:
-        raise error.located(place) from error.__cause__
-    except OSError as error:
-        raise SaveError(f"{type(error).__name__}: {error}", Where(place)) from error

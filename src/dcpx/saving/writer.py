@@ -22,6 +22,7 @@ from ..descriptor import Descriptor
 from ..errors import ExtensionError, SaveError, Where, portable_errors
 from ..extension import StreamTransformExtension
 from ..extensions.pack import Pack
+from ..located import writing
 from ..parallel import DEFAULT_BUDGET, Crew, check_crew
 from ..progress import Meter, OnProgress
 from ..registry import is_stream_transform
@@ -29,7 +30,7 @@ from ..store.address import check_path
 from ..store.contract import Store
 from .changes import Changes
 from .commit import Commit, check_free
-from .files import DataFiles, saving_to
+from .files import DataFiles
 from .keys import warn_of_keys
 from .object_check import ObjectCheck
 from .packing import pack_items
@@ -124,7 +125,7 @@ class Writer(FileSystemWriter):
 
     def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
         """Make the directory. SaveError if it holds a checkpoint that is not to be replaced, or can't be made."""
-        with portable_errors(SaveError), saving_to(str(self.path)):
+        with portable_errors(SaveError), writing(str(self.path)):
             _check_names(plan.items)
             self._store.make()
             check_free(self._store, self._pointer, self.overwrite)
@@ -158,7 +159,7 @@ class Writer(FileSystemWriter):
             if isinstance(place, _Place) and place.ranks > 1:
                 values = getattr(planner, "state_dict", None)
                 written.held = replicas(self._planned, values if isinstance(values, Mapping) else None)
-            with saving_to(str(self.path)):
+            with writing(str(self.path)):
                 self._store.sync()  # so that no manifest is ever there without what it lists
         changes.warn()
         future: Future[list[WriteResult]] = Future()
