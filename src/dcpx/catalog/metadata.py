@@ -73,20 +73,20 @@ def _check_metadata(metadata: Any, classes: Classes[Any], size: int) -> None:
     """
     room = size
     tensor, chunk_class, other = classes.tensor, classes.chunk, classes.object
-    described, stored = vars(metadata).get("state_dict_metadata"), metadata.storage_data
+    described, stored = vars(metadata).get("state_dict_metadata"), vars(metadata).get("storage_data")
     if type(described) is not dict or type(stored) is not dict:
         raise CorruptError("it doesn't say which items there are and where")
     last: Any = None
     for name, item in described.items():
         if type(name) is not str:
             raise CorruptError("an item's name isn't a string")
-        if item is last and classes.shared:
-            continue
-        last = item
         if type(item) is tensor:
             room -= len(item.chunks)
             if room < 0:
                 raise LimitError("it lists the same chunks again and again", _at(name))
+            if item is last:
+                continue
+            last = item
             for chunk in item.chunks:
                 if type(chunk) is not chunk_class or not _lies_within(chunk, item.size):
                     raise CorruptError("a tensor's chunk isn't one, or reaches beyond the tensor", _at(name))

@@ -129,7 +129,7 @@ class Metadata:
 
     state_dict_metadata: dict[str, TensorStorageMetadata | BytesStorageMetadata]
     planner_data: Any = None
-    storage_data: dict[MetadataIndex, StorageInfo] = field(default_factory=dict)
+    storage_data: Any = None
     storage_meta: StorageMeta | None = None
     version: str | None = None
 

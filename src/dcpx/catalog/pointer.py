@@ -88,7 +88,7 @@ def _read(store: Store, name: str, limit: int) -> bytes:
 def _metadata(store: Store, pointer: str, classes: Classes[M], content: bytes, limit: int) -> M:
     with naming(store.place(pointer)):
         try:
-            return load_metadata(content, classes)
+            return load_metadata(content, classes, max_size=limit)
         except UnsupportedError as error:
             cause = f"{error.cause}{_written_by(store, pointer, content, limit)}"
             raise UnsupportedError(cause, error.where, error.remedy) from error.__cause__

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import pathlib
 import re
@@ -81,6 +80,7 @@ class Records:
 
     def __init__(self, classes: Classes[Any]) -> None:
         self._classes = classes
+        self._metadata = 0
         self._paths = 0
         self._indices = 0
         self._hashes: set[int] = set()
@@ -97,7 +97,7 @@ class Records:
         # The first releases of Python 3.11 store an enum's member as getattr(class, name).
         by_name = Function(self._memory_format_by_name)
         return names | {
-            (_DCP, "Metadata"): Record(classes.metadata, _build_metadata),
+            (_DCP, "Metadata"): Record(classes.metadata, self._build_metadata),
             (_DCP, "TensorStorageMetadata"): Record(classes.tensor, self._build_tensor),
             (_DCP, "BytesStorageMetadata"): Record(classes.object, _build_bytes, fields=False),
             (_DCP, "ChunkStorageMetadata"): Record(classes.chunk, self._build_chunk),
@@ -114,9 +114,21 @@ class Records:
             ("torch.serialization", "_get_layout"): Function(self._layout),
         }
 
+    def _build_metadata(self, fields: dict[str, Any], state: Any) -> None:
+        """Besides its own fields it may have others of plain data: Megatron stores what it needs as `mcore_data`."""
+        if type(state) is not dict:
+            raise CorruptError(f"an object's fields are a {type(state).__name__}")
+        self._metadata += 1
+        if self._metadata > 1:  # its fields may be as many as the file likes, and are copied
+            raise CorruptError("the file holds metadata within metadata")
+        for name in state:
+            if type(name) is not str or not name.isidentifier() or name.startswith("_"):
+                raise CorruptError(f"the metadata has a field {shown(name)}")
+        fields.update(state)
+
     def _memory_format_by_name(self, arguments: tuple[Any, ...]) -> Any:
         match arguments:
-            case (self._memory_format, str(name)) if name in _MEMORY_FORMATS:
+            case (self._memory_format, name) if type(name) is str and name in _MEMORY_FORMATS:
                 return self._classes.memory_formats[_MEMORY_FORMATS.index(name)]
         raise CorruptError("it calls getattr for what isn't a memory format")
 
@@ -170,7 +182,7 @@ class Records:
 
     def _layout(self, arguments: tuple[Any, ...]) -> Any:
         match arguments:
-            case (str(name),) if name in self._classes.layouts:
+            case (name,) if type(name) is str and name in self._classes.layouts:
                 return self._classes.layouts[name]
         raise UnsupportedError("a tensor's layout isn't known", remedy=FOREIGN)
 
@@ -185,7 +197,7 @@ class Records:
         properties, size = state.get("properties"), state.get("size")
         if type(properties) not in (self._classes.properties, self._classes.old_properties) or not vars(properties):
             raise CorruptError("a tensor's properties aren't known")
-        if type(size) is not self._classes.size or math.prod(size) * properties.dtype.itemsize >= _END:
+        if type(size) is not self._classes.size or _reaches_end(size, properties.dtype.itemsize):
             raise CorruptError("a tensor's size is none, or too large")
         if type(state.get("chunks")) is not list:
             raise CorruptError("a tensor's chunks aren't a list")
@@ -234,6 +246,18 @@ _METADATA_ENDINGS = (".metadata", ".metadata.tmp", ".manifest.json")
 _MAX_NAME_BYTES = 255
 
 
+def _reaches_end(size: Sequence[int], nbytes: int) -> bool:
+    """Whether so many elements, of `nbytes` each, have more bytes than can be counted. No product grows large: 254
+    factors of 63 bits take long to multiply."""
+    if 0 in size:
+        return False
+    for factor in size:
+        nbytes *= factor
+        if nbytes >= _END:
+            return True
+    return False
+
+
 def _is_count(value: Any) -> bool:
     """Whether it is an integer that can be a size, an offset or a length."""
     return type(value) is int and 0 <= value < _END
@@ -246,16 +270,6 @@ def _check_names(state: Any, names: frozenset[str]) -> None:
     if not names.issuperset(state):
         unknown = next(name for name in state if name not in names)
         raise UnsupportedError(f"it has a field that isn't known, {shown(unknown)}", remedy=FOREIGN)
-
-
-def _build_metadata(fields: dict[str, Any], state: Any) -> None:
-    """Besides its own fields it may have others of plain data: Megatron stores what it needs as `mcore_data`."""
-    if type(state) is not dict:
-        raise CorruptError(f"an object's fields are a {type(state).__name__}")
-    for name in state:
-        if type(name) is not str or not name.isidentifier() or name.startswith("_"):
-            raise CorruptError(f"the metadata has a field {shown(name)}")
-    fields.update(state)
 
 
 def _build_bytes(fields: dict[str, Any], state: Any) -> None:

@@ -20,8 +20,10 @@ def open_store(path: str | os.PathLike[str], *, sync: bool = True) -> Store:
 
 def check_path(path: str | os.PathLike[str]) -> None:
     """Raise ValueError for what is no path: the address of a store, which would name a local folder that nobody looks
-    into, and an empty string, which would name the working directory."""
+    into, an empty string, which would name the working directory, and bytes."""
     name = os.fspath(path)
+    if not isinstance(name, str) or "\0" in name:
+        raise ValueError(f"{name!r} is no path: it must be text, without NUL")
     if not name:
         raise ValueError("the checkpoint's path is empty. Pass '.' if it is to lie in the working directory itself")
     # A pathlib.Path has made one slash of two.

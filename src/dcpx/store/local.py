@@ -119,8 +119,11 @@ def _size(place: str) -> int:
 
 
 def _opened(place: str) -> io.FileIO:
-    _size(place)  # what isn't a regular file may never end, or begin
-    return io.FileIO(place)
+    try:
+        _size(place)  # what isn't a regular file may never end, or begin
+        return io.FileIO(place)
+    except NotADirectoryError as error:  # nothing that could hold it: a file lies where its directory would
+        raise FileNotFoundError(error.errno, error.strerror, place) from error
 
 
 def _is_there(place: str) -> bool:
