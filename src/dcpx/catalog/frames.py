@@ -157,7 +157,8 @@ def chunk_elements(frame: FrameMap, number: int, hint: TensorHint) -> tuple[int,
 
 
 def runs(needed: list[range], frame: FrameMap, most: int) -> Iterator[range]:
-    """As many adjacent chunks as make up a job, of `most` bytes or MOST_CHUNKS; one of none where there are none."""
+    """The needed chunks in runs of adjacent ones, each as large as a job may be: `most` bytes, or MOST_CHUNKS. Where no
+    chunk is needed, one empty run."""
     if not needed:
         yield range(0)
     for numbers in needed:

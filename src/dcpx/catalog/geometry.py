@@ -1,4 +1,4 @@
-"""Boxes: rectangular parts of an array, of which a range of its elements in C order consists."""
+"""Boxes, the rectangular parts of an array. Any range of its elements in C order is made of a few of them."""
 
 from __future__ import annotations
 

@@ -26,8 +26,9 @@ class Held(SeekableReader):
 
 
 class Kept(SeekableReader):
-    """A seekable stream of `size` bytes. What is read of it in a block of `keeping` is held, and is what every later
-    read finds there; the rest is read from `base` whenever it is asked for."""
+    """A seekable stream of the `size` bytes of `base` that remembers. Bytes that are read within `with kept.keeping():`
+    are held in memory, and every later read of that place gets them, even if `base` changes; all others are read from
+    `base` each time."""
 
     def __init__(self, base: IO[bytes], size: int) -> None:
         super().__init__(size)

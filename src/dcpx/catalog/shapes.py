@@ -167,7 +167,7 @@ class Shapes:
         self._places: dict[tuple[bytes, ...], _Place | None] = {}
 
     def then(self) -> Mapping[type, Then]:
-        """What reads on after an object of which class."""
+        """For the interpreter: by the class of an object that was just built, what may go on reading after it."""
         return {self._classes.tensor: self._read_items, self._classes.storage_info: self._read_places}
 
     def _read_items(self, unpickler: Unpickler, position: int, stack: list[Any]) -> int:

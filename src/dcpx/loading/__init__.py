@@ -1,4 +1,4 @@
 """The reader's side: from a published checkpoint into tensors.
 
-Begin with `reader`, which opens the checkpoint, then `unpacking`, which ties together what reads it.
+A load begins in `api.load`, which has DCP call `reader`; `unpacking` ties together what reads, and `decoding` verifies.
 """

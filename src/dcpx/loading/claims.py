@@ -39,7 +39,8 @@ class _Place:
 
 
 class _Claim(NamedTuple):
-    """The first request for some memory. Most memory has only one, for which this takes less than a place."""
+    """The first request for some memory. Most memory is asked for only once, and then this is all that is
+    kept of it, because a `_Place` takes more."""
 
     extent: Extent
     storage: int
@@ -50,8 +51,8 @@ class _Claim(NamedTuple):
 class Conflict(NamedTuple):
     """What the memory of an item's targets overlaps.
 
-    `others`: that of items that are being written, which it must wait for. `itself`: that of another target of the same
-    item, so that no two of its jobs may run at once.
+    With `others` it overlaps memory that other items are being written to: it must wait for them. With `itself` two
+    targets of this item overlap each other: no two of its jobs may run at once.
     """
 
     others: bool

@@ -1,4 +1,4 @@
-"""Decoding: chunks from where they are stored to the targets that want them, several in one native call."""
+"""Decoding: chunks from where they are stored to the targets that want them, verified, several in one native call."""
 
 from __future__ import annotations
 

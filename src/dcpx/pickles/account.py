@@ -43,7 +43,8 @@ class Account:
             raise LimitError("the pickle unfolds into too much")
 
     def hash(self, keys: list[Any]) -> None:
-        """Charge what becomes keys of a dictionary, or members of a set. CorruptError for what can't be hashed."""
+        """Charge the account for hashing keys of a dictionary, or members of a set. CorruptError for what can't be
+        hashed."""
         for key in keys:
             if type(key) is str:
                 continue  # nobody can choose these hashes

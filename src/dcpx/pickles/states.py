@@ -25,8 +25,9 @@ _NO_ATTRIBUTES = (bool, int, float, complex, str, bytes, list, tuple, Bytes, Tex
 
 
 def check_attributes(state: object) -> None:
-    """UnsupportedError for a state that would change how its object is pickled, or of which that can't be seen: it is
-    taken for a dictionary, or two, whatever has keys and values."""
+    """UnsupportedError for a state that sets attributes which change how its object is pickled later, and for one of
+    which that can't be told. Whatever has keys and values is taken for a dictionary of attributes, and so is each of a
+    pair of such."""
     for part in state if isinstance(state, tuple) and len(state) == 2 else (state,):
         if type(part) is Dict:
             for name, value in zip(part.parts[::2], part.parts[1::2], strict=True):

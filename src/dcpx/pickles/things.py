@@ -100,7 +100,7 @@ class Bytes:
 
 
 class Deque(list[Any]):
-    """What elements can be appended to, and that isn't a list."""
+    """A sequence that elements can be appended to, though it is no list: a deque."""
 
 
 class Dict:

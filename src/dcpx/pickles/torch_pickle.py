@@ -145,7 +145,7 @@ class _Walk(Machine):
         return self.run(2, self.memo)
 
     def empty(self) -> set[str]:
-        """Of what objects were made that lack fields which they must have."""
+        """The names of the classes whose objects were made but never given the fields that they must have."""
         return {name for _, name in self._empty.values() if name in _FIELDS}
 
     def keep(self, made: list[Any], index: int, kept: Any) -> None:
