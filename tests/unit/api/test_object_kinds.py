@@ -1,4 +1,7 @@
-"""Every kind of object: it loads by default, or the save says that it won't, and what then helps."""
+"""Every kind of object: it loads by default, or the save says that it won't, and what then helps.
+
+Long, because the kinds are one table that every test goes through.
+"""
 
 from __future__ import annotations
 
