@@ -57,9 +57,9 @@ _PART = 1 << 20
 
 @dataclass
 class StoredItem:
-    """One stored item. `shape`, of the stored shard, and `dtype`, such as "bfloat16", are the metadata's;
-    both are None for an object.
-    `seal` is the manifest's. `nbytes` are those of a tensor's elements; of an object, as it is stored."""
+    """One stored item. `shape`, of the stored shard, and `dtype`, such as "bfloat16", are the metadata's; both are None
+    for an object. `seal` is the manifest's. `nbytes` are those of a tensor's elements; of an object, as it is stored.
+    """
 
     info: Place
     index: Index

@@ -16,6 +16,7 @@ from torch.distributed.checkpoint.metadata import (
 from ..catalog.metadata import MAX_METADATA_SIZE
 from ..catalog.metadata import load_metadata as load_metadata_as
 from ..catalog.records import Classes
+from ..pickles.constants import ITEM_SIZES, OTHER_NAMES
 from .private import HAS_STRIDES, OldTensorProperties, StorageInfo
 
 __all__ = ["DCP", "dtype_name", "load_metadata"]
@@ -34,13 +35,13 @@ DCP: Classes[Metadata] = Classes(
     dtype=torch.dtype,
     layout=torch.layout,
     memory_format=torch.memory_format,
-    dtypes={name: value for name, value in vars(torch).items() if isinstance(value, torch.dtype)},
+    dtypes={name: dtype for name in (*ITEM_SIZES, *OTHER_NAMES) if (dtype := getattr(torch, name, None)) is not None},
     layouts={str(value): value for value in vars(torch).values() if isinstance(value, torch.layout)},
     memory_formats=(torch.contiguous_format, torch.channels_last, torch.preserve_format),
     has_strides=HAS_STRIDES,
     shared=False,
 )
-"""DCP's classes, as this torch has them."""
+"""DCP's classes, as this torch has them, and those of its dtypes that dcpx knows: no other could be loaded."""
 
 
 def dtype_name(dtype: torch.dtype) -> str:

@@ -15,6 +15,7 @@ __all__ = ["check_archive", "check_container", "check_pickle"]
 
 _MOST_PICKLE = 256 << 10
 """Bytes of a tensor's pickle. What isn't elements is a few hundred, or a few thousand of a class with more of them."""
+
 _ALLOW = (
     "Load it into a tensor of the class that was saved; or, if you trust where the checkpoint comes from, pass "
     "safe_globals=[...] with these, or trust=True"

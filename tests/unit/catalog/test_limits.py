@@ -15,6 +15,7 @@ import dcpx
 from dcpx import LimitError, Limits
 from dcpx.catalog import limits
 from dcpx.catalog.manifest import Seal
+from dcpx.catalog.metadata import load_metadata
 from dcpx.saving.object_check import ObjectCheck
 from tests.support.metadata import make_object
 
@@ -85,3 +86,12 @@ def test_what_wouldnt_fit_is_said_when_saving(monkeypatch: pytest.MonkeyPatch):
 
 def test_available_memory():
     assert 0 <= limits.available_memory() < 1 << 50
+
+
+def test_a_raised_limit_of_the_metadata_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Also above what is read by default."""
+    dcpx.save({"x": torch.ones(2)}, tmp_path)
+    assert load_metadata.__kwdefaults__ is not None
+    monkeypatch.setitem(load_metadata.__kwdefaults__, "max_size", 10)
+    dcpx.load({"x": torch.zeros(2)}, tmp_path, limits=Limits(metadata_size=1 << 20))
+    assert dcpx.verify(tmp_path, limits=Limits(metadata_size=1 << 20)).ok
