@@ -1,0 +1,5 @@
+"""``python -m pagedex``: the command line."""
+
+from pagedex.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""Words: of English prose, and the parts that identifiers are made of."""
