@@ -1,7 +1,7 @@
 """The body of a Python file as a small program of names: enough to tell what each name refers to, and nothing else.
 
 Expressions are rows of parallel arrays, so that millions of them are held, stored and sent between processes cheaply. An
-expression's operand is always an earlier row.
+expression's operand is always an earlier row; row 0 is an unknown one.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ class Op(IntEnum):
     NAME = 1  # first: the scope it stands in; name: its name
     ATTRIBUTE = 2  # first: the expression before the dot; name: the attribute
     CALL = 3  # first: what is called
-    ITEM = 4  # first: what is subscripted
+    ITEM = 4  # first: what is subscripted; second: what stands in the brackets, several as EITHER
     LITERAL = 5  # name: the built-in type: "str", "list"
-    EITHER = 6  # first, second: either expression (a or b, a if c else b)
+    EITHER = 6  # first, second: either expression (a or b, a if c else b, the parts of a tuple type)
     IMPORTED = 7  # first: the import, in Facts.imports; name: the imported name
     SUPER = 8  # first: the class, in Facts.definitions
     EXPORTED = 9  # first: the module's scope; name: a string in __all__
-    MODULE_PART = 10  # first: the import; second: how many of its dotted parts; name: the last of them
+    TYPED = 10  # first: the type that it is said to have, by a cast
 
 
 class Bound(IntEnum):
@@ -39,6 +39,7 @@ class Bound(IntEnum):
     ENTERED = 6  # an expression that a with statement entered
     SELF = 7  # an instance of a class, in Facts.definitions
     CLASS = 8  # that class itself: the first parameter of a classmethod
+    NARROWED = 9  # an expression that isinstance compares with; believed where nothing else says a type
 
 
 @dataclass(slots=True)
@@ -64,11 +65,10 @@ class Scope:
 @dataclass(slots=True)
 class Function:
     scope: int
-    returns: int = -1  # the annotation
+    returns: int = 0  # the annotation
     results: tuple[int, ...] = ()  # what return statements give
     kind: str = "function"  # "function", "method", "staticmethod", "classmethod", "property"
-    wrapped: bool = False  # generator or coroutine: a call gives something else than the annotation's type
-    decorated: bool = False  # by something that may replace it
+    generator: bool = False  # a call gives something to iterate over
 
 
 @dataclass(slots=True)
@@ -81,7 +81,7 @@ class Class:
 @dataclass(slots=True)
 class Code:
     """``scopes[0]`` is the module. Lines count from 1, columns in characters from 0; ``within`` is the definition around
-    an expression. ``quoted`` rows stand in a string: an annotation or ``__all__``."""
+    an expression."""
 
     scopes: list[Scope] = field(default_factory=list)
     functions: dict[int, Function] = field(default_factory=dict)
