@@ -17,7 +17,7 @@ class Op(IntEnum):
     UNKNOWN = 0  # something that isn't followed
     NAME = 1  # first: the scope it stands in; name: its name
     ATTRIBUTE = 2  # first: the expression before the dot; name: the attribute
-    CALL = 3  # first: what is called
+    CALL = 3  # first: what is called; second: its first argument
     ITEM = 4  # first: what is subscripted; second: what stands in the brackets, several as EITHER
     LITERAL = 5  # name: the built-in type: "str", "list"
     EITHER = 6  # first, second: either expression (a or b, a if c else b, the parts of a tuple type)

@@ -8,6 +8,7 @@ statements is not considered: a name that is bound twice is worth both. What not
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any
@@ -48,6 +49,12 @@ _CONTAINERS = frozenset(
     """.split()
 )
 _GIVE_ELEMENTS = frozenset(("get", "pop", "popleft", "setdefault", "__getitem__"))
+_BUILT_IN = frozenset(dir(builtins))
+# What these give is, for the names that are looked up in it, what they were given.
+_GIVE_ARGUMENT = frozenset(
+    f"builtins.{name}" for name in ("reversed", "sorted", "list", "tuple", "set", "frozenset", "iter", "dict")
+) | {"copy.copy", "copy.deepcopy", "itertools.chain", "collections.deque"}
+_GIVE_ARGUMENTS_ELEMENT = frozenset(f"builtins.{name}" for name in ("next", "min", "max"))
 
 
 class Inference:
@@ -139,7 +146,7 @@ class Inference:
             name = code.texts[code.name[row]]
             return tuple(found for thing in self.values(file, first) for found in self.member(thing, name)[1])
         if op == Op.CALL:
-            return tuple(given for thing in self.values(file, first) for given in self._called(thing))
+            return self._call(file, first, code.second[row])
         if op == Op.ITEM:
             return tuple(part for thing in self.values(file, first) for part in self._subscripted(thing))
         if op == Op.LITERAL:
@@ -202,7 +209,8 @@ class Inference:
     def _name_values(self, file: int, scope: int, name: str) -> Things:
         bindings = self._name_bindings(file, scope, name)
         if bindings is None:
-            return self._starred(file, name)[1]
+            found = self._starred(file, name)[1]
+            return ((Kind.OUTSIDE, f"builtins.{name}"),) if not found and name in _BUILT_IN else found
         return self._bound(file, bindings)
 
     def _bound(self, file: int, bindings: list[Binding]) -> Things:
@@ -313,8 +321,9 @@ class Inference:
         if kind == Kind.MODULE:
             return self._module_member(thing[1], name)
         if kind == Kind.FOLDER:
+            # A part of a package may be all that is read: what isn't there lies outside.
             child = self._modules.child(thing[1], name)
-            return (), (self._module_thing(child, ""),) if child is not None else NOTHING
+            return (), (self._module_thing(child, f"{thing[1]}.{name}".replace("/", ".")),)
         if kind in (Kind.INSTANCE, Kind.DEFINITION, Kind.SUPER):
             return self._class_member(thing, name)
         if kind == Kind.OUTSIDE:
@@ -403,6 +412,15 @@ class Inference:
         ]
 
     # Calls
+
+    def _call(self, file: int, called: int, argument: int) -> Things:
+        things = self.values(file, called)
+        if len(things) == 1 and things[0][0] == Kind.OUTSIDE:
+            if things[0][1] in _GIVE_ARGUMENT:
+                return self.values(file, argument)
+            if things[0][1] in _GIVE_ARGUMENTS_ELEMENT:
+                return tuple(part for thing in self.values(file, argument) for part in self._elements(thing))
+        return tuple(given for thing in things for given in self._called(thing))
 
     def _called(self, thing: Thing) -> Things:
         kind = thing[0]

@@ -6,7 +6,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-from pagedex.model.facts import Facts
+from pagedex.model.facts import Definition, Facts
 from pagedex.model.files import SourceFile
 from pagedex.model.ties import ImportTarget, Place, Repository, Use
 from pagedex.resolving.inference import Inference
@@ -59,8 +59,11 @@ def _resolve(repository: Repository, root_name: str, lines_of: Lines, run: Share
     add_inheritance(repository, Inference(files, facts, modules))
     by_name: defaultdict[str, list[Place]] = defaultdict(list)
     for file, one in enumerate(facts):
-        for index, definition in enumerate(one.definitions if one is not None and one.code is not None else ()):
-            if definition.kind in ("method", "property", "attribute"):
+        if one is None or one.code is None:
+            continue
+        for index, definition in enumerate(one.definitions):
+            # What a class inside a function has is seldom reached by others.
+            if definition.kind in ("method", "property", "attribute") and not _is_local(one, definition):
                 by_name[definition.name].append(Place(file, index))
 
     def share(number: int) -> list[list[Use]]:
@@ -76,6 +79,14 @@ def _resolve(repository: Repository, root_name: str, lines_of: Lines, run: Share
     for mentions in repository.mentions:
         for use in mentions:
             repository.uses[use.target.file].setdefault(use.target.definition, []).append(use)
+
+
+def _is_local(facts: Facts, definition: Definition) -> bool:
+    while definition.parent >= 0:
+        definition = facts.definitions[definition.parent]
+        if definition.kind in ("function", "method", "property"):
+            return True
+    return False
 
 
 def _add_imports(repository: Repository, modules: Modules, inference: Inference) -> None:

@@ -260,7 +260,7 @@ class Builder:
         self.statements(node.orelse)
 
     def _for(self, node: ast.For | ast.AsyncFor) -> None:
-        self._target(node.target, Bound.ELEMENT, self.expression(node.iter), None)
+        self._iterated(node.target, node.iter, self.expression(node.iter))
         self.statements(node.body)
         self.statements(node.orelse)
 
@@ -330,6 +330,21 @@ class Builder:
         else:
             self.expression(target)
 
+    def _iterated(self, target: ast.expr, iterated: ast.expr, row: int) -> None:
+        """Binds a loop's target. Of pairs, the second is followed: an element beside its number, a value beside its key."""
+        if isinstance(target, ast.Tuple) and len(target.elts) == 2 and isinstance(iterated, ast.Call):
+            called = iterated.func
+            pairs = (isinstance(called, ast.Name) and called.id == "enumerate" and bool(iterated.args)) or (
+                isinstance(called, ast.Attribute) and called.attr == "items"
+            )
+            if pairs:
+                # The row of a call has its first argument; that of the method is looked up in the container.
+                of = self.code.second[row] if isinstance(called, ast.Name) else row
+                self._target(target.elts[0], Bound.UNKNOWN, _UNKNOWN, None)
+                self._target(target.elts[1], Bound.ELEMENT, of, None)
+                return
+        self._target(target, Bound.ELEMENT, row, None)
+
     @staticmethod
     def _known(names: dict[str, list[Binding]], name: str) -> int:
         return next((one.definition for one in names.get(name, ()) if one.definition >= 0), -1)
@@ -392,7 +407,7 @@ class Builder:
             return self._row(Op.SUPER, self._class, 0, "", node.lineno, 0)
         if name == "isinstance" and len(node.args) == 2 and isinstance(node.args[0], ast.Name):
             self._narrow(node.args[0].id, node.args[1], arguments[1])
-        return self._row(Op.CALL, row, 0, "", node.lineno, 0)
+        return self._row(Op.CALL, row, arguments[0] if arguments else _UNKNOWN, "", node.lineno, 0)
 
     def _narrow(self, name: str, types: ast.expr, row: int) -> None:
         if not isinstance(types, ast.Tuple):
@@ -488,7 +503,7 @@ class Builder:
         self._open("comprehension", self._within)
         for index, generator in enumerate(node.generators):
             iterated = first if index == 0 else self.expression(generator.iter)
-            self._target(generator.target, Bound.ELEMENT, iterated, None)
+            self._iterated(generator.target, generator.iter, iterated)
             for condition in generator.ifs:
                 self.expression(condition)
         if isinstance(node, ast.DictComp):
