@@ -57,7 +57,9 @@ class Repository:
     importers: list[list[tuple[int, int]]] = field(default_factory=list)  # (file, index of its import), ascending
     references: list[list[int]] = field(default_factory=list)  # parallel to Facts.references: a file's index or -1
     mentions: list[list[Use]] = field(default_factory=list)  # what each file mentions, in the order of lines
-    uses: list[dict[int, list[Use]]] = field(default_factory=list)  # of each file's definitions: where they are mentioned
+    uses: list[dict[int, list[Use]]] = field(
+        default_factory=list
+    )  # of each file's definitions: where they are mentioned
     bases: dict[Place, list[Base]] = field(default_factory=dict)
     subclasses: dict[Place, list[Place]] = field(default_factory=dict)
     overrides: dict[Place, list[Place]] = field(default_factory=dict)  # a method -> those that it overrides

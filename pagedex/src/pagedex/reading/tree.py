@@ -20,7 +20,9 @@ from pagedex.reading.text import Text, decode, line_count
 from pagedex.reading.customs import is_test
 
 # Never part of what a folder documents, whatever its ignore rules say.
-_NEVER = frozenset({".git", ".hg", ".svn", ".jj", "__pycache__", "node_modules", ".venv", ".tox", ".mypy_cache", ".ruff_cache"})
+_NEVER = frozenset(
+    {".git", ".hg", ".svn", ".jj", "__pycache__", "node_modules", ".venv", ".tox", ".mypy_cache", ".ruff_cache"}
+)
 
 
 @dataclass(slots=True)
@@ -58,7 +60,9 @@ def read_tree(root: str, selection: Selection) -> Tree:
     tree = Tree(root, "")
     if isinstance(by_git, str):
         if by_git:
-            tree.notes.append(f"git couldn't tell the tracked files, so all of the folder is taken: {by_git.splitlines()[0]}")
+            tree.notes.append(
+                f"git couldn't tell the tracked files, so all of the folder is taken: {by_git.splitlines()[0]}"
+            )
         by_git = git.Tracked("")
     if by_git.files:
         paths = iter(sorted(by_git.files))
@@ -93,7 +97,11 @@ def read_text(root: str, file: SourceFile) -> Text | None:
 
 class _Wanted:
     def __init__(self, root: str, selection: Selection) -> None:
-        self._only = pathspec.GitIgnoreSpec.from_lines(f"/{one.strip('/')}" for one in selection.only) if selection.only else None
+        self._only = (
+            pathspec.GitIgnoreSpec.from_lines(f"/{one.strip('/')}" for one in selection.only)
+            if selection.only
+            else None
+        )
         self._exclude = pathspec.GitIgnoreSpec.from_lines(selection.exclude)
         inside = os.path.relpath(os.path.realpath(selection.output), root) if selection.output else ".."
         self._output = "" if inside == "." or inside.split(os.sep)[0] == ".." else inside.replace(os.sep, "/") + "/"

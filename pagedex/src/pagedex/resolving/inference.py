@@ -468,7 +468,9 @@ class Inference:
             for name in ("__iter__", "__aiter__"):
                 found = self._class_member(thing, name)[1]
                 if found:
-                    return tuple(part for one in found for given in self._called(one) for part in self._elements_once(given))
+                    return tuple(
+                        part for one in found for given in self._called(one) for part in self._elements_once(given)
+                    )
         return NOTHING
 
     @staticmethod

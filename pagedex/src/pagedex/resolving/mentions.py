@@ -54,6 +54,7 @@ def mentions_of(
                 if place.file == file and own.get((line, column)) == place.definition:
                     continue  # the definition itself
                 found.setdefault(
-                    (line, column, place), Use(file, line, column if length else 0, length, code.within[row], place, sure)
+                    (line, column, place),
+                    Use(file, line, column if length else 0, length, code.within[row], place, sure),
                 )
     return sorted(found.values(), key=lambda use: (use.line, use.column, use.target))

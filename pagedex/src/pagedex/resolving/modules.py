@@ -29,7 +29,9 @@ class Modules:
                 self._folders.add(folder)
                 folder = folder.rpartition("/")[0]
         self._root_of: dict[str, str] = {}
-        self._roots = sorted({self._root(path) for path in self._by_path} | {""}, key=lambda root: (root.count("/"), root))
+        self._roots = sorted(
+            {self._root(path) for path in self._by_path} | {""}, key=lambda root: (root.count("/"), root)
+        )
         self.prefix = self._prefix(facts, root_name) if self._module_in("", ()) is not None else ()
         self._found: dict[tuple[str, str], int | str | None] = {}
 

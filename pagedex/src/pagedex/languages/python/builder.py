@@ -127,7 +127,9 @@ class Builder:
         in_class = scope.kind == "class"
         kind = "function"
         if in_class:
-            kind = next((one for one in ("staticmethod", "classmethod", "property") if one in definition.labels), "method")
+            kind = next(
+                (one for one in ("staticmethod", "classmethod", "property") if one in definition.labels), "method"
+            )
             if node.name == "__new__":
                 kind = "classmethod"
         outer = (self._scope, self._within, self._results, self._generator, self._self, self._class)
@@ -213,7 +215,9 @@ class Builder:
         value = self.expression(node.value) if node.value else _UNKNOWN
         # "X: TypeAlias = Y" names Y anew.
         alias = "TypeAlias" in ast.dump(node.annotation) if value else False
-        self._target(node.target, Bound.VALUE if alias else Bound.ANNOTATION, value if alias else annotation, node.value)
+        self._target(
+            node.target, Bound.VALUE if alias else Bound.ANNOTATION, value if alias else annotation, node.value
+        )
 
     def _augmented(self, node: ast.AugAssign) -> None:
         self.expression(node.value)
@@ -287,7 +291,9 @@ class Builder:
             meant = 0
             if isinstance(node, ast.Nonlocal):
                 meant = scope.parent
-                while meant > 0 and (self.code.scopes[meant].kind == "class" or name not in self.code.scopes[meant].names):
+                while meant > 0 and (
+                    self.code.scopes[meant].kind == "class" or name not in self.code.scopes[meant].names
+                ):
                     meant = self.code.scopes[meant].parent
             scope.elsewhere[name] = max(meant, 0)
 
@@ -381,7 +387,9 @@ class Builder:
     def _column(self, line: int, offset: int) -> int:
         # The tree counts bytes of UTF-8, people and pages count characters.
         text = self.lines[line - 1] if 0 < line <= len(self.lines) else ""
-        return offset if text.isascii() else len(text.encode("utf-8", "surrogatepass")[:offset].decode("utf-8", "ignore"))
+        return (
+            offset if text.isascii() else len(text.encode("utf-8", "surrogatepass")[:offset].decode("utf-8", "ignore"))
+        )
 
     def _name(self, node: ast.Name) -> int:
         return self._row(Op.NAME, self._scope, 0, node.id, node.lineno, self._column(node.lineno, node.col_offset))

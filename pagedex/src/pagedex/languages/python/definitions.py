@@ -74,7 +74,9 @@ class Definitions:
             said = _SAID_BY_BASE.get(base.partition("[")[0].rpartition(".")[2])
             if said and said not in labels:
                 labels.append(said)
-        keywords = [f"{one.arg}={ast.unparse(one.value)}" if one.arg else f"**{ast.unparse(one.value)}" for one in node.keywords]
+        keywords = [
+            f"{one.arg}={ast.unparse(one.value)}" if one.arg else f"**{ast.unparse(one.value)}" for one in node.keywords
+        ]
         if "metaclass=ABCMeta" in (one.replace("abc.", "") for one in keywords):
             labels.append("abstract")
         inside = f"({', '.join([*arguments, *keywords])})" if arguments or keywords else ""
