@@ -19,7 +19,7 @@ class Op(IntEnum):
     ATTRIBUTE = 2  # first: the expression before the dot; name: the attribute
     CALL = 3  # first: what is called; second: its first argument
     ITEM = 4  # first: what is subscripted; second: what stands in the brackets, several as EITHER
-    LITERAL = 5  # name: the built-in type: "str", "list"
+    LITERAL = 5  # name: the built-in type: "str", "list"; second: its elements as EITHER
     EITHER = 6  # first, second: either expression (a or b, a if c else b, the parts of a tuple type)
     IMPORTED = 7  # first: the import, in Facts.imports; name: the imported name
     SUPER = 8  # first: the class, in Facts.definitions

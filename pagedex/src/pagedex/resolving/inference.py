@@ -150,6 +150,8 @@ class Inference:
         if op == Op.ITEM:
             return tuple(part for thing in self.values(file, first) for part in self._subscripted(thing))
         if op == Op.LITERAL:
+            if code.second[row]:
+                return ((Kind.CONTAINER, self.values(file, code.second[row])),)
             return ((Kind.MADE_OUTSIDE, "builtins." + code.texts[code.name[row]]),)
         if op == Op.EITHER:
             return (*self.values(file, first), *self.values(file, code.second[row]))
@@ -219,7 +221,7 @@ class Inference:
         for one in said or bindings:
             if one.how is not Bound.NARROWED:
                 found += self._binding_values(file, one)
-        if not found:
+        if all(thing[0] == Kind.MADE_OUTSIDE for thing in found):
             for one in bindings:
                 if one.how is Bound.NARROWED:
                     found += self.typed(file, one.what)

@@ -17,6 +17,7 @@ from pagedex.model.facts import Facts, Import
 _UNKNOWN = 0
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _MOST_RESULTS = 4
+_MOST_ELEMENTS = 8
 _LONGEST_QUOTED = 300
 
 
@@ -56,10 +57,10 @@ class Builder:
             ast.Yield: self._yield,
             ast.YieldFrom: self._yield,
             ast.JoinedStr: lambda node: self._literal(node, "str"),
-            ast.List: lambda node: self._literal(node, "list"),
             ast.Dict: lambda node: self._literal(node, "dict"),
-            ast.Set: lambda node: self._literal(node, "set"),
-            ast.Tuple: lambda node: self._literal(node, "tuple"),
+            ast.List: self._elements,
+            ast.Set: self._elements,
+            ast.Tuple: self._elements,
         }
         self._do: dict[type, Callable[[Any], None]] = {
             ast.FunctionDef: self._function,
@@ -460,6 +461,14 @@ class Builder:
             if isinstance(child, ast.expr):
                 self.expression(child)
         return self._row(Op.LITERAL, 0, 0, kind, node.lineno, 0)
+
+    def _elements(self, node: ast.List | ast.Tuple | ast.Set) -> int:
+        """A list, tuple or set that is written out: worth its first elements to whoever iterates over it."""
+        rows = [self.expression(one) for one in node.elts]
+        row = _UNKNOWN
+        for part in dict.fromkeys(rows[:_MOST_ELEMENTS]):
+            row = self._row(Op.EITHER, row, part, "", node.lineno, 0) if row else part
+        return self._row(Op.LITERAL, 0, row, type(node).__name__.lower(), node.lineno, 0)
 
     def _operation(self, node: ast.BinOp) -> int:
         # A long sum nests to the left: it is unrolled, so that its length isn't a depth.

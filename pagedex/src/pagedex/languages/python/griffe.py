@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import griffe
 
 from pagedex.model.facts import Facts
+
+# griffe logs what it can't resolve without the packages that are imported; that is known.
+logging.getLogger("griffe").setLevel(logging.CRITICAL)
 
 # Labels of griffe's that say something which the file's own text doesn't at a glance.
 _LABELS = {"dataclass": "dataclass", "cached": "cached", "writable": "writable", "deletable": "deletable"}
