@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from pagedex import __version__
 from pagedex.building.cache import Cache, default_folder
@@ -16,16 +18,12 @@ from pagedex.building.folder import MANIFEST, Folder
 from pagedex.building.read import read_facts
 from pagedex.building.summary import Summary, of_repository
 from pagedex.building.workers import cores, run
-from pagedex.building.writing import Writer
+from pagedex.building.writing import Writing
+from pagedex.model.files import FileKind
 from pagedex.model.ties import Repository, Use
 from pagedex.output.site import FORMS
-from pagedex.reading.text import Text
 from pagedex.reading.tree import Selection, Tree, read_text, read_tree
 from pagedex.resolving.resolve import resolve
-
-# Files whose pages one process makes before it says how far it is.
-_SHARE = 8
-_TEXTS_KEPT = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +46,7 @@ class Options:
         return Selection(self.only, self.exclude, self.largest, os.path.realpath(self.output))
 
 
-# Told of each phase: its name, how many steps it has, and how many more are done.
+# Told of each phase: its name, how many steps it has in all, how many more are done.
 Progress = Callable[[str, int, int], None]
 
 
@@ -66,15 +64,70 @@ def build(options: Options, progress: Progress = lambda phase, count, done: None
     try:
         wanted = _digest(tree, options)
         said = cache.said("build")
-        if said is not None and said["of"] == wanted and _untouched(folder, said["files"], before):
-            summary = Summary(
-                **{**said["summary"], "written": 0, "unchanged": len(before), "removed": 0, "analysed": 0}
-            )
+        if said and said["of"] == wanted and all(folder.state(name) == was for name, was in said["files"].items()):
+            summary = _from_plain(said["summary"])
+            summary.unchanged = len(said["files"])
+            summary.written = summary.removed = summary.analysed = 0
         else:
-            summary = _build(tree, options, cache, folder, before, progress)
-            files = {name: folder.state(name) for name in (*_names(cache), MANIFEST)}
-            cache.say("build", {"of": wanted, "files": files, "summary": summary.plain()})
+            cache.say("build", None)  # of an output that is half old and half new nothing is true
+            repository, anew = read_repository(tree, options, cache, progress)
+            writing = Writing(repository, tree, options.forms, options.source_url, folder)
+            files = writing.write(cache, options.processes or cores(), progress)
+            summary = of_repository(repository)
+            summary.notes, summary.analysed = tree.notes, anew
+            summary.removed = folder.finish(before, files)
+            summary.written, summary.unchanged = writing.written, writing.unchanged
+            states = {name: folder.state(name) for name in (*files, MANIFEST)}
+            cache.say("build", {"of": wanted, "files": states, "summary": dataclasses.asdict(summary)})
     finally:
         cache.close()
     summary.seconds = time.monotonic() - began
     return summary
+
+
+def read_repository(tree: Tree, options: Options, cache: Cache, progress: Progress) -> tuple[Repository, int]:
+    """A tree's files with their ties, and how many of them weren't in the cache."""
+    processes = options.processes or cores()
+    count = len(tree.files)
+    read = read_facts(tree, cache, processes, lambda done: progress("reading", count, done))
+
+    def lines(file: int) -> list[str]:
+        text = read_text(tree.root, tree.files[file])
+        return text.text.split("\n") if text is not None else []
+
+    def shares(function: Callable[[int], list[list[Use]]], number: int) -> list[list[list[Use]]]:
+        found = []
+        for one in run(function, number, processes):
+            found.append(one)
+            progress("resolving", number, 1)
+        return found
+
+    name = options.name or Path(tree.root).name
+    root_name = Path(tree.root).name
+    return resolve(name, tree.revision, tree.files, read.facts, root_name, lines, shares), read.anew
+
+
+def _digest(tree: Tree, options: Options) -> str:
+    """What a whole output depends on."""
+    digest = hashlib.blake2b(digest_size=20)
+    said: list[Any] = [__version__, _reading(), tree.revision, options.name, options.forms, options.source_url, tree.notes]
+    said += (dataclasses.astuple(file) for file in tree.files)
+    for one in said:
+        digest.update(repr(one).encode("utf-8", "backslashreplace") + b"\n")
+    return digest.hexdigest()
+
+
+def _from_plain(plain: dict[str, Any]) -> Summary:
+    summary = Summary(**plain)
+    summary.kinds, summary.languages = Counter(plain["kinds"]), Counter(plain["languages"])
+    summary.problems = [(path, line, text) for path, line, text in plain["problems"]]
+    return summary
+
+
+def _reading() -> list[tuple[str, int]]:
+    from pagedex.languages.table import LANGUAGES
+
+    return [(one.name, one.version) for one in LANGUAGES]
+
+
+del FileKind
