@@ -28,8 +28,8 @@ from pagedex.resolving.resolve import resolve
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What is documented and where it goes. ``source_url`` is a template with ``{revision}``, ``{path}`` and ``{line}``;
-    ``processes`` 0 means one a core."""
+    """What is documented and where it goes. ``source_url`` is a template with ``{revision}``, ``{path}`` and
+    ``{line}``; ``processes`` 0 means one a core."""
 
     root: str
     output: str
@@ -110,7 +110,15 @@ def read_repository(tree: Tree, options: Options, cache: Cache, progress: Progre
 def _digest(tree: Tree, options: Options) -> str:
     """What a whole output depends on."""
     digest = hashlib.blake2b(digest_size=20)
-    said: list[Any] = [__version__, _reading(), tree.revision, options.name, options.forms, options.source_url, tree.notes]
+    said: list[Any] = [
+        __version__,
+        _reading(),
+        tree.revision,
+        options.name,
+        options.forms,
+        options.source_url,
+        tree.notes,
+    ]
     said += (dataclasses.astuple(file) for file in tree.files)
     for one in said:
         digest.update(repr(one).encode("utf-8", "backslashreplace") + b"\n")

@@ -9,7 +9,6 @@ import typer
 
 from pagedex import __version__
 from pagedex.building.build import Options, build
-from pagedex.building.cache import default_folder
 from pagedex.cli.progress import Bar
 from pagedex.output.site import FORMS
 
@@ -30,7 +29,9 @@ Root = Annotated[Path, typer.Argument(help="The repository, or a folder of one."
 Out = Annotated[Path, typer.Option("--out", "-o", help="The output's folder.")]
 Only = Annotated[list[str] | None, typer.Option(help="Only what matches, as in .gitignore; may be repeated.")]
 Exclude = Annotated[list[str] | None, typer.Option(help="Nothing that matches, as in .gitignore; may be repeated.")]
-Cache = Annotated[Path | None, typer.Option("--cache", help="Where builds keep what they read; by default the user's cache.")]
+Cache = Annotated[
+    Path | None, typer.Option("--cache", help="Where builds keep what they read; by default the user's cache.")
+]
 
 
 def _version(wanted: bool) -> None:
@@ -41,7 +42,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _main(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
 ) -> None:
     pass
 
@@ -60,7 +63,9 @@ def build_command(
     ] = "",
     processes: Annotated[int, typer.Option(help="How many read and write; 0: one a core.")] = 0,
     cache: Cache = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="List every file that could be read in part only.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="List every file that could be read in part only.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary.")] = False,
 ) -> None:
     """Document a repository: Markdown, a static site and JSON, side by side.
