@@ -11,7 +11,7 @@ import pytest
 from pagedex.checking.links import check_links
 from tests.support.folders import document, write
 
-TRAP = '<script>alert(1)</script><img src=x onerror=alert(1)> ]]> --> </pre></code> \'" &lt; {{ 7*7 }}'
+TRAP = "<script>alert(1)</script><img src=x onerror=alert(1)> ]]> --> </pre></code> '\" &lt; {{ 7*7 }}"
 MARKDOWN = "``` \n~~~\n# Not a heading\n| a | b |\n---\n[x](javascript:alert(1)) ![y](http://evil/z.png)\n<details>"
 
 FILES: dict[str, str | bytes] = {
@@ -24,7 +24,7 @@ FILES: dict[str, str | bytes] = {
     "circle/b.py": "from circle.a import *\nx = 1\n",
     "имена.py": "класс = 1\nclass Größe:\n    def 名前(self): pass\n",
     "a b.py": "import math\nspace = 1\n",
-    "it's \"quoted\".py": "quoted = 1\n",
+    'it\'s "quoted".py': "quoted = 1\n",
     "x#y%20z?.py": "hash = 1\n",
     "<b>.py": "class Bold: pass\n",
     "back\\slash.py": "x = 1\n",

@@ -25,7 +25,11 @@ _ENDS = {"docs": "_docs", "kw": "_kw"}
 @lru_cache(maxsize=1 << 16)
 def of_folder(path: str) -> str:
     """The output's folder for a folder of the repository; both without a slash at the end, ``""`` the root."""
-    return "/".join(_cut(part + "_dir" if _TAKEN.fullmatch(part) else part, "") for part in path.split("/")) if path else ""
+    return (
+        "/".join(_cut(part + "_dir" if _TAKEN.fullmatch(part) else part, "") for part in path.split("/"))
+        if path
+        else ""
+    )
 
 
 @lru_cache(maxsize=1 << 16)
@@ -54,9 +58,12 @@ def relative(start: str, target: str) -> str:
 
 def encoded(path: str) -> str:
     """A path as part of an address. Bytes that aren't UTF-8 stay what they are."""
-    text = quote(os.fsencode(path), safe="/~!$*,;=@-._+")
-    # What looks like a scheme would be one: a:b.py is ./a:b.py, whose colon is encoded anyway.
-    return text
+    return quote(os.fsencode(path), safe="/~!$*,;=@-._+")
+
+
+def fragment(anchor: str) -> str:
+    """A place in a page as part of an address."""
+    return quote(anchor, safe="/~!$*,;=@-._+:?", errors="surrogatepass")
 
 
 def _cut(name: str, end: str) -> str:
