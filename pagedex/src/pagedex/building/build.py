@@ -19,7 +19,6 @@ from pagedex.building.read import read_facts
 from pagedex.building.summary import Summary, of_repository
 from pagedex.building.workers import cores, run
 from pagedex.building.writing import Writing
-from pagedex.model.files import FileKind
 from pagedex.model.ties import Repository, Use
 from pagedex.output.site import FORMS
 from pagedex.reading.tree import Selection, Tree, read_text, read_tree
@@ -72,12 +71,12 @@ def build(options: Options, progress: Progress = lambda phase, count, done: None
             cache.say("build", None)  # of an output that is half old and half new nothing is true
             repository, anew = read_repository(tree, options, cache, progress)
             writing = Writing(repository, tree, options.forms, options.source_url, folder)
-            files = writing.write(cache, options.processes or cores(), progress)
+            output = writing.write(cache, options.processes or cores(), progress)
             summary = of_repository(repository)
             summary.notes, summary.analysed = tree.notes, anew
-            summary.removed = folder.finish(before, files)
-            summary.written, summary.unchanged = writing.written, writing.unchanged
-            states = {name: folder.state(name) for name in (*files, MANIFEST)}
+            summary.removed = folder.finish(before, output.files)
+            summary.written, summary.unchanged = output.written, output.unchanged
+            states = {name: folder.state(name) for name in (*output.files, MANIFEST)}
             cache.say("build", {"of": wanted, "files": states, "summary": dataclasses.asdict(summary)})
     finally:
         cache.close()
@@ -136,6 +135,3 @@ def _reading() -> list[tuple[str, int]]:
     from pagedex.languages.table import LANGUAGES
 
     return [(one.name, one.version) for one in LANGUAGES]
-
-
-del FileKind

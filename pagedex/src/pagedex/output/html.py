@@ -53,7 +53,6 @@ def render(page: Page, site: Site) -> str:
         lead=writer.blocks(page.lead),
         bodies=[(section.title, section.anchor, writer.blocks(section.blocks)) for section in page.sections],
         markdown=names.relative(here, site.name_of(page.here, "md")),
-        revision=site.revision,
     )
 
 

@@ -53,7 +53,6 @@ def render(page: Page, site: Site) -> str:
         "title": page.title,
         "about": page.about,
         "repository": site.name,
-        "revision": site.revision,
         "here": _to(page.here),
         "crumbs": [_run(one) for one in page.crumbs],
         "lead": _blocks(page.lead),

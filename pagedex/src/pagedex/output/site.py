@@ -28,6 +28,7 @@ class Site:
     """``lines`` has the number of lines of each file of the repository, 0 for one whose text isn't shown; ``folders`` every
     folder, ``""`` the root.
 
+    ``revision`` stands on no page by itself: pages of files that didn't change stay as they are from commit to commit.
     Markdown cites the file itself: at ``source_url``, a template with ``{revision}``, ``{path}`` and ``{line}``, or at
     ``to_repository``, the way from the output's folder to the repository's where the one lies in the other. Without
     either it cites the page's own Original Source.
