@@ -10,7 +10,7 @@ In a page of Markdown
 - a `console` block has commands, each after a `$`, and what they print;
 - blocks of other languages, or of none, are left alone.
 
-Lines may be wrapped, and UUIDs be others.
+Lines may be wrapped otherwise, UUIDs be others, and what was partly filled when a load failed depends on threads.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from dcpx import DcpxWarning
 ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"# (\w+\.py)\n")
+_PARTLY = re.compile(r"(?<=partly filled may be ).*?(?= \(file )")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -74,8 +75,8 @@ def blocks(page: Path) -> list[Block]:
 
 
 def plain(said: str) -> str:
-    """What two texts have in common that differ in how they are wrapped and in their UUIDs."""
-    return " ".join(_UUID.sub("UUID", said).split())
+    """A text without what may differ from one run to the next."""
+    return _PARTLY.sub("...", " ".join(_UUID.sub("UUID", said).split()))
 
 
 def run(page: Path, before: Mapping[str, str] | None = None) -> Iterator[Said]:
