@@ -10,7 +10,7 @@ In a page of Markdown
 - a `console` block has commands, each after a `$`, and what they print;
 - blocks of other languages, or of none, are left alone.
 
-Lines may be wrapped otherwise, UUIDs be others, and what was partly filled when a load failed depends on threads.
+Lines may be wrapped otherwise, UUIDs and times be others, and what was partly filled when a load failed depends on threads.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"# (\w+\.py)\n")
 _PARTLY = re.compile(r"(?<=partly filled may be ).*?(?= \(file )")
+_TIME = re.compile(r"(?<= in )\d+\.\d+s")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -76,7 +77,7 @@ def blocks(page: Path) -> list[Block]:
 
 def plain(said: str) -> str:
     """A text without what may differ from one run to the next."""
-    return _PARTLY.sub("...", " ".join(_UUID.sub("UUID", said).split()))
+    return _TIME.sub("...", _PARTLY.sub("...", " ".join(_UUID.sub("UUID", said).split())))
 
 
 def run(page: Path, before: Mapping[str, str] | None = None) -> Iterator[Said]:
@@ -131,8 +132,7 @@ def _told(error: BaseException | str) -> str:
 
 
 def _commands(block: str) -> str:
-    """The commands with what they print, standard error included. Raises CalledProcessError for one that fails, unless
-    it ends with `|| true`."""
+    """The commands with what they print, standard error included. Raises AssertionError for one that fails."""
     environment = {**os.environ, "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))}
     said = []
     for command in re.findall(r"^\$ (.*)$", block, re.MULTILINE):
@@ -140,10 +140,10 @@ def _commands(block: str) -> str:
             ["bash", "-c", command],
             env=environment,
             text=True,
-            check=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
+        assert ran.returncode == 0, f"{command}\n{ran.stdout}"
         said += [f"$ {command}", ran.stdout.rstrip()]
     return "\n".join(filter(None, said))
 
