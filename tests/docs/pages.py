@@ -10,7 +10,8 @@ In a page of Markdown
 - a `console` block has commands, each after a `$`, and what they print;
 - blocks of other languages, or of none, are left alone.
 
-Lines may be wrapped otherwise, UUIDs and times be others, and what was partly filled when a load failed depends on threads.
+Lines may be wrapped otherwise, UUIDs and times be others, and what was partly filled when a load failed depends on
+threads.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.docs.pages import ROOT, plain, run
 
 from dcpx import registry
+from tests.docs.pages import ROOT, plain, run
 
 PAGES = ["README.md", *(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md")) if not page.is_symlink())]
 
