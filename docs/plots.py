@@ -80,7 +80,7 @@ def rows(name: str) -> list[Row]:
 
 def best(results: Sequence[Row], section: str, contenders: Sequence[str], key: str) -> float:
     """The largest figure that one of the contenders has there. ValueError if none has one."""
-    return max(row[key] for row in results if row.get("section") == section and row["contender"] in contenders)
+    return max(float(row[key]) for row in results if row.get("section") == section and row["contender"] in contenders)
 
 
 def compare(ratio: float, margin: float) -> str:
@@ -106,8 +106,8 @@ def speed() -> Figure:
         axis.set_yticks(range(len(STATES)), STATES.values() if axis is axes[0] else [""] * len(STATES))
         axis.invert_yaxis()
         axis.set_xlim(0, axis.get_xlim()[1] * 1.2)
-    names, labels = axes[0].get_legend_handles_labels()
-    figure.legend(names, labels, loc="lower center", ncols=3, frameon=False, labelcolor=INK, fontsize=8)
+    bars, labels = axes[0].get_legend_handles_labels()
+    figure.legend(bars, labels, loc="lower center", ncols=3, frameon=False, labelcolor=INK, fontsize=8)
     figure.subplots_adjust(left=0.14, right=0.99, top=0.92, bottom=0.16, wspace=0.12)
     return figure
 
