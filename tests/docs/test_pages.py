@@ -54,7 +54,7 @@ dcpx.save(state, path)
 
 
 @pytest.mark.parametrize("page", PAGES)
-@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:.*no checkpoint:UserWarning")
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::dcpx.DcpxWarning")
 def test_a_page_does_what_it_shows(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(registry, "_plug_ins", dict)  # errors list the known extensions: those of other tests aren't
