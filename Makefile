@@ -80,7 +80,7 @@ $(VENV)/torch:
 
 # torch first and pinned: dcpx asks for no build of it, so none is pulled over this one.
 $(VENV)/installed: $(VENV)/torch $(SOURCES)
-	$(BIN)/pip install --quiet ".[test,demo]"
+	$(BIN)/pip install --quiet ".[test,demo,docs]"
 	touch $@
 
 $(VENV)/demo: $(VENV)/installed demo/requirements.txt
