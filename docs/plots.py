@@ -101,7 +101,8 @@ def speed() -> Figure:
                 value = best(results, section, names, key)
                 middle = place + (number - 1) * 0.27
                 axis.barh(middle, value, 0.25, color=shades[name], label=name if place == 0 else None)
-                axis.text(value, middle, f" {value:.2f}", va="center", color=INK, size=7)
+                said = f" {value:.3f}" if key == "of_raw" else f" {value:.2f}"
+                axis.text(value, middle, said, va="center", color=INK, size=7)
         axis.set_title(title, color=INK, size=9)
         axis.set_yticks(range(len(STATES)), STATES.values() if axis is axes[0] else [""] * len(STATES))
         axis.invert_yaxis()

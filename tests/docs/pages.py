@@ -71,7 +71,7 @@ def blocks(page: Path) -> list[Block]:
     text = page.read_text(encoding="utf-8")
     found: list[Block] = []
     for match in _BLOCK.finditer(text):
-        follows = bool(found) and not text[found[-1].end : match.start()].replace("`", "").strip()
+        follows = bool(found) and not text[found[-1].end + len("```") : match.start()].strip()
         found.append(Block(match[1], match[2], match.start(2), match.end(2), follows))
     return found
 
