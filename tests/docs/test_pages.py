@@ -20,7 +20,7 @@ state = {"w": torch.arange(3000.0), "step": 7}
         "report = dcpx.verify": """
 from pathlib import Path
 torch.manual_seed(0)
-state = {"model": {"w": torch.randn(250_000).bfloat16()}, "step": 1000}
+state = {"model": {"w": torch.rand(250_000).bfloat16()}, "step": 1000}
 dcpx.save(state, "ckpt/step-1000", overwrite=True)
 (data,) = Path("ckpt/step-1000").glob("*.distcp")
 content = bytearray(data.read_bytes())
