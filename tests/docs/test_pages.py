@@ -75,6 +75,8 @@ def test_every_error_is_shown_by_the_guide():
     guide = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
     shown = "".join(block.text for block in blocks(ROOT / "docs/errors.md") if block.language == "text")
     for name in kinds - {"DcpxError"}:
+        bases = [base.__name__ for base in getattr(errors, name).__bases__ if base is not errors.DcpxError]
+        assert f"| [`{name}`](#{name.lower()}) | {', '.join(f'`{base}`' for base in bases)} |" in guide
         assert f"\n## {name}\n" in guide
         assert f"dcpx.errors.{name}: " in shown
     assert len(kinds) == 14
