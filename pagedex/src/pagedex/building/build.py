@@ -84,6 +84,20 @@ def build(options: Options, progress: Progress = lambda phase, count, done: None
     return summary
 
 
+def read_only(options: Options) -> Repository:
+    """The repository that ``options`` names, with its ties, and nothing written but the cache.
+
+    Raises:
+        PagedexError: it can't be read.
+    """
+    tree = read_tree(options.root, options.selection())
+    cache = Cache(options.cache, tree.root, os.path.realpath(options.output))
+    try:
+        return read_repository(tree, options, cache, lambda phase, count, done: None)[0]
+    finally:
+        cache.close()
+
+
 def read_repository(tree: Tree, options: Options, cache: Cache, progress: Progress) -> tuple[Repository, int]:
     """A tree's files with their ties, and how many of them weren't in the cache."""
     processes = options.processes or cores()

@@ -24,16 +24,34 @@ from pagedex.model.facts import Facts, Import
 if TYPE_CHECKING:
     from tree_sitter import Node
 
-_CLASSES = {"class_specifier": "class", "struct_specifier": "struct", "union_specifier": "union", "enum_specifier": "enum"}
+_CLASSES = {
+    "class_specifier": "class",
+    "struct_specifier": "struct",
+    "union_specifier": "union",
+    "enum_specifier": "enum",
+}
 _CLASS_KINDS = frozenset(_CLASSES.values())
 _NAMES = frozenset(
-    {"identifier", "field_identifier", "type_identifier", "destructor_name", "operator_name", "operator_cast", "template_function"}
+    {
+        "identifier",
+        "field_identifier",
+        "type_identifier",
+        "destructor_name",
+        "operator_name",
+        "operator_cast",
+        "template_function",
+    }
 )
 # What may be around the name in a declarator.
 _LAYERS = frozenset(
     {
-        "pointer_declarator", "reference_declarator", "array_declarator", "init_declarator", "parenthesized_declarator",
-        "attributed_declarator", "function_declarator",
+        "pointer_declarator",
+        "reference_declarator",
+        "array_declarator",
+        "init_declarator",
+        "parenthesized_declarator",
+        "attributed_declarator",
+        "function_declarator",
     }  # fmt: skip
 )
 _LABELS = frozenset(
@@ -128,7 +146,9 @@ def _declared(
             called = called or name
         elif name.type in {"pointer_declarator", "array_declarator"} and called is not None:
             pointer = True  # of a function: the name is a variable's
-        inner = name.child_by_field_name("declarator") or next((one for one in name.named_children if one.type != "ERROR"), None)
+        inner = name.child_by_field_name("declarator") or next(
+            (one for one in name.named_children if one.type != "ERROR"), None
+        )
         if inner is None:
             return
         name = inner
@@ -149,11 +169,17 @@ def _declared(
     else:
         constant = "constexpr" in labels or ("const" in labels and value is not None)
         kind = "constant" if constant else "member" if member else "variable"
-        yield Found(kind, last, node, value, scope=scope, labels=labels, value=_value(tree, value, constant), public=public)
+        yield Found(
+            kind, last, node, value, scope=scope, labels=labels, value=_value(tree, value, constant), public=public
+        )
 
 
 def _value(tree: Tree, value: Node | None, constant: bool) -> str:
-    return tree.slice(value.start_byte, min(value.end_byte, value.start_byte + 1000)) if value is not None and constant else ""
+    return (
+        tree.slice(value.start_byte, min(value.end_byte, value.start_byte + 1000))
+        if value is not None and constant
+        else ""
+    )
 
 
 def _labels(tree: Tree, node: Node, around: Scope) -> tuple[str, ...]:
@@ -228,7 +254,9 @@ def _macro(tree: Tree, node: Node, scopes: list[Scope]) -> Iterator[Found]:
         return
     parameters = node.child_by_field_name("parameters")
     # A macro with a value is shown with it, one with parameters without its body.
-    yield Found("macro", name, node, value if parameters is not None else None, value=_value(tree, value, parameters is None))
+    yield Found(
+        "macro", name, node, value if parameters is not None else None, value=_value(tree, value, parameters is None)
+    )
 
 
 _C: dict[str, Handler] = {
@@ -269,7 +297,9 @@ _CAPITALS = re.compile(
     rb"(?<![\w#])[A-Z][A-Z0-9]*_[A-Z0-9_]*(?=[ \t\n]+(?!operator\b|final\b|override\b|const\b|noexcept\b)[A-Za-z_:~])"
 )
 _AFTER_CLASS = re.compile(rb"\b((?:class|struct|union)\s+)([A-Z][A-Z0-9_]*(?:\([^()\n]*\))?)(?=\s+[A-Za-z_])")
-_UNDERSCORED = re.compile(rb"\b__(?!asm|attribute|declspec|typeof|volatile|int\d|float\d|builtin)[A-Za-z]\w*(?=[ \t\n]+[A-Za-z_:~])")
+_UNDERSCORED = re.compile(
+    rb"\b__(?!asm|attribute|declspec|typeof|volatile|int\d|float\d|builtin)[A-Za-z]\w*(?=[ \t\n]+[A-Za-z_:~])"
+)
 _ALIGNED = re.compile(rb"\b__(?:launch_bounds|align)__\s*\([^()\n]*\)")
 _BRACES = re.compile(rb"(=\s*)\{([^{}();\n]*)\}(?=\s*[,)])")
 _HAS_INCLUDE = re.compile(rb"(__has_include(?:_next)?\s*\()(<[^<>\n]*>)")
@@ -337,7 +367,9 @@ _GRAMMAR_CUDA = Grammar(
     soften=_soften_cuda,
 )
 
-_OF_CPP = re.compile(r"\b(?:namespace|template|class|public|constexpr|nullptr|typename|using)\b(?!\s*[=;,)])|::|\bextern\s+\"C\"")
+_OF_CPP = re.compile(
+    r"\b(?:namespace|template|class|public|constexpr|nullptr|typename|using)\b(?!\s*[=;,)])|::|\bextern\s+\"C\""
+)
 
 
 def read_c(path: str, text: str) -> Facts:
@@ -361,6 +393,22 @@ CPP = Language(
     "cpp",
     read_cpp,
     1,
-    suffixes=(".cpp", ".cc", ".cxx", ".c++", ".h", ".hpp", ".hh", ".hxx", ".h++", ".inl", ".ipp", ".tpp", ".txx", ".ixx", ".cppm"),
+    suffixes=(
+        ".cpp",
+        ".cc",
+        ".cxx",
+        ".c++",
+        ".h",
+        ".hpp",
+        ".hh",
+        ".hxx",
+        ".h++",
+        ".inl",
+        ".ipp",
+        ".tpp",
+        ".txx",
+        ".ixx",
+        ".cppm",
+    ),
 )
 CUDA = Language("CUDA", "cuda", read_cuda, 1, suffixes=(".cu", ".cuh"))

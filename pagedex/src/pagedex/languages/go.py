@@ -60,7 +60,9 @@ def _named(kind: str) -> Handler:
         for name in node.children_by_field_name("name"):
             if name.is_named:
                 shown = tree.of(value) if kind == "constant" else ""
-                yield Found(kind, name, node, value if kind == "variable" else None, value=shown, public=_public(tree.of(name)))
+                yield Found(
+                    kind, name, node, value if kind == "variable" else None, value=shown, public=_public(tree.of(name))
+                )
 
     return handler
 

@@ -32,7 +32,9 @@ _KINDS = {
 }
 _MARKS = {"record_declaration": "record", "annotation_type_declaration": "annotation"}
 _BASES = frozenset({"superclass", "super_interfaces", "extends_interfaces"})
-_LABELS = frozenset({"static", "abstract", "final", "synchronized", "native", "default", "volatile", "transient", "sealed"})
+_LABELS = frozenset(
+    {"static", "abstract", "final", "synchronized", "native", "default", "volatile", "transient", "sealed"}
+)
 
 
 def _modifiers(tree: Tree, node: Node) -> tuple[list[str], tuple[str, ...]]:

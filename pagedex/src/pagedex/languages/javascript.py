@@ -114,7 +114,11 @@ def _variable(tree: Tree, node: Node, scopes: list[Scope]) -> Iterator[Found | I
         kind, body = "class", value.child_by_field_name("body")
     elif b"const" in head:
         kind = "constant"
-    shown = tree.slice(value.start_byte, min(value.end_byte, value.start_byte + 1000)) if value and kind == "constant" else ""
+    shown = (
+        tree.slice(value.start_byte, min(value.end_byte, value.start_byte + 1000))
+        if value and kind == "constant"
+        else ""
+    )
     yield Found(kind, name, node, body, labels=labels, value=shown, public=_public(tree.of(name)))
 
 
@@ -143,7 +147,9 @@ def _enumerators(tree: Tree, node: Node, scopes: list[Scope]) -> Iterator[Found]
 def _import(tree: Tree, node: Node, scopes: list[Scope]) -> Iterator[Import]:
     line = node.start_point[0] + 1
     source = node.child_by_field_name("source")
-    clause = next((child for child in node.named_children if child.type in {"import_clause", "import_require_clause"}), None)
+    clause = next(
+        (child for child in node.named_children if child.type in {"import_clause", "import_require_clause"}), None
+    )
     if clause is not None and clause.type == "import_require_clause":
         source = clause.child_by_field_name("source")
         alias = tree.of(next(iter(clause.named_children), None))
@@ -160,7 +166,14 @@ def _import(tree: Tree, node: Node, scopes: list[Scope]) -> Iterator[Import]:
         if child.type == "identifier":
             yield Import(line, module, "default", tree.of(child), typing_only=typing_only, column=column)
         elif child.type == "namespace_import":
-            yield Import(line, module, "*", tree.of(next(iter(child.named_children), None)), typing_only=typing_only, column=column)
+            yield Import(
+                line,
+                module,
+                "*",
+                tree.of(next(iter(child.named_children), None)),
+                typing_only=typing_only,
+                column=column,
+            )
         elif child.type == "named_imports":
             yield from _specifiers(tree, child, module, typing_only)
 
@@ -298,8 +311,18 @@ def read_typescript(path: str, text: str) -> Facts:
 
 
 JAVASCRIPT = Language(
-    "JavaScript", "javascript", read_javascript, 1, suffixes=(".js", ".mjs", ".cjs", ".jsx"), interpreters=("node", "bun")
+    "JavaScript",
+    "javascript",
+    read_javascript,
+    1,
+    suffixes=(".js", ".mjs", ".cjs", ".jsx"),
+    interpreters=("node", "bun"),
 )
 TYPESCRIPT = Language(
-    "TypeScript", "typescript", read_typescript, 1, suffixes=(".ts", ".mts", ".cts", ".tsx"), interpreters=("deno", "ts-node", "tsx")
+    "TypeScript",
+    "typescript",
+    read_typescript,
+    1,
+    suffixes=(".ts", ".mts", ".cts", ".tsx"),
+    interpreters=("deno", "ts-node", "tsx"),
 )

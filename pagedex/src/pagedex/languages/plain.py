@@ -80,7 +80,9 @@ def _lexer_of(name: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=1 << 10)
 def _known_by_name(name: str) -> bool:
-    return name in {"CMakeLists.txt", "Dockerfile", "meson.build", "go.mod"} or name.lower().startswith(("dockerfile.", "makefile."))
+    return name in {"CMakeLists.txt", "Dockerfile", "meson.build", "go.mod"} or name.lower().startswith(
+        ("dockerfile.", "makefile.")
+    )
 
 
 @lru_cache(maxsize=1 << 10)
@@ -137,7 +139,17 @@ def _sections(pattern: re.Pattern[str], lines: list[str]) -> Iterator[Definition
             end -= 1
         name = match["name"].strip()
         doc, doc_line = _comment_above(lines, row)
-        yield Definition(name, name, "section", row + 1, end, match.start("name"), lines[row].strip()[:_LONGEST_SIGNATURE], doc, doc_line)
+        yield Definition(
+            name,
+            name,
+            "section",
+            row + 1,
+            end,
+            match.start("name"),
+            lines[row].strip()[:_LONGEST_SIGNATURE],
+            doc,
+            doc_line,
+        )
 
 
 def _comment_above(lines: list[str], row: int) -> tuple[str, int]:

@@ -75,7 +75,9 @@ def _labels(tree: Tree, node: Node) -> tuple[str, ...]:
     words = tree.of(modifiers).split()
     mutable = any(child.type == "mutable_specifier" for child in node.children)
     unsafe = any(child.type == "unsafe" for child in node.children)
-    return tuple(word for word in _LABELS if word in words or (word == "unsafe" and unsafe)) + (("mut",) if mutable else ())
+    return tuple(word for word in _LABELS if word in words or (word == "unsafe" and unsafe)) + (
+        ("mut",) if mutable else ()
+    )
 
 
 def _implementation(tree: Tree, node: Node, scopes: list[Scope]) -> Iterator[Found]:

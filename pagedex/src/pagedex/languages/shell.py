@@ -36,7 +36,14 @@ def _assignment(tree: Tree, node: Node, scopes: list[Scope]) -> Iterator[Found]:
     constant = head[:1] == ["readonly"] or any(word.startswith("-") and "r" in word for word in head)
     kind = "constant" if constant else "variable"
     labels = tuple(word for word in head if word == "export")
-    yield Found(kind, name, node, labels=labels, value=tree.of(value) if constant else "", public=not tree.of(name).startswith("_"))
+    yield Found(
+        kind,
+        name,
+        node,
+        labels=labels,
+        value=tree.of(value) if constant else "",
+        public=not tree.of(name).startswith("_"),
+    )
 
 
 def _command(tree: Tree, node: Node, scopes: list[Scope]) -> Iterator[Found | Import]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING
 
 from pagedex.languages.comments import Comment, Comments
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MISSING = "read as plain text: pip install 'pagedex[languages]' for its definitions"
 
 
-@lru_cache(maxsize=None)
+@cache
 def _parser(module: str, function: str) -> tuple[Parser, Language] | None:
     """The parser of a grammar's wheel and its language, None where the wheel or tree-sitter isn't installed."""
     try:
@@ -41,7 +41,7 @@ def _parser(module: str, function: str) -> tuple[Parser, Language] | None:
     return tree_sitter.Parser(language), language
 
 
-@lru_cache(maxsize=None)
+@cache
 def _captures(module: str, function: str, kinds: Kinds) -> Callable[[Node], dict[str, list[Node]]]:
     """A function that gives the nodes of each group of kinds, wherever they stand below a node."""
     found = _parser(module, function)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import cache
 
 from pygments.lexer import Lexer
 from pygments.lexers import get_lexer_by_name
@@ -132,12 +132,12 @@ def _span(style: str, text: str) -> str:
     return f'<span class="{style}">{escaped}</span>' if style else escaped
 
 
-@lru_cache(maxsize=None)
+@cache
 def _class(kind: _TokenType) -> str:
     return next((style for one, style in _CLASSES if kind in one), "")
 
 
-@lru_cache(maxsize=None)
+@cache
 def _lexer(name: str) -> Lexer | None:
     try:
         return get_lexer_by_name(name, stripnl=False, ensurenl=False)

@@ -18,7 +18,6 @@ from pagedex.model.blocks import (
     Bullets,
     Code,
     Fence,
-    Fold,
     Heading,
     Link,
     Page,
