@@ -1,0 +1,1 @@
+"""What leads to pages: the keyword index of a file, the pages of a folder, the A-Z of a repository."""

@@ -1,0 +1,116 @@
+"""Detailed Analysis: each definition of the file with all that is known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pagedex.model.blocks import Block, Bullets, Code, Fence, Heading, Link, Paragraph, Run, Runs, Strong, ToLine
+from pagedex.model.facts import Definition
+from pagedex.model.ties import Place
+from pagedex.pages.subject import Subject
+from pagedex.pages.used_by import used_by
+from pagedex.words.phrases import counted, enumerated, joined, number, span_link
+
+# Beyond so many, only names and lines: such files are generated.
+_MOST = 2000
+_MOST_RELATIVES = 30
+_DEEPEST = 6
+
+
+def details(subject: Subject) -> list[Block]:
+    blocks: list[Block] = []
+    for count, (index, depth) in enumerate(subject.in_order()):
+        one = subject.definition(index)
+        name = one.name if one.kind == "section" else one.qualname
+        runs: Runs = (name,) if one.kind == "section" else (f"{one.kind} ", Code(name))
+        blocks.append(Heading(min(3 + depth, _DEEPEST), runs, subject.anchor(index)))
+        if count < _MOST:
+            blocks += _definition(subject, index, one)
+        else:
+            blocks.append(Paragraph((subject.line(one.line),)))
+    if not blocks:
+        return [Paragraph((f"Looked for definitions in {subject.file.display}; none found.",))]
+    if len(subject.facts.definitions) > _MOST:
+        left = len(subject.facts.definitions) - _MOST
+        blocks.insert(0, Paragraph((f"Of the last {counted(left, 'definition')}, only the lines are given.",)))
+    return blocks
+
+
+def _definition(subject: Subject, index: int, one: Definition) -> list[Block]:
+    if one.kind == "section":
+        blocks: list[Block] = [Paragraph((_capital(span_link(subject.path, one.line, one.end_line)),))]
+        return [*blocks, subject.written(one.doc)] if one.doc else blocks
+    blocks = []
+    if one.signature:
+        blocks.append(Fence("\n".join([*(f"@{text}" for text in one.decorators), one.signature]), subject.facts.lexer))
+    blocks.append(Paragraph(_where(subject, one)))
+    if items := _ties(subject, index, one):
+        blocks.append(Bullets(items))
+    if one.doc:
+        blocks.append(subject.written(one.doc))
+    return blocks + used_by(subject, index)
+
+
+def _where(subject: Subject, one: Definition) -> Runs:
+    runs: list[Run] = [_capital(span_link(subject.path, one.line, one.end_line))]
+    said = [label for label in one.labels if label != one.kind]
+    if not one.public:
+        said.insert(0, "private")
+    if said:
+        runs.append(f", {enumerated(said)}")
+    if one.value:
+        runs += [", value ", Code(one.value)]
+    if one.doc_line and one.doc_line > one.line:
+        runs += [", documented from ", subject.line(one.doc_line)]
+    if one.decorators and not one.signature:
+        runs += [", decorated with ", *joined((Code(f"@{text}"),) for text in one.decorators)]
+    return tuple(runs)
+
+
+def _capital(link: Link) -> Link:
+    return link._replace(text=link.text.capitalize())
+
+
+def _ties(subject: Subject, index: int, one: Definition) -> list[Runs]:
+    repository, place = subject.repository, subject.place(index)
+    items: list[Runs] = []
+    if one.bases:
+        known = {base.text: base.place for base in repository.bases.get(place, [])}
+        bases: list[Runs] = []
+        for text in one.bases:
+            base = known.get(text)
+            bases.append((subject.tables.definition_link(base),) if base is not None else (Code(text),))
+        items.append((Strong("Bases"), ": ", *joined(bases)))
+    items += _relatives(subject, "Subclasses", repository.subclasses.get(place, []))
+    items += _relatives(subject, "Overrides", repository.overrides.get(place, []))
+    items += _relatives(subject, "Overridden by", repository.overridden.get(place, []))
+    if one.raises:
+        lines: dict[str, list[int]] = {}
+        for what, line in one.raises:
+            lines.setdefault(what, []).append(line)
+        raised = [
+            (Code(what), " at ", *joined((Link(f"{line}", ToLine(subject.path, line)),) for line in sorted(set(where))))
+            for what, where in lines.items()
+        ]
+        items.append((Strong("Raises"), ": ", *joined(raised, "; ")))
+    return items
+
+
+def _relatives(subject: Subject, title: str, places: Sequence[Place]) -> list[Runs]:
+    if not places:
+        return []
+    shown: list[Runs] = []
+    for place in sorted(places)[:_MOST_RELATIVES]:
+        runs: Runs = (subject.tables.definition_link(place),)
+        if place.file != subject.index:
+            line = subject.repository.definition(place).line
+            runs = (
+                *runs,
+                " (",
+                Link(f"{subject.tables.display(place.file)}:{line}", ToLine(subject.tables.path(place.file), line)),
+                ")",
+            )
+        shown.append(runs)
+    more = f" and {number(len(places) - _MOST_RELATIVES)} more" if len(places) > _MOST_RELATIVES else ""
+    count = f" ({len(places):,})" if len(places) > 1 else ""
+    return [(Strong(title), f"{count}: ", *joined(shown), more)]

@@ -1,0 +1,126 @@
+"""Where a definition is mentioned, in code, tests and documents, by file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+from pagedex.model.blocks import Block, Bullets, Code, Paragraph, Runs, Strong
+from pagedex.model.facts import Definition
+from pagedex.model.ties import Place, Use
+from pagedex.pages.subject import Subject
+from pagedex.words.phrases import counted, joined, line_links, number
+
+# What is shown of one definition; of the rest the files are counted.
+_MOST = 200
+_MOST_MAYBE = 40
+_MOST_PRIVATE = 24
+_MOST_FILES = 50
+
+
+def used_by(subject: Subject, index: int) -> list[Block]:
+    """The mentions of a definition: sure ones by code, tests and documents, then those that may mean it."""
+    uses = subject.uses(index)
+    one = subject.definition(index)
+    if not uses:
+        looked = Paragraph(("Looked for mentions of ", Code(one.qualname), "; none found."))
+        return [] if _reached_unwritten(subject, one) else [looked]
+    sure = _own_file_first(subject, (use for use in uses if use.sure))
+    most = _MOST if one.public else _MOST_PRIVATE
+    tables = subject.tables
+    blocks: list[Block] = []
+    for name in ("code", "tests", "documents"):
+        some = [use for use in sure if tables.kind_of(use.file) == name]
+        if some:
+            shown = some[: max(most, 0)]
+            most -= len(shown)
+            blocks.append(Paragraph(_head(subject, name, some, shown)))
+            if len({use.file for use in some}) > 1:
+                blocks.append(Bullets(_items(subject, some, shown)))
+    return blocks + _maybe(subject, index, one, [use for use in uses if not use.sure])
+
+
+def _reached_unwritten(subject: Subject, one: Definition) -> bool:
+    """Whether what reaches a definition need not be written down: tests, special methods, sections of documents, and methods
+    of a class whose base lies outside of the repository."""
+    if subject.file.test or one.kind == "section" or (one.name.startswith("__") and one.name.endswith("__")):
+        return True
+    if one.parent < 0 or not subject.definition(one.parent).bases:
+        return False
+    bases = subject.repository.bases.get(subject.place(one.parent), [])
+    return not bases or any(base.place is None for base in bases)
+
+
+def _own_file_first(subject: Subject, uses: Iterable[Use]) -> list[Use]:
+    return sorted(uses, key=lambda use: (use.file != subject.index, use.file, use.line, use.column))
+
+
+def _head(subject: Subject, name: str, uses: Sequence[Use], shown: Sequence[Use]) -> Runs:
+    files = len({use.file for use in uses})
+    times = counted(len(uses), "place")
+    if files > 1:
+        return (Strong(f"Used in {name}"), f", {times} in {counted(files, 'file')}:")
+    where: Runs = (
+        (" of this file: ",)
+        if uses[0].file == subject.index
+        else (" of ", subject.tables.page_link(uses[0].file), ": ")
+    )
+    more = f"; {number(len(uses) - len(shown))} more" if len(shown) < len(uses) else ""
+    return (Strong(f"Used in {name}"), f" at {times}", *where, *_places(subject, shown), more)
+
+
+def _items(subject: Subject, uses: Sequence[Use], shown: Sequence[Use]) -> list[Runs]:
+    """The uses that are shown, by file, then how many more there are in each."""
+    items = [
+        (*_file(subject, file), ": ", *_places(subject, list(group)))
+        for file, group in groupby(shown, key=lambda use: use.file)
+    ]
+    rest = Counter(use.file for use in uses[len(shown) :])
+    if rest:
+        listed: list[Runs] = [(*_file(subject, file), f" ({count:,})") for file, count in rest.most_common(_MOST_FILES)]
+        more = f" and {counted(len(rest) - _MOST_FILES, 'more file')}" if len(rest) > _MOST_FILES else ""
+        items.append((f"{number(len(uses) - len(shown))} more by file: ", *joined(listed), more))
+    return items
+
+
+def _file(subject: Subject, file: int) -> Runs:
+    return ("this file",) if file == subject.index else (subject.tables.page_link(file),)
+
+
+def _places(subject: Subject, uses: Sequence[Use]) -> Runs:
+    """The lines of uses in one file, by the definitions around them."""
+    parts: list[Runs] = []
+    for within, group in groupby(uses, key=lambda use: use.within):
+        lines = sorted({use.line for use in group})
+        path = subject.tables.path(uses[0].file)
+        links = line_links(path, lines, len(lines))
+        around: Runs = ()
+        if within >= 0:
+            around = (" in ", subject.tables.definition_link(Place(uses[0].file, within)))
+        parts.append((*links, *around))
+    return joined(parts, "; ")
+
+
+def _maybe(subject: Subject, index: int, one: Definition, uses: Sequence[Use]) -> list[Block]:
+    """Uses that aren't sure: calls of a method that this one overrides, and places where only the name agrees."""
+    above = {
+        (use.file, use.line, use.column)
+        for place in subject.repository.overrides.get(subject.place(index), [])
+        for use in subject.repository.uses[place.file].get(place.definition, [])
+        if use.sure
+    }
+    through = [use for use in uses if (use.file, use.line, use.column) in above]
+    by_name = [use for use in uses if (use.file, use.line, use.column) not in above]
+    blocks: list[Block] = []
+    for some, why in ((through, "through what it overrides"), (by_name, "where only the name agrees")):
+        if some:
+            shown = _own_file_first(subject, some)[:_MOST_MAYBE]
+            parts: list[Runs] = [
+                (*_file(subject, file), " ", *_places(subject, list(group)))
+                for file, group in groupby(shown, key=lambda use: use.file)
+            ]
+            more = f"; {number(len(some) - len(shown))} more" if len(some) > len(shown) else ""
+            head: Runs = (Strong("Maybe used"), f" at {counted(len(some), 'place')}, {why}: ")
+            blocks.append(Paragraph((*head, *joined(parts, "; "), more)))
+    return blocks
