@@ -1,12 +1,14 @@
 """C, C++ and CUDA.
 
-Found: namespaces, classes, structs, unions, enums and their constants, functions and methods (defined or declared), fields, types,
-concepts, macros, and variables and constants of files, namespaces and classes; includes. Not found: what only macros make,
-friends, forward declarations of classes, locals, and explicit instantiations. A function whose name says its class
-(``Class::method``) is a method; whether ``Class`` is one or a namespace can't be told from one file.
+Found: namespaces, classes, structs, unions, enums and their constants, functions and methods (defined or declared),
+fields, types, concepts, macros, and variables and constants of files, namespaces and classes; includes. Not found:
+what only macros make, friends, forward declarations of classes, locals, and explicit instantiations. A function whose
+name says its class (``Class::method``) is a method; whether ``Class`` is one or a namespace can't be told from one
+file.
 
-Headers lean on macros that the grammar takes for types. Attributes (``TORCH_API``, ``__device__``) and braces as default
-arguments are blanked out before parsing; what is shown is the original text. A ``.h`` that holds nothing of C++ is C.
+Headers lean on macros that the grammar takes for types. Attributes (``TORCH_API``, ``__device__``) and braces as
+default arguments are blanked out before parsing; what is shown is the original text. A ``.h`` that holds nothing of
+C++ is C.
 """
 
 from __future__ import annotations
@@ -16,33 +18,52 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pagedex.languages.c_looks import C_LOOKS, CPP_LOOKS
+from pagedex.languages.c_text import C_KEYWORDS, CPP_KEYWORDS, OF_CPP, soften, soften_cuda
 from pagedex.languages.contract import Language
-from pagedex.languages.nodes import Found, Grammar, Handler, Scope, Tree
+from pagedex.languages.nodes import Found, Grammar, Handler, Scope, Tree, word_set
 from pagedex.languages.trees import read_tree
 from pagedex.model.facts import Facts, Import
 
 if TYPE_CHECKING:
     from tree_sitter import Node
 
-_CLASSES = {"class_specifier": "class", "struct_specifier": "struct", "union_specifier": "union", "enum_specifier": "enum"}
+_CLASSES = {
+    "class_specifier": "class",
+    "struct_specifier": "struct",
+    "union_specifier": "union",
+    "enum_specifier": "enum",
+}
 _CLASS_KINDS = frozenset(_CLASSES.values())
 _NAMES = frozenset(
-    {"identifier", "field_identifier", "type_identifier", "destructor_name", "operator_name", "operator_cast", "template_function"}
+    {
+        "identifier",
+        "field_identifier",
+        "type_identifier",
+        "destructor_name",
+        "operator_name",
+        "operator_cast",
+        "template_function",
+    }
 )
 # What may be around the name in a declarator.
 _LAYERS = frozenset(
     {
-        "pointer_declarator", "reference_declarator", "array_declarator", "init_declarator", "parenthesized_declarator",
-        "attributed_declarator", "function_declarator",
-    }  # fmt: skip
+        "pointer_declarator",
+        "reference_declarator",
+        "array_declarator",
+        "init_declarator",
+        "parenthesized_declarator",
+        "attributed_declarator",
+        "function_declarator",
+    }
 )
-_LABELS = frozenset(
-    {
-        "static", "extern", "inline", "virtual", "const", "constexpr", "consteval", "constinit", "explicit", "mutable", "volatile",
-        "thread_local", "__global__", "__device__", "__host__", "__shared__", "__constant__", "__forceinline__", "__managed__",
-    }  # fmt: skip
-)  # fmt: skip
-_GUARD = re.compile(r".*(?:_H|_H_+|_HH?_*|_HPP_*|_CUH_*|_INCLUDED_*|_GUARD_*)$")
+_LABELS = word_set(
+    """
+    static extern inline virtual const constexpr consteval constinit explicit mutable volatile thread_local
+    __global__ __device__ __host__ __shared__ __constant__ __forceinline__ __managed__
+    """
+)
+_GUARD = re.compile(r".*(?:_H_*|_HH_*|_HPP_*|_CUH_*|_INCLUDED_*|_GUARD_*)$")
 _WORD = re.compile(r"\w+")
 
 
@@ -128,7 +149,9 @@ def _declared(
             called = called or name
         elif name.type in {"pointer_declarator", "array_declarator"} and called is not None:
             pointer = True  # of a function: the name is a variable's
-        inner = name.child_by_field_name("declarator") or next((one for one in name.named_children if one.type != "ERROR"), None)
+        inner = name.child_by_field_name("declarator") or next(
+            (one for one in name.named_children if one.type != "ERROR"), None
+        )
         if inner is None:
             return
         name = inner
@@ -149,11 +172,17 @@ def _declared(
     else:
         constant = "constexpr" in labels or ("const" in labels and value is not None)
         kind = "constant" if constant else "member" if member else "variable"
-        yield Found(kind, last, node, value, scope=scope, labels=labels, value=_value(tree, value, constant), public=public)
+        yield Found(
+            kind, last, node, value, scope=scope, labels=labels, value=_value(tree, value, constant), public=public
+        )
 
 
 def _value(tree: Tree, value: Node | None, constant: bool) -> str:
-    return tree.slice(value.start_byte, min(value.end_byte, value.start_byte + 1000)) if value is not None and constant else ""
+    return (
+        tree.slice(value.start_byte, min(value.end_byte, value.start_byte + 1000))
+        if value is not None and constant
+        else ""
+    )
 
 
 def _labels(tree: Tree, node: Node, around: Scope) -> tuple[str, ...]:
@@ -228,7 +257,9 @@ def _macro(tree: Tree, node: Node, scopes: list[Scope]) -> Iterator[Found]:
         return
     parameters = node.child_by_field_name("parameters")
     # A macro with a value is shown with it, one with parameters without its body.
-    yield Found("macro", name, node, value if parameters is not None else None, value=_value(tree, value, parameters is None))
+    yield Found(
+        "macro", name, node, value if parameters is not None else None, value=_value(tree, value, parameters is None)
+    )
 
 
 _C: dict[str, Handler] = {
@@ -252,45 +283,6 @@ _CPP: dict[str, Handler] = {
     "concept_definition": _concept,
 }
 
-_C_KEYWORDS = frozenset(
-    "auto break case char const continue default define defined do double elif else endif enum error extern float for goto if ifdef "
-    "ifndef include inline int long pragma register restrict return short signed sizeof static struct switch typedef undef union "
-    "unsigned void volatile while".split()
-)
-_CPP_KEYWORDS = _C_KEYWORDS | frozenset(
-    "alignas alignof and bool catch char16_t char32_t char8_t class co_await co_return co_yield concept consteval constexpr constinit "
-    "const_cast decltype delete dynamic_cast explicit export false final friend if mutable namespace new noexcept not nullptr "
-    "operator or override private protected public reinterpret_cast requires static_assert static_cast template this "
-    "thread_local throw true try typeid typename using virtual wchar_t".split()
-)
-
-# TORCH_API void f(); and __device__ void f(): an attribute's name in front of another word.
-_CAPITALS = re.compile(
-    rb"(?<![\w#])[A-Z][A-Z0-9]*_[A-Z0-9_]*(?=[ \t\n]+(?!operator\b|final\b|override\b|const\b|noexcept\b)[A-Za-z_:~])"
-)
-_AFTER_CLASS = re.compile(rb"\b((?:class|struct|union)\s+)([A-Z][A-Z0-9_]*(?:\([^()\n]*\))?)(?=\s+[A-Za-z_])")
-_UNDERSCORED = re.compile(rb"\b__(?!asm|attribute|declspec|typeof|volatile|int\d|float\d|builtin)[A-Za-z]\w*(?=[ \t\n]+[A-Za-z_:~])")
-_ALIGNED = re.compile(rb"\b__(?:launch_bounds|align)__\s*\([^()\n]*\)")
-_BRACES = re.compile(rb"(=\s*)\{([^{}();\n]*)\}(?=\s*[,)])")
-_HAS_INCLUDE = re.compile(rb"(__has_include(?:_next)?\s*\()(<[^<>\n]*>)")
-
-
-def _blank(match: re.Match[bytes]) -> bytes:
-    return re.sub(rb"[^\n]", b" ", match[0])
-
-
-def _soften_cuda(data: bytes) -> bytes:
-    data = _AFTER_CLASS.sub(lambda match: match[1] + b" " * len(match[2]), data)
-    data = _CAPITALS.sub(_blank, data)
-    data = _HAS_INCLUDE.sub(lambda match: match[1] + b"1".ljust(len(match[2])), data)
-    return _BRACES.sub(lambda match: match[1] + b"0".ljust(len(match[2]) + 2), data)
-
-
-def _soften(data: bytes) -> bytes:
-    data = _soften_cuda(data)
-    return _UNDERSCORED.sub(_blank, _ALIGNED.sub(_blank, data)) if b"__" in data else data
-
-
 _PREAMBLE = r"\s*#\s*(?:pragma\s+once|ifndef|if\s+!\s*defined|define\s+\w+\s*$)"
 
 _GRAMMAR_C = Grammar(
@@ -298,20 +290,20 @@ _GRAMMAR_C = Grammar(
     lexer="c",
     module="tree_sitter_c",
     handlers=_C,
-    keywords=_C_KEYWORDS,
+    keywords=C_KEYWORDS,
     looks=C_LOOKS,
     hidden=("string_content", "char_literal", "system_lib_string"),
     local=frozenset({"declaration", "field_declaration"}),
     separator="::",
     preamble=_PREAMBLE,
-    soften=_soften,
+    soften=soften,
 )
 _GRAMMAR_CPP = Grammar(
     name="C++",
     lexer="cpp",
     module="tree_sitter_cpp",
     handlers=_CPP,
-    keywords=_CPP_KEYWORDS,
+    keywords=CPP_KEYWORDS,
     looks=CPP_LOOKS,
     hidden=("string_content", "char_literal", "system_lib_string", "raw_string_content"),
     wrappers=("template_declaration", "linkage_specification"),
@@ -319,14 +311,14 @@ _GRAMMAR_CPP = Grammar(
     local=frozenset({"declaration", "alias_declaration"}),
     separator="::",
     preamble=_PREAMBLE,
-    soften=_soften,
+    soften=soften,
 )
 _GRAMMAR_CUDA = Grammar(
     name="CUDA",
     lexer="cuda",
     module="tree_sitter_cuda",
     handlers=_CPP,
-    keywords=_CPP_KEYWORDS,
+    keywords=CPP_KEYWORDS,
     looks=CPP_LOOKS,
     hidden=("string_content", "char_literal", "system_lib_string", "raw_string_content"),
     wrappers=("template_declaration", "linkage_specification"),
@@ -334,10 +326,8 @@ _GRAMMAR_CUDA = Grammar(
     local=frozenset({"declaration", "alias_declaration"}),
     separator="::",
     preamble=_PREAMBLE,
-    soften=_soften_cuda,
+    soften=soften_cuda,
 )
-
-_OF_CPP = re.compile(r"\b(?:namespace|template|class|public|constexpr|nullptr|typename|using)\b(?!\s*[=;,)])|::|\bextern\s+\"C\"")
 
 
 def read_c(path: str, text: str) -> Facts:
@@ -346,7 +336,7 @@ def read_c(path: str, text: str) -> Facts:
 
 def read_cpp(path: str, text: str) -> Facts:
     """The facts of a C++ file, or of a header, which is C where nothing in it is of C++."""
-    if path.lower().endswith(".h") and not _OF_CPP.search(text):
+    if path.lower().endswith(".h") and not OF_CPP.search(text):
         return read_tree(_GRAMMAR_C, path, text)
     return read_tree(_GRAMMAR_CPP, path, text)
 
@@ -361,6 +351,22 @@ CPP = Language(
     "cpp",
     read_cpp,
     1,
-    suffixes=(".cpp", ".cc", ".cxx", ".c++", ".h", ".hpp", ".hh", ".hxx", ".h++", ".inl", ".ipp", ".tpp", ".txx", ".ixx", ".cppm"),
+    suffixes=(
+        ".cpp",
+        ".cc",
+        ".cxx",
+        ".c++",
+        ".h",
+        ".hpp",
+        ".hh",
+        ".hxx",
+        ".h++",
+        ".inl",
+        ".ipp",
+        ".tpp",
+        ".txx",
+        ".ixx",
+        ".cppm",
+    ),
 )
 CUDA = Language("CUDA", "cuda", read_cuda, 1, suffixes=(".cu", ".cuh"))
