@@ -19,6 +19,7 @@ from pagedex.building.read import read_facts
 from pagedex.building.summary import Summary, of_repository
 from pagedex.building.workers import cores, run
 from pagedex.building.writing import Writing
+from pagedex.languages.tables import LANGUAGES
 from pagedex.model.ties import Repository, Use
 from pagedex.output.site import FORMS
 from pagedex.reading.tree import Selection, Tree, read_text, read_tree
@@ -146,6 +147,4 @@ def _from_plain(plain: dict[str, Any]) -> Summary:
 
 
 def _reading() -> list[tuple[str, int]]:
-    from pagedex.languages.table import LANGUAGES
-
     return [(one.name, one.version) for one in LANGUAGES]

@@ -1,12 +1,14 @@
 """C, C++ and CUDA.
 
-Found: namespaces, classes, structs, unions, enums and their constants, functions and methods (defined or declared), fields, types,
-concepts, macros, and variables and constants of files, namespaces and classes; includes. Not found: what only macros make,
-friends, forward declarations of classes, locals, and explicit instantiations. A function whose name says its class
-(``Class::method``) is a method; whether ``Class`` is one or a namespace can't be told from one file.
+Found: namespaces, classes, structs, unions, enums and their constants, functions and methods (defined or declared),
+fields, types, concepts, macros, and variables and constants of files, namespaces and classes; includes. Not found:
+what only macros make, friends, forward declarations of classes, locals, and explicit instantiations. A function whose
+name says its class (``Class::method``) is a method; whether ``Class`` is one or a namespace can't be told from one
+file.
 
-Headers lean on macros that the grammar takes for types. Attributes (``TORCH_API``, ``__device__``) and braces as default
-arguments are blanked out before parsing; what is shown is the original text. A ``.h`` that holds nothing of C++ is C.
+Headers lean on macros that the grammar takes for types. Attributes (``TORCH_API``, ``__device__``) and braces as
+default arguments are blanked out before parsing; what is shown is the original text. A ``.h`` that holds nothing of
+C++ is C.
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pagedex.languages.c_looks import C_LOOKS, CPP_LOOKS
+from pagedex.languages.c_text import C_KEYWORDS, CPP_KEYWORDS, OF_CPP, soften, soften_cuda
 from pagedex.languages.contract import Language
-from pagedex.languages.nodes import Found, Grammar, Handler, Scope, Tree
+from pagedex.languages.nodes import Found, Grammar, Handler, Scope, Tree, word_set
 from pagedex.languages.trees import read_tree
 from pagedex.model.facts import Facts, Import
 
@@ -52,15 +55,15 @@ _LAYERS = frozenset(
         "parenthesized_declarator",
         "attributed_declarator",
         "function_declarator",
-    }  # fmt: skip
+    }
 )
-_LABELS = frozenset(
-    {
-        "static", "extern", "inline", "virtual", "const", "constexpr", "consteval", "constinit", "explicit", "mutable", "volatile",
-        "thread_local", "__global__", "__device__", "__host__", "__shared__", "__constant__", "__forceinline__", "__managed__",
-    }  # fmt: skip
-)  # fmt: skip
-_GUARD = re.compile(r".*(?:_H|_H_+|_HH?_*|_HPP_*|_CUH_*|_INCLUDED_*|_GUARD_*)$")
+_LABELS = word_set(
+    """
+    static extern inline virtual const constexpr consteval constinit explicit mutable volatile thread_local
+    __global__ __device__ __host__ __shared__ __constant__ __forceinline__ __managed__
+    """
+)
+_GUARD = re.compile(r".*(?:_H_*|_HH_*|_HPP_*|_CUH_*|_INCLUDED_*|_GUARD_*)$")
 _WORD = re.compile(r"\w+")
 
 
@@ -280,47 +283,6 @@ _CPP: dict[str, Handler] = {
     "concept_definition": _concept,
 }
 
-_C_KEYWORDS = frozenset(
-    "auto break case char const continue default define defined do double elif else endif enum error extern float for goto if ifdef "
-    "ifndef include inline int long pragma register restrict return short signed sizeof static struct switch typedef undef union "
-    "unsigned void volatile while".split()
-)
-_CPP_KEYWORDS = _C_KEYWORDS | frozenset(
-    "alignas alignof and bool catch char16_t char32_t char8_t class co_await co_return co_yield concept consteval constexpr constinit "
-    "const_cast decltype delete dynamic_cast explicit export false final friend if mutable namespace new noexcept not nullptr "
-    "operator or override private protected public reinterpret_cast requires static_assert static_cast template this "
-    "thread_local throw true try typeid typename using virtual wchar_t".split()
-)
-
-# TORCH_API void f(); and __device__ void f(): an attribute's name in front of another word.
-_CAPITALS = re.compile(
-    rb"(?<![\w#])[A-Z][A-Z0-9]*_[A-Z0-9_]*(?=[ \t\n]+(?!operator\b|final\b|override\b|const\b|noexcept\b)[A-Za-z_:~])"
-)
-_AFTER_CLASS = re.compile(rb"\b((?:class|struct|union)\s+)([A-Z][A-Z0-9_]*(?:\([^()\n]*\))?)(?=\s+[A-Za-z_])")
-_UNDERSCORED = re.compile(
-    rb"\b__(?!asm|attribute|declspec|typeof|volatile|int\d|float\d|builtin)[A-Za-z]\w*(?=[ \t\n]+[A-Za-z_:~])"
-)
-_ALIGNED = re.compile(rb"\b__(?:launch_bounds|align)__\s*\([^()\n]*\)")
-_BRACES = re.compile(rb"(=\s*)\{([^{}();\n]*)\}(?=\s*[,)])")
-_HAS_INCLUDE = re.compile(rb"(__has_include(?:_next)?\s*\()(<[^<>\n]*>)")
-
-
-def _blank(match: re.Match[bytes]) -> bytes:
-    return re.sub(rb"[^\n]", b" ", match[0])
-
-
-def _soften_cuda(data: bytes) -> bytes:
-    data = _AFTER_CLASS.sub(lambda match: match[1] + b" " * len(match[2]), data)
-    data = _CAPITALS.sub(_blank, data)
-    data = _HAS_INCLUDE.sub(lambda match: match[1] + b"1".ljust(len(match[2])), data)
-    return _BRACES.sub(lambda match: match[1] + b"0".ljust(len(match[2]) + 2), data)
-
-
-def _soften(data: bytes) -> bytes:
-    data = _soften_cuda(data)
-    return _UNDERSCORED.sub(_blank, _ALIGNED.sub(_blank, data)) if b"__" in data else data
-
-
 _PREAMBLE = r"\s*#\s*(?:pragma\s+once|ifndef|if\s+!\s*defined|define\s+\w+\s*$)"
 
 _GRAMMAR_C = Grammar(
@@ -328,20 +290,20 @@ _GRAMMAR_C = Grammar(
     lexer="c",
     module="tree_sitter_c",
     handlers=_C,
-    keywords=_C_KEYWORDS,
+    keywords=C_KEYWORDS,
     looks=C_LOOKS,
     hidden=("string_content", "char_literal", "system_lib_string"),
     local=frozenset({"declaration", "field_declaration"}),
     separator="::",
     preamble=_PREAMBLE,
-    soften=_soften,
+    soften=soften,
 )
 _GRAMMAR_CPP = Grammar(
     name="C++",
     lexer="cpp",
     module="tree_sitter_cpp",
     handlers=_CPP,
-    keywords=_CPP_KEYWORDS,
+    keywords=CPP_KEYWORDS,
     looks=CPP_LOOKS,
     hidden=("string_content", "char_literal", "system_lib_string", "raw_string_content"),
     wrappers=("template_declaration", "linkage_specification"),
@@ -349,14 +311,14 @@ _GRAMMAR_CPP = Grammar(
     local=frozenset({"declaration", "alias_declaration"}),
     separator="::",
     preamble=_PREAMBLE,
-    soften=_soften,
+    soften=soften,
 )
 _GRAMMAR_CUDA = Grammar(
     name="CUDA",
     lexer="cuda",
     module="tree_sitter_cuda",
     handlers=_CPP,
-    keywords=_CPP_KEYWORDS,
+    keywords=CPP_KEYWORDS,
     looks=CPP_LOOKS,
     hidden=("string_content", "char_literal", "system_lib_string", "raw_string_content"),
     wrappers=("template_declaration", "linkage_specification"),
@@ -364,11 +326,7 @@ _GRAMMAR_CUDA = Grammar(
     local=frozenset({"declaration", "alias_declaration"}),
     separator="::",
     preamble=_PREAMBLE,
-    soften=_soften_cuda,
-)
-
-_OF_CPP = re.compile(
-    r"\b(?:namespace|template|class|public|constexpr|nullptr|typename|using)\b(?!\s*[=;,)])|::|\bextern\s+\"C\""
+    soften=soften_cuda,
 )
 
 
@@ -378,7 +336,7 @@ def read_c(path: str, text: str) -> Facts:
 
 def read_cpp(path: str, text: str) -> Facts:
     """The facts of a C++ file, or of a header, which is C where nothing in it is of C++."""
-    if path.lower().endswith(".h") and not _OF_CPP.search(text):
+    if path.lower().endswith(".h") and not OF_CPP.search(text):
         return read_tree(_GRAMMAR_C, path, text)
     return read_tree(_GRAMMAR_CPP, path, text)
 

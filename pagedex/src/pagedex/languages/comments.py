@@ -32,8 +32,8 @@ class Comment:
 
 @dataclass(slots=True)
 class Comments:
-    """The comments of a file. ``skipped`` are rows that may stand between a comment and what it documents, such as Rust's
-    attributes: the last row of each leads to its first."""
+    """The comments of a file. ``skipped`` are rows that may stand between a comment and what it documents, such as
+    Rust's attributes: the last row of each leads to its first."""
 
     all: list[Comment] = field(default_factory=list)
     skipped: dict[int, int] = field(default_factory=dict)
@@ -73,8 +73,8 @@ class Comments:
         return _joined([comment])
 
     def leading(self, code_row: int, taken: set[int]) -> tuple[str, int]:
-        """The first comment before ``code_row`` that says something about the file: no licence, and none of the lines in
-        ``taken``, where the comments of definitions begin."""
+        """The first comment before ``code_row`` that says something about the file: no licence, and none of the lines
+        in ``taken``, where the comments of definitions begin."""
         group: list[Comment] = []
         groups = [group]
         for comment in self.all:

@@ -54,7 +54,9 @@ def define(
                 continue
             definition = _definition(grammar, tree, one, around, comments)
             definitions.append(definition)
-            scopes.append(_scope(one, definition, len(definitions) - 1, around))
+            # What a handler finds further inside has nothing in it that is asked for.
+            if one.whole == node:
+                scopes.append(_scope(one, definition, len(definitions) - 1, around))
     return definitions, imports
 
 

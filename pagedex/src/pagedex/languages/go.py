@@ -1,7 +1,8 @@
 """Go.
 
-Found: structs, interfaces and their methods, other types, functions, methods (``Type.Method``), fields, constants, variables of the
-package; imports. Public is what begins with a capital. Not found: locals, and fields that are embedded.
+Found: structs, interfaces and their methods, other types, functions, methods (``Type.Method``), fields, constants,
+variables of the package; imports. Public is what begins with a capital. Not found: locals, and fields that are
+embedded.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pagedex.languages.contract import Language
-from pagedex.languages.looks import ANYWHERE, Look
-from pagedex.languages.nodes import Found, Grammar, Handler, Scope, Tree
+from pagedex.languages.looks import ANYWHERE, Look, Looks
+from pagedex.languages.nodes import Found, Grammar, Handler, Scope, Tree, word_set
 from pagedex.languages.trees import read_tree
 from pagedex.model.facts import Facts, Import
 
@@ -96,35 +97,42 @@ _HANDLERS: dict[str, Handler] = {
     "method_declaration": _method,
 }
 
-_KEYWORDS = frozenset(
-    "any append bool break byte cap case chan complex128 complex64 const continue copy default defer delete else error fallthrough false "
-    "float32 float64 for func go goto if import int int16 int32 int64 int8 interface iota len make map new nil package panic range "
-    "recover return rune select string struct switch true type uint uint16 uint32 uint64 uint8 uintptr var".split()
+_KEYWORDS = word_set(
+    """
+    any append bool break byte cap case chan complex128 complex64 const continue copy default defer delete else
+    error fallthrough false float32 float64 for func go goto if import int int16 int32 int64 int8 interface iota len
+    make map new nil package panic range recover return rune select string struct switch true type uint uint16
+    uint32 uint64 uint8 uintptr var
+    """
 )
 
-_LOOKS = (
-    Look("security", "commands", r"exec|syscall", "runs a command", where=r"\bexec\.Command\w*|\bsyscall\.(?:Exec|ForkExec)\b"),
-    Look("security", "unsafe code", r"unsafe", "memory that Go doesn't check", where=r"\bunsafe\.\w"),
-    Look("security", "cgo", r"C", "calls C", where=r"\bC\.\w+\s*\("),
-    Look("security", "markup that isn't escaped", r"template", "HTML that isn't escaped", where=r"\btemplate\.(?:HTML|JS|URL|CSS)\b"),
-    Look("security", "TLS without checks", r"InsecureSkipVerify", "a server's certificate isn't checked", where=ANYWHERE),
-    Look("security", "weak hashes", r"md5|sha1|des|rc4", "weak hash or cipher", where=r"\b(?:md5|sha1|des|rc4)\.\w"),
-    Look("security", "weak random numbers", r"rand", "random numbers; math/rand can be foretold", where=r"\brand\.\w"),
+_LOOKS = Looks(
+    Look("security", "commands", "exec|syscall", "runs a command",
+         where=r"\bexec\.Command\w*|\bsyscall\.(?:Exec|ForkExec)\b"),
+    Look("security", "unsafe code", "unsafe", "memory that Go doesn't check", where=r"\bunsafe\.\w"),
+    Look("security", "cgo", "C", "calls C", where=r"\bC\.\w+\s*\("),
+    Look("security", "markup that isn't escaped", "template", "HTML that isn't escaped",
+         where=r"\btemplate\.(?:HTML|JS|URL|CSS)\b"),
+    Look("security", "TLS without checks", "InsecureSkipVerify", "a server's certificate isn't checked",
+         where=ANYWHERE),
+    Look("security", "weak hashes", "md5|sha1|des|rc4", "weak hash or cipher", where=r"\b(?:md5|sha1|des|rc4)\.\w"),
+    Look("security", "weak random numbers", "rand", "random numbers; math/rand can be foretold", where=r"\brand\.\w"),
     Look("security", "panics", r"panic|Fatal\w*", "ends the program", where=r"\bpanic\s*\(|\blog\.Fatal"),
-    Look("security", "environment", r"Getenv|LookupEnv|Setenv", "reads or sets the environment"),
+    Look("security", "environment", "Getenv|LookupEnv|Setenv", "reads or sets the environment"),
     Look("security", "sockets", r"Listen\w*|Dial\w*|ListenAndServe\w*", "network"),
-    Look("security", "decoded objects", r"gob", "decodes what a stream says", where=r"\bgob\.NewDecoder\b"),
-    Look("performance", "goroutines", r"go|errgroup", "starts a goroutine", where=r"\bgo\s+[\w.]+\s*[({]|\bgo\s+func\b|\berrgroup\."),
-    Look("performance", "channels", r"chan|select", "channel", where=r"\bchan\b|\bselect\s*\{"),
-    Look("performance", "locks", r"Mutex|RWMutex|WaitGroup|Once|Cond", "lock", where=r"\bsync\."),
-    Look("performance", "atomics", r"atomic", "atomic operation", where=r"\batomic\.\w"),
-    Look("performance", "pools", r"Pool", "pool of objects", where=r"\bsync\.Pool\b"),
-    Look("performance", "file access", r"os|ioutil|bufio", "reads or writes files",
+    Look("security", "decoded objects", "gob", "decodes what a stream says", where=r"\bgob\.NewDecoder\b"),
+    Look("performance", "goroutines", "go|errgroup", "starts a goroutine",
+         where=r"\bgo\s+[\w.]+\s*[({]|\bgo\s+func\b|\berrgroup\."),
+    Look("performance", "channels", "chan|select", "channel", where=r"\bchan\b|\bselect\s*\{"),
+    Look("performance", "locks", "Mutex|RWMutex|WaitGroup|Once|Cond", "lock", where=r"\bsync\."),
+    Look("performance", "atomics", "atomic", "atomic operation", where=r"\batomic\.\w"),
+    Look("performance", "pools", "Pool", "pool of objects", where=r"\bsync\.Pool\b"),
+    Look("performance", "file access", "os|ioutil|bufio", "reads or writes files",
          where=r"\bos\.(?:Open|OpenFile|Create|ReadFile|WriteFile|ReadDir)\b|\bioutil\.\w|\bbufio\.New"),
-    Look("performance", "reflection", r"reflect", "looks at types at run time", where=r"\breflect\.\w"),
-    Look("patterns", "deferred cleanup", r"defer", "done when the function ends", where=ANYWHERE),
-    Look("patterns", "contexts", r"context", "can be cancelled", where=r"\bcontext\.(?:With\w+|Context)\b"),
-    Look("patterns", "singletons", r"Once", "done once", where=r"\bsync\.Once\b"),
+    Look("performance", "reflection", "reflect", "looks at types at run time", where=r"\breflect\.\w"),
+    Look("patterns", "deferred cleanup", "defer", "done when the function ends", where=ANYWHERE),
+    Look("patterns", "contexts", "context", "can be cancelled", where=r"\bcontext\.(?:With\w+|Context)\b"),
+    Look("patterns", "singletons", "Once", "done once", where=r"\bsync\.Once\b"),
 )  # fmt: skip
 
 _GRAMMAR = Grammar(

@@ -1,7 +1,8 @@
 """Java.
 
-Found: classes, records, enums and their constants, interfaces, annotations, methods and constructors, fields, constants (``static
-final``); imports. Public is what isn't ``private``. Not found: locals, and initializers without a name.
+Found: classes, records, enums and their constants, interfaces, annotations, methods and constructors, fields,
+constants (``static final``); imports. Public is what isn't ``private``. Not found: locals, and initializers without a
+name.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pagedex.languages.contract import Language
-from pagedex.languages.looks import ANYWHERE, Look
-from pagedex.languages.nodes import Found, Grammar, Handler, Scope, Tree
+from pagedex.languages.looks import ANYWHERE, Look, Looks
+from pagedex.languages.nodes import Found, Grammar, Handler, Scope, Tree, word_set
 from pagedex.languages.trees import read_tree
 from pagedex.model.facts import Facts, Import
 
@@ -107,35 +108,52 @@ _HANDLERS: dict[str, Handler] = {
     "import_declaration": _import,
 }
 
-_KEYWORDS = frozenset(
-    "abstract assert boolean break byte case catch char class const continue default do double else enum extends false final finally "
-    "float for goto if implements import instanceof int interface long native new null package private protected public return "
-    "short static strictfp super switch synchronized this throw throws transient true try var void volatile while yield".split()
+_KEYWORDS = word_set(
+    """
+    abstract assert boolean break byte case catch char class const continue default do double else enum extends
+    false final finally float for goto if implements import instanceof int interface long native new null package
+    private protected public return short static strictfp super switch synchronized this throw throws transient true
+    try var void volatile while yield
+    """
 )
 
-_LOOKS = (
-    Look("security", "commands", r"exec|ProcessBuilder", "runs a command", where=r"\.exec\s*\(|\bnew\s+ProcessBuilder\b"),
-    Look("security", "decoded objects", r"ObjectInputStream|XMLDecoder|readObject|readUnshared", "makes objects that a stream names"),
-    Look("security", "evaluated code", r"ScriptEngine\w*|GroovyShell|SpelExpressionParser", "evaluates code", where=ANYWHERE),
-    Look("security", "reflection", r"forName|setAccessible|defineClass|loadClass|getDeclared\w+", "reaches classes by name"),
-    Look("security", "SQL from strings", r"createStatement|executeQuery|executeUpdate", "SQL", where=r"createStatement\s*\(|execute\w+\s*\([^)]*\+"),
-    Look("security", "XML with entities", r"DocumentBuilderFactory|SAXParserFactory|XMLInputFactory", "parser of XML", where=r"\.new\w+\s*\("),
-    Look("security", "weak hashes", r"MessageDigest|Cipher", "hash or cipher; see which", where=r"\.getInstance\s*\("),
-    Look("security", "weak random numbers", r"Random|random", "random numbers that can be foretold", where=r"\bnew\s+Random\b|\bMath\.random\b"),
-    Look("security", "asserts as checks", r"assert", "assert: not there without -ea", where=r"\bassert\b"),
-    Look("security", "native code", r"loadLibrary|load|native", "native code", where=r"\bSystem\.load\w*|\bnative\s"),
-    Look("security", "sockets", r"Socket|ServerSocket|URL|HttpClient", "network", where=r"\bnew\s+(?:Socket|ServerSocket|URL)\b|HttpClient\.new"),
-    Look("performance", "threads", r"Thread|Executors|ExecutorService|CompletableFuture|ForkJoinPool|parallelStream|parallel",
-         "threads or tasks", where=r"\bnew\s+Thread\b|\bExecutors\.|\bCompletableFuture\.|\bForkJoinPool\b|\.parallel\w*\s*\(|\bThread\.\w"),
-    Look("performance", "locks", r"synchronized|ReentrantLock|ReentrantReadWriteLock|Semaphore|CountDownLatch|wait|notify|notifyAll",
-         "lock", where=r"\bsynchronized\b|\bnew\s+\w|\b(?:wait|notify|notifyAll)\s*\("),
+_LOOKS = Looks(
+    Look("security", "commands", "exec|ProcessBuilder", "runs a command",
+         where=r"\.exec\s*\(|\bnew\s+ProcessBuilder\b"),
+    Look("security", "decoded objects", "ObjectInputStream|XMLDecoder|readObject|readUnshared",
+         "makes objects that a stream names"),
+    Look("security", "evaluated code", r"ScriptEngine\w*|GroovyShell|SpelExpressionParser", "evaluates code",
+         where=ANYWHERE),
+    Look("security", "reflection", r"forName|setAccessible|defineClass|loadClass|getDeclared\w+",
+         "reaches classes by name"),
+    Look("security", "SQL from strings", "createStatement|executeQuery|executeUpdate", "SQL",
+         where=r"createStatement\s*\(|execute\w+\s*\([^)]*\+"),
+    Look("security", "XML with entities", "DocumentBuilderFactory|SAXParserFactory|XMLInputFactory", "parser of XML",
+         where=r"\.new\w+\s*\("),
+    Look("security", "weak hashes", "MessageDigest|Cipher", "hash or cipher; see which", where=r"\.getInstance\s*\("),
+    Look("security", "weak random numbers", "Random|random", "random numbers that can be foretold",
+         where=r"\bnew\s+Random\b|\bMath\.random\b"),
+    Look("security", "asserts as checks", "assert", "assert: not there without -ea", where=r"\bassert\b"),
+    Look("security", "native code", "loadLibrary|load|native", "native code", where=r"\bSystem\.load\w*|\bnative\s"),
+    Look("security", "sockets", "Socket|ServerSocket|URL|HttpClient", "network",
+         where=r"\bnew\s+(?:Socket|ServerSocket|URL)\b|HttpClient\.new"),
+    Look("performance", "threads",
+         "Thread|Executors|ExecutorService|CompletableFuture|ForkJoinPool|parallelStream|parallel",
+         "threads or tasks",
+         where=r"\bnew\s+Thread\b|\bExecutors\.|\bCompletableFuture\.|\bForkJoinPool\b|\.parallel\w*\s*\(|"
+         r"\bThread\.\w"),
+    Look("performance", "locks",
+         "synchronized|ReentrantLock|ReentrantReadWriteLock|Semaphore|CountDownLatch|wait|notify|notifyAll", "lock",
+         where=r"\bsynchronized\b|\bnew\s+\w|\b(?:wait|notify|notifyAll)\s*\("),
     Look("performance", "atomics", r"Atomic\w+|volatile|VarHandle", "atomic or volatile", where=ANYWHERE),
-    Look("performance", "file access", r"File\w*Stream|FileReader|FileWriter|RandomAccessFile|FileChannel|Files", "reads or writes files",
-         where=r"\bnew\s+\w+|\bFiles\.\w|\bFileChannel\.open"),
-    Look("performance", "direct memory", r"allocateDirect|MappedByteBuffer|Unsafe", "memory outside of the heap", where=ANYWHERE),
-    Look("patterns", "owned resources", r"AutoCloseable|Closeable|try", "resource closed by its owner",
+    Look("performance", "file access", r"File\w*Stream|FileReader|FileWriter|RandomAccessFile|FileChannel|Files",
+         "reads or writes files", where=r"\bnew\s+\w+|\bFiles\.\w|\bFileChannel\.open"),
+    Look("performance", "direct memory", "allocateDirect|MappedByteBuffer|Unsafe", "memory outside of the heap",
+         where=ANYWHERE),
+    Look("patterns", "owned resources", "AutoCloseable|Closeable|try", "resource closed by its owner",
          where=r"\b(?:AutoCloseable|Closeable)\b|\btry\s*\("),
-    Look("patterns", "singletons", r"getInstance|INSTANCE", "one instance", where=r"\bstatic\b.*\b(?:getInstance|INSTANCE)\b"),
+    Look("patterns", "singletons", "getInstance|INSTANCE", "one instance",
+         where=r"\bstatic\b.*\b(?:getInstance|INSTANCE)\b"),
 )  # fmt: skip
 
 _GRAMMAR = Grammar(

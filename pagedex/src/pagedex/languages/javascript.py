@@ -1,10 +1,10 @@
 """JavaScript and TypeScript, with JSX and TSX.
 
-Found: classes and their methods and fields, functions, generators, variables and constants of the file, functions that are held
-by them, methods of objects, functions given to ``exports.name`` and ``Class.prototype.name``; of TypeScript also interfaces, types,
-enums, namespaces, abstract classes and what is only declared; imports, ``export ... from``, ``require`` and ``import()`` of a literal.
-Public is what doesn't begin with ``_`` or ``#`` and isn't ``private`` or ``protected``. Not found: locals, what patterns take apart,
-functions that are only given to others.
+Found: classes and their methods and fields, functions, generators, variables and constants of the file, functions
+that are held by them, methods of objects, functions given to ``exports.name`` and ``Class.prototype.name``; of
+TypeScript also interfaces, types, enums, namespaces, abstract classes and what is only declared; imports, ``export
+... from``, ``require`` and ``import()`` of a literal. Public is what doesn't begin with ``_`` or ``#`` and isn't
+``private`` or ``protected``. Not found: locals, what patterns take apart, functions that are only given to others.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pagedex.languages.contract import Language
-from pagedex.languages.looks import ANYWHERE, Look
-from pagedex.languages.nodes import Found, Grammar, Handler, Scope, Tree
+from pagedex.languages.looks import ANYWHERE, Look, Looks
+from pagedex.languages.nodes import Found, Grammar, Handler, Scope, Tree, word_set
 from pagedex.languages.trees import read_tree
 from pagedex.model.facts import Facts, Import
 
@@ -36,7 +36,6 @@ _KINDS = {
     "interface_declaration": "interface",
     "type_alias_declaration": "type",
     "enum_declaration": "enum",
-    "enum_assignment": "constant",
     "internal_module": "namespace",
     "module": "namespace",
 }
@@ -57,7 +56,9 @@ def _definition(tree: Tree, node: Node, scopes: list[Scope]) -> Iterator[Found]:
     kind = _KINDS[node.type]
     if name is None or (node.type == "method_definition" and around.local and around.kind not in _CLASS_KINDS):
         return
-    labels, decorators, hidden = [], [], False
+    labels: list[str] = []
+    decorators: list[str] = []
+    hidden = False
     for child in node.children:
         if child.start_byte >= name.start_byte:
             break
@@ -101,7 +102,11 @@ def _bases(tree: Tree, node: Node) -> Iterator[str]:
 def _variable(tree: Tree, node: Node, scopes: list[Scope]) -> Iterator[Found | Import]:
     """What ``const``, ``let`` and ``var`` define: what holds a function or a class is one."""
     name, value = node.child_by_field_name("name"), node.child_by_field_name("value")
-    if name is None or name.type != "identifier":
+    if (
+        name is None
+        or name.type != "identifier"
+        or (value is not None and tree.data.startswith(b"require(", value.start_byte))
+    ):
         return
     kind, body = "variable", value
     around = scopes[-1]
@@ -139,9 +144,13 @@ def _assignment(tree: Tree, node: Node, scopes: list[Scope]) -> Iterator[Found]:
 
 
 def _enumerators(tree: Tree, node: Node, scopes: list[Scope]) -> Iterator[Found]:
-    # A constant with a value is a node of its own.
-    for name in node.children_by_field_name("name"):
-        yield Found("constant", name, name)
+    for child in node.named_children:
+        if child.type == "enum_assignment":
+            name, value = child.child_by_field_name("name"), child.child_by_field_name("value")
+            if name is not None:
+                yield Found("constant", name, child, value=tree.of(value))
+        elif child.type != "comment":
+            yield Found("constant", child, child)
 
 
 def _import(tree: Tree, node: Node, scopes: list[Scope]) -> Iterator[Import]:
@@ -220,8 +229,10 @@ def _literal(tree: Tree, node: Node | None) -> str:
 
 _JAVASCRIPT: dict[str, Handler] = {
     **dict.fromkeys(
-        (
-            "class_declaration", "function_declaration", "generator_function_declaration", "method_definition", "field_definition",
+        word_set(
+            """
+            class_declaration function_declaration generator_function_declaration method_definition field_definition
+            """
         ),
         _definition,
     ),
@@ -230,7 +241,7 @@ _JAVASCRIPT: dict[str, Handler] = {
     "import_statement": _import,
     "export_statement": _export,
     "call_expression": _call,
-}  # fmt: skip
+}
 _TYPESCRIPT: dict[str, Handler] = {
     **_JAVASCRIPT,
     **dict.fromkeys((kind for kind in _KINDS if kind != "field_definition"), _definition),
@@ -238,43 +249,58 @@ _TYPESCRIPT: dict[str, Handler] = {
 }
 del _TYPESCRIPT["field_definition"]
 
-_KEYWORDS = frozenset(
-    "async await break case catch class const continue debugger default delete do else export extends false finally for from function get "
-    "if import in instanceof let new null of return set static super switch this throw true try typeof undefined var void while with "
-    "yield".split()
+_KEYWORDS = word_set(
+    """
+    async await break case catch class const continue debugger default delete do else export extends false finally
+    for from function get if import in instanceof let new null of return set static super switch this throw true try
+    typeof undefined var void while with yield
+    """
 )
-_TYPESCRIPT_KEYWORDS = _KEYWORDS | frozenset(
-    "abstract any as asserts bigint boolean declare enum implements infer interface is keyof namespace never number object override "
-    "private protected public readonly satisfies string symbol type unique unknown".split()
+_TYPESCRIPT_KEYWORDS = _KEYWORDS | word_set(
+    """
+    abstract any as asserts bigint boolean declare enum implements infer interface is keyof namespace never number
+    object override private protected public readonly satisfies string symbol type unique unknown
+    """
 )
 
-_LOOKS = (
-    Look("security", "evaluated code", r"eval|Function|execScript", "evaluates a string",
+_LOOKS = Looks(
+    Look("security", "evaluated code", "eval|Function|execScript", "evaluates a string",
          where=r"(?<![\w.$])eval\s*\(|\bnew\s+Function\s*\(|(?<![\w.$])Function\s*\(|\bexecScript\s*\("),
-    Look("security", "evaluated code", r"runInNewContext|runInThisContext|runInContext|vm", "runs code", where=r"\brunIn\w+\s*\(|\bvm\.\w+\s*\("),
-    Look("security", "markup that isn't escaped", r"innerHTML|outerHTML|insertAdjacentHTML|dangerouslySetInnerHTML|createContextualFragment|srcdoc",
-         "text becomes markup", where=r"\b(?:innerHTML|outerHTML|srcdoc)\s*\+?=(?!=)|\b(?:insertAdjacentHTML|createContextualFragment)\s*\(|dangerouslySet"),
-    Look("security", "markup that isn't escaped", r"write|writeln", "text becomes markup", where=r"\bdocument\.writeln?\s*\("),
+    Look("security", "evaluated code", "runInNewContext|runInThisContext|runInContext|vm", "runs code",
+         where=r"\brunIn\w+\s*\(|\bvm\.\w+\s*\("),
+    Look("security", "markup that isn't escaped",
+         "innerHTML|outerHTML|insertAdjacentHTML|dangerouslySetInnerHTML|createContextualFragment|srcdoc",
+         "text becomes markup", where=r"\b(?:innerHTML|outerHTML|srcdoc)\s*\+?=(?!=)|\b(?:insertAdjacentHTML|"
+         r"createContextualFragment)\s*\(|dangerouslySet"),
+    Look("security", "markup that isn't escaped", "write|writeln", "text becomes markup",
+         where=r"\bdocument\.writeln?\s*\("),
     Look("security", "commands", r"exec|execSync|execFile\w*|spawn|spawnSync|fork", "runs a command",
-         where=r"(?<![\w.$])(?:exec|execSync|execFile\w*|spawn|spawnSync|fork)\s*\(|\b(?:child_process|cp|childProcess)\.\w+\s*\("),
-    Look("security", "messages between windows", r"postMessage|onmessage", "message; see whose", where=ANYWHERE),
-    Look("security", "prototypes", r"__proto__|setPrototypeOf", "changes a prototype", where=ANYWHERE),
-    Look("security", "weak random numbers", r"random", "random numbers that can be foretold", where=r"\bMath\.random\b"),
-    Look("security", "weak hashes", r"createHash|createCipher", "hash or cipher; see which"),
-    Look("security", "stored in the browser", r"localStorage|sessionStorage|cookie", "kept in the browser",
+         where=r"(?<![\w.$])(?:exec|execSync|execFile\w*|spawn|spawnSync|fork)\s*\(|\b(?:child_process|cp|"
+         r"childProcess)\.\w+\s*\("),
+    Look("security", "messages between windows", "postMessage|onmessage", "message; see whose", where=ANYWHERE),
+    Look("security", "prototypes", "__proto__|setPrototypeOf", "changes a prototype", where=ANYWHERE),
+    Look("security", "weak random numbers", "random", "random numbers that can be foretold",
+         where=r"\bMath\.random\b"),
+    Look("security", "weak hashes", "createHash|createCipher", "hash or cipher; see which"),
+    Look("security", "stored in the browser", "localStorage|sessionStorage|cookie", "kept in the browser",
          where=r"\b(?:local|session)Storage\b|\bdocument\.cookie\b"),
-    Look("security", "network", r"fetch|XMLHttpRequest|WebSocket|EventSource|createServer", "network"),
-    Look("security", "environment", r"env", "reads the environment", where=r"\bprocess\.env\b"),
-    Look("performance", "async", r"async|await|Promise|then", "asynchronous code", where=r"\basync\b|\bawait\b|\bPromise\b|\.then\s*\("),
-    Look("performance", "workers", r"Worker|SharedWorker|worker_threads|cluster", "threads or processes", where=r"\bnew\s+\w*Worker\b|\bcluster\.\w"),
-    Look("performance", "shared memory", r"SharedArrayBuffer|Atomics", "memory of several threads", where=ANYWHERE),
-    Look("performance", "timers", r"setTimeout|setInterval|requestAnimationFrame|requestIdleCallback", "done later"),
-    Look("performance", "file access", r"\w+Sync", "waits for the file system", where=r"\bfs\.\w+Sync\s*\(|(?<![\w.$])\w+Sync\s*\("),
-    Look("performance", "layout", r"getBoundingClientRect|getComputedStyle|offset(?:Width|Height|Top|Left)", "asks for the layout", where=ANYWHERE),
-    Look("performance", "WebAssembly", r"WebAssembly", "WebAssembly", where=ANYWHERE),
-    Look("patterns", "observers", r"addEventListener|MutationObserver|IntersectionObserver|ResizeObserver|EventEmitter", "told of events",
+    Look("security", "network", "fetch|XMLHttpRequest|WebSocket|EventSource|createServer", "network"),
+    Look("security", "environment", "env", "reads the environment", where=r"\bprocess\.env\b"),
+    Look("performance", "async", "async|await|Promise|then", "asynchronous code",
+         where=r"\basync\b|\bawait\b|\bPromise\b|\.then\s*\("),
+    Look("performance", "workers", "Worker|SharedWorker|worker_threads|cluster", "threads or processes",
+         where=r"\bnew\s+\w*Worker\b|\bcluster\.\w"),
+    Look("performance", "shared memory", "SharedArrayBuffer|Atomics", "memory of several threads", where=ANYWHERE),
+    Look("performance", "timers", "setTimeout|setInterval|requestAnimationFrame|requestIdleCallback", "done later"),
+    Look("performance", "file access", r"\w+Sync", "waits for the file system",
+         where=r"\bfs\.\w+Sync\s*\(|(?<![\w.$])\w+Sync\s*\("),
+    Look("performance", "layout", "getBoundingClientRect|getComputedStyle|offset(?:Width|Height|Top|Left)",
+         "asks for the layout", where=ANYWHERE),
+    Look("performance", "WebAssembly", "WebAssembly", "WebAssembly", where=ANYWHERE),
+    Look("patterns", "observers",
+         "addEventListener|MutationObserver|IntersectionObserver|ResizeObserver|EventEmitter", "told of events",
          where=r"\baddEventListener\s*\(|\bnew\s+\w+|\bextends\s+EventEmitter"),
-    Look("patterns", "proxies", r"Proxy|Reflect", "stands in for an object", where=r"\bnew\s+Proxy\b|\bReflect\.\w"),
+    Look("patterns", "proxies", "Proxy|Reflect", "stands in for an object", where=r"\bnew\s+Proxy\b|\bReflect\.\w"),
 )  # fmt: skip
 
 

@@ -1,14 +1,14 @@
 """What a reviewer looks for in a language: a table of names, and the findings in one file.
 
-A look is told by a name in the code, so comments and strings never count. Security findings are one a line; of performance
-and patterns the first line in each definition is enough, since the keyword index leads to the others.
+A look is told by a name in the code, so comments and strings never count. Security findings are one a line; of
+performance and patterns the first line in each definition is enough, since the keyword index leads to the others.
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -21,7 +21,7 @@ _LONGEST_CODE = 100
 @dataclass(frozen=True, slots=True)
 class Look:
     """``names`` is a regular expression that a whole name must match, ``text`` says what such a name means. ``where``
-    must be found in the line of code; by default the name must be called there, or be followed by what it is made from."""
+    must be found in the line of code; by default the name must be called there, or hold what it is made from."""
 
     section: str
     topic: str
@@ -42,17 +42,26 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern)
 
 
-@lru_cache(maxsize=1 << 16)
-def _looks_of(looks: tuple[Look, ...], name: str) -> tuple[Look, ...]:
-    return tuple(look for look in looks if _compiled(look.names).fullmatch(name))
+class Looks:
+    """The table of a language."""
 
+    def __init__(self, *looks: Look) -> None:
+        self._looks = looks
+        # The same names come again in every file.
+        self.of = lru_cache(maxsize=1 << 16)(self._of)
 
-def topics(looks: Iterable[Look]) -> dict[str, tuple[str, ...]]:
-    """Every section with all topics that are looked for, in the table's order."""
-    found: dict[str, dict[str, None]] = {}
-    for look in looks:
-        found.setdefault(look.section, {})[look.topic] = None
-    return {section: tuple(names) for section, names in found.items()}
+    def __add__(self, other: Looks) -> Looks:
+        return Looks(*self._looks, *other._looks)
+
+    def _of(self, name: str) -> tuple[Look, ...]:
+        return tuple(look for look in self._looks if _compiled(look.names).fullmatch(name))
+
+    def topics(self) -> dict[str, tuple[str, ...]]:
+        """Every section with all topics that are looked for, in the table's order."""
+        found: dict[str, dict[str, None]] = {}
+        for look in self._looks:
+            found.setdefault(look.section, {})[look.topic] = None
+        return {section: tuple(names) for section, names in found.items()}
 
 
 class Owners:
@@ -73,17 +82,16 @@ class Owners:
         return index
 
 
-def find(
-    looks: tuple[Look, ...], names: Index, code: Sequence[str], lines: Sequence[str], facts: Facts
-) -> list[Finding]:
-    """The findings of a file in the order of its lines: ``names`` are of its code and lead to the lines, ``code`` are the
-    lines without comments and strings, ``lines`` as they are written. Where a name is only defined or imported isn't one."""
+def find(looks: Looks, names: Index, code: Sequence[str], lines: Sequence[str], facts: Facts) -> list[Finding]:
+    """The findings of a file in the order of its lines: ``names`` are of its code and lead to the lines, ``code`` are
+    the lines without comments and strings, ``lines`` as they are written. Where a name is only defined or imported,
+    nothing is found."""
     owners = Owners(facts.definitions)
     defined = {(one.name, one.line) for one in facts.definitions}
     imported = {one.line for one in facts.imports}
     found: dict[tuple[str, int, int], Finding] = {}
-    for name in names.keys():
-        for look in _looks_of(looks, name):
+    for name in names:
+        for look in looks.of(name):
             for line in names.get(name):
                 if line in imported or (name, line) in defined or not look.fits(name, code[line - 1]):
                     continue

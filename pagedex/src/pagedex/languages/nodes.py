@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from pagedex.languages.looks import Look
+from pagedex.languages.looks import Looks
 from pagedex.model.facts import Import
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Found:
-    """A definition as a handler tells it. ``whole`` is all of it, ``body`` what its signature leaves out; ``scope`` is what
-    the name itself says that it belongs to, as in ``Class::method``."""
+    """A definition as a handler tells it. ``whole`` is all of it, ``body`` what its signature leaves out; ``scope`` is
+    what the name itself says that it belongs to, as in ``Class::method``."""
 
     kind: str
     name: Node | str
@@ -34,8 +34,8 @@ class Found:
 
 @dataclass(slots=True)
 class Scope:
-    """What a node stands in: a definition, or a wrapper around one, such as ``template <...>`` or ``export``. ``start`` and
-    ``row`` are those of the outermost wrapper."""
+    """What a node stands in: a definition, or a wrapper around one, such as ``template <...>`` or ``export``. ``start``
+    and ``row`` are those of the outermost wrapper."""
 
     end: int
     start: int
@@ -104,17 +104,17 @@ Handler = Callable[[Tree, "Node", list[Scope]], Iterable["Found | Import"]]
 
 @dataclass(frozen=True)
 class Grammar:
-    """How a language is parsed. ``wrappers`` are kinds of nodes around a definition that belong to it, ``closures`` functions
-    without a name, ``local`` kinds that define nothing inside a function, ``hidden`` kinds of nodes whose text is no code,
-    ``between`` kinds that may stand between a comment and what it documents. ``soften`` makes text of the same length
-    that the grammar knows, out of what it doesn't. ``name_of`` says the language's name where the text decides it."""
+    """How a language is parsed. ``wrappers`` are kinds of nodes around a definition that belong to it, ``closures``
+    functions without a name, ``local`` kinds that define nothing inside a function, ``hidden`` kinds whose text is no
+    code, ``between`` kinds that may stand between a comment and what it documents. ``soften`` makes text of the same
+    length that the grammar knows out of what it doesn't."""
 
     name: str
     lexer: str
     module: str
     handlers: Mapping[str, Handler]
     keywords: frozenset[str]
-    looks: tuple[Look, ...]
+    looks: Looks
     comments: tuple[str, ...] = ("comment",)
     hidden: tuple[str, ...] = ()
     wrappers: tuple[str, ...] = ()
@@ -144,3 +144,8 @@ def last_row(node: Node) -> int:
     """The row of a node's last letter: some end with their line, where the next begins."""
     row, column = node.end_point
     return int(row) - 1 if column == 0 and row > node.start_point[0] else int(row)
+
+
+def word_set(text: str) -> frozenset[str]:
+    """The words of a table."""
+    return frozenset(text.split())

@@ -1,8 +1,9 @@
 """Any other text: the identifiers and the words that it mentions, and where that is simple its sections.
 
-Found are names as ``is_name`` tells them and English words. In data (JSON, CSV, lock files, SVG) only keys and short strings would
-be of use among much that isn't: of them, no words are taken, and names only of the first lines. Makefiles give their targets,
-TOML and INI their tables, YAML its keys at the margin. Definitions of other languages aren't found.
+Found are names as ``is_name`` tells them and English words. In data (JSON, CSV, lock files, SVG) only keys and short
+strings would be of use among much that isn't: of them, no words are taken, and names only of the first lines.
+Makefiles give their targets, TOML and INI their tables, YAML its keys at the margin. Definitions of other languages
+aren't found.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from functools import lru_cache
 from pygments.lexers import find_lexer_class_for_filename
 from pygments.util import ClassNotFound
 
+from pagedex.languages.contract import Language
 from pagedex.languages.tokens import Index, add_prose
 from pagedex.model.facts import Definition, Facts, Problem
 from pagedex.words.identifiers import names_in_prose
@@ -25,14 +27,14 @@ LONGEST_LINE = 20_000
 _LONGEST_SIGNATURE = 300
 
 _DATA_SUFFIXES = (
-    ".json", ".jsonl", ".ndjson", ".geojson", ".csv", ".tsv", ".lock", ".svg", ".map", ".ipynb", ".dat", ".data", ".log", ".sum",
-    ".obj", ".po", ".pot", ".xml", ".patch", ".diff",
+    ".json", ".jsonl", ".ndjson", ".geojson", ".csv", ".tsv", ".lock", ".svg", ".map", ".ipynb", ".dat", ".data", ".log",
+    ".sum", ".obj", ".po", ".pot", ".xml", ".patch", ".diff",
 )  # fmt: skip
 _DATA_NAMES = frozenset({"package-lock.json", "pnpm-lock.yaml", "yarn.lock", "poetry.lock", "go.sum", "cargo.lock"})
 
 # A target of a Makefile: names before a colon that isn't := or ::=.
 _TARGET = re.compile(r"^(?P<names>[^\s:#=$%.][^:#=]*?)\s*::?(?![:=])(?P<rest>.*)$")
-_TABLE = re.compile(r"^\s*\[\[?(?P<name>[^\[\]\n]+)\]\]?\s*(?:[#;].*)?$")
+_TABLE = re.compile(r"^\s*\[\[?\s*(?P<name>[^\[\]\s][^\[\]\n]*)\]\]?\s*(?:[#;].*)?$")
 _KEY = re.compile(r"^(?P<name>[A-Za-z_][\w./-]*):(?:\s|$)")
 
 _SECTIONED = {"TOML": _TABLE, "INI": _TABLE, "YAML": _KEY}
@@ -72,17 +74,28 @@ def _is_data(name: str) -> bool:
     return name in _DATA_NAMES or name.endswith(_DATA_SUFFIXES)
 
 
+# Where Pygments knows a name as something else, or a suffix as a dialect.
+_KNOWN = {
+    "go.mod": ("Go module", "text"),
+    "go.sum": ("Text", "text"),
+    ".clang-format": ("YAML", "yaml"),
+    ".clang-tidy": ("YAML", "yaml"),
+    "cmakelists.txt": ("CMake", "cmake"),
+    "meson.build": ("Meson", "meson"),
+    "meson_options.txt": ("Meson", "meson"),
+    "dockerfile": ("Dockerfile", "docker"),
+    "containerfile": ("Dockerfile", "docker"),
+    ".sql": ("SQL", "sql"),
+    ".txt": ("Text", "text"),
+}
+
+
 def _lexer_of(name: str) -> tuple[str, str]:
-    # Pygments asks by pattern: what decides is the suffix, or the whole name where there is none.
-    stem, dot, suffix = name.rpartition(".")
-    return _lexer_of_kind(f"x.{suffix}" if stem and dot and not _known_by_name(name) else name)
-
-
-@lru_cache(maxsize=1 << 10)
-def _known_by_name(name: str) -> bool:
-    return name in {"CMakeLists.txt", "Dockerfile", "meson.build", "go.mod"} or name.lower().startswith(
-        ("dockerfile.", "makefile.")
-    )
+    lower = name.lower()
+    stem, dot, suffix = lower.rpartition(".")
+    known = _KNOWN.get(lower) or (_KNOWN.get(dot + suffix) if stem else None)
+    # What decides is the suffix, or the whole name where there is none: Pygments is asked once for each.
+    return known or _lexer_of_kind("x." + name.rpartition(".")[2] if stem else name)
 
 
 @lru_cache(maxsize=1 << 10)
@@ -132,8 +145,8 @@ def _targets(lines: list[str]) -> Iterator[Definition]:
 
 def _sections(pattern: re.Pattern[str], lines: list[str]) -> Iterator[Definition]:
     found = [(row, match) for row, line in enumerate(lines) if (match := pattern.match(line[:LONGEST_LINE]))]
-    ends = [row for row, _ in found[1:]] + [len(lines)]
-    for (row, match), end in zip(found, ends, strict=True):
+    for index, (row, match) in enumerate(found, 1):
+        end = found[index][0] if index < len(found) else len(lines)
         # Blank lines and the comment of what follows belong to that.
         while end > row + 1 and (not lines[end - 1].strip() or lines[end - 1].lstrip().startswith("#")):
             end -= 1
@@ -158,3 +171,6 @@ def _comment_above(lines: list[str], row: int) -> tuple[str, int]:
         first -= 1
     text = "\n".join(line.lstrip("#").strip() for line in lines[first:row]).strip()
     return (text, first + 1) if text else ("", 0)
+
+
+PLAIN = Language("Text", "text", read_plain, 1)

@@ -1,9 +1,9 @@
 """Rust.
 
-Found: modules, structs, unions, enums and their variants, traits, implementations (named after their type, with the trait as base),
-functions and methods, fields, types, constants, statics, macros; ``use``, ``extern crate`` and ``mod x;``. Public is what is
-``pub`` in any form, and what stands in a trait or in the implementation of one. Not found: what macros make, tuple fields,
-locals.
+Found: modules, structs, unions, enums and their variants, traits, implementations (named after their type, with the
+trait as base), functions and methods, fields, types, constants, statics, macros; ``use``, ``extern crate`` and ``mod
+x;``. Public is what is ``pub`` in any form, and what stands in a trait or in the implementation of one. Not found:
+what macros make, tuple fields, locals.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pagedex.languages.contract import Language
-from pagedex.languages.looks import ANYWHERE, Look
-from pagedex.languages.nodes import Found, Grammar, Handler, Scope, Tree
+from pagedex.languages.looks import ANYWHERE, Look, Looks
+from pagedex.languages.nodes import Found, Grammar, Handler, Scope, Tree, word_set
 from pagedex.languages.trees import read_tree
 from pagedex.model.facts import Facts, Import
 
@@ -151,36 +151,48 @@ _HANDLERS: dict[str, Handler] = {
     "extern_crate_declaration": _crate,
 }
 
-_KEYWORDS = frozenset(
-    "as async await bool break char const continue crate dyn else enum extern f32 f64 false fn for i128 i16 i32 i64 i8 if impl in isize "
-    "let loop macro_rules match mod move mut pub ref return self Self static str struct super trait true type u128 u16 u32 u64 u8 "
-    "union unsafe use usize where while yield".split()
+_KEYWORDS = word_set(
+    """
+    Self as async await bool break char const continue crate dyn else enum extern f32 f64 false fn for i128 i16 i32
+    i64 i8 if impl in isize let loop macro_rules match mod move mut pub ref return self static str struct super
+    trait true type u128 u16 u32 u64 u8 union unsafe use usize where while yield
+    """
 )
 
-_LOOKS = (
-    Look("security", "unsafe code", r"unsafe", "unsafe", where=ANYWHERE),
-    Look("security", "raw memory", r"transmute|transmute_copy|from_raw_parts(?:_mut)?|from_raw|get_unchecked(?:_mut)?|assume_init|set_len|"
-         r"copy_nonoverlapping|read_volatile|write_volatile|zeroed|from_utf8_unchecked|unreachable_unchecked", "what the compiler doesn't check"),
-    Look("security", "commands", r"Command", "runs a command", where=r"\bCommand::new\b"),
-    Look("security", "panics", r"unwrap|expect|panic|todo|unimplemented|unreachable", "panics where it fails",
+_LOOKS = Looks(
+    Look("security", "unsafe code", "unsafe", "unsafe", where=ANYWHERE),
+    Look("security", "raw memory",
+         "transmute|transmute_copy|from_raw_parts(?:_mut)?|from_raw|get_unchecked(?:_mut)?|assume_init|"
+         "set_len|copy_nonoverlapping|read_volatile|write_volatile|zeroed|from_utf8_unchecked|"
+         "unreachable_unchecked", "what the compiler doesn't check"),
+    Look("security", "commands", "Command", "runs a command", where=r"\bCommand::new\b"),
+    Look("security", "panics", "unwrap|expect|panic|todo|unimplemented|unreachable", "panics where it fails",
          where=r"\.(?:unwrap|expect)\s*\(|\b(?:panic|todo|unimplemented|unreachable)!"),
-    Look("security", "asserts as checks", r"debug_assert(?:_eq|_ne)?", "not there in release builds", where=r"\bdebug_assert\w*!"),
-    Look("security", "foreign functions", r"extern|no_mangle|libc", "calls to or from other languages", where=r"\bextern\s|no_mangle|\blibc::"),
-    Look("security", "loaded code", r"Library|dlopen", "loads code at run time", where=r"\bLibrary::new\b|\bdlopen\b"),
-    Look("security", "environment", r"var|var_os|set_var", "reads or sets the environment", where=r"\benv::\w+"),
-    Look("security", "sockets", r"TcpStream|TcpListener|UdpSocket|UnixStream|UnixListener", "network", where=r"::\s*(?:connect|bind|new)"),
-    Look("performance", "threads", r"spawn|scope|rayon|par_iter\w*", "threads or tasks", where=r"\bspawn\w*\s*\(|\bscope\s*\(|rayon|par_iter"),
-    Look("performance", "locks", r"Mutex|RwLock|Condvar|Once|OnceLock|Barrier", "lock", where=r"::\s*(?:<.*>)?\s*(?:new|default)|<"),
-    Look("performance", "atomics", r"Atomic\w+|fetch_\w+|compare_exchange\w*|fence", "atomic operation", where=ANYWHERE),
-    Look("performance", "async", r"async|await|tokio|async_std", "asynchronous code", where=ANYWHERE),
-    Look("performance", "SIMD", r"_mm\d*_\w+|__m(?:128|256|512)[id]?|v[a-z]+q?_[fsup]\d+|target_feature|simd\w*", "SIMD", where=ANYWHERE),
-    Look("performance", "allocation", r"Box|with_capacity|to_vec|to_owned|to_string|clone|collect", "allocates memory",
+    Look("security", "asserts as checks", "debug_assert(?:_eq|_ne)?", "not there in release builds",
+         where=r"\bdebug_assert\w*!"),
+    Look("security", "foreign functions", "extern|no_mangle|libc", "calls to or from other languages",
+         where=r"\bextern\s|no_mangle|\blibc::"),
+    Look("security", "loaded code", "Library|dlopen", "loads code at run time", where=r"\bLibrary::new\b|\bdlopen\b"),
+    Look("security", "environment", "var|var_os|set_var", "reads or sets the environment", where=r"\benv::\w+"),
+    Look("security", "sockets", "TcpStream|TcpListener|UdpSocket|UnixStream|UnixListener", "network",
+         where=r"::\s*(?:connect|bind|new)"),
+    Look("performance", "threads", r"spawn|scope|rayon|par_iter\w*", "threads or tasks",
+         where=r"\bspawn\w*\s*\(|\bscope\s*\(|rayon|par_iter"),
+    Look("performance", "locks", "Mutex|RwLock|Condvar|Once|OnceLock|Barrier", "lock",
+         where=r"::\s*(?:<.*>)?\s*(?:new|default)|<"),
+    Look("performance", "atomics", r"Atomic\w+|fetch_\w+|compare_exchange\w*|fence", "atomic operation",
+         where=ANYWHERE),
+    Look("performance", "async", "async|await|tokio|async_std", "asynchronous code", where=ANYWHERE),
+    Look("performance", "SIMD", r"_mm\d*_\w+|__m(?:128|256|512)[id]?|v[a-z]+q?_[fsup]\d+|target_feature|simd\w*",
+         "SIMD", where=ANYWHERE),
+    Look("performance", "allocation", "Box|with_capacity|to_vec|to_owned|to_string|clone|collect", "allocates memory",
          where=r"\bBox::new|with_capacity\s*\(|\.(?:to_vec|to_owned|to_string|clone|collect)\s*(?:::<.*>)?\s*\("),
     Look("performance", "file access", r"File|OpenOptions|BufReader|BufWriter|read_to_end|read_to_string|Mmap\w*|fs",
          "reads or writes files", where=r"\b(?:File|OpenOptions|BufReader|BufWriter|Mmap\w*|fs)::\w+|\.read_to_"),
-    Look("patterns", "owned resources", r"Drop", "frees a resource when it goes", where=r"\bDrop\s+for\b"),
-    Look("patterns", "shared ownership", r"Arc|Rc|RefCell|OnceCell", "shared or checked at run time", where=r"\b(?:Arc|Rc|RefCell|OnceCell)\s*(?:<|::)"),
-    Look("patterns", "trait objects", r"dyn", "chosen at run time", where=ANYWHERE),
+    Look("patterns", "owned resources", "Drop", "frees a resource when it goes", where=r"\bDrop\s+for\b"),
+    Look("patterns", "shared ownership", "Arc|Rc|RefCell|OnceCell", "shared or checked at run time",
+         where=r"\b(?:Arc|Rc|RefCell|OnceCell)\s*(?:<|::)"),
+    Look("patterns", "trait objects", "dyn", "chosen at run time", where=ANYWHERE),
 )  # fmt: skip
 
 _GRAMMAR = Grammar(

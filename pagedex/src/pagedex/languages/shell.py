@@ -1,8 +1,8 @@
 """Shell: sh, Bash and their kin, read as Bash.
 
-Found: functions, variables and constants (``readonly``, ``declare -r``) outside of functions, aliases; ``source`` and ``.``.
-Identifiers are the names of variables, functions and commands, and names in other text; words are those of the comments.
-Not found: locals, and what ``eval`` makes.
+Found: functions, variables and constants (``readonly``, ``declare -r``) outside of functions, aliases; ``source`` and
+``.``. Identifiers are the names of variables, functions and commands, and names in other text; words are those of the
+comments. Not found: locals, and what ``eval`` makes.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pagedex.languages.contract import Language
-from pagedex.languages.looks import ANYWHERE, Look
-from pagedex.languages.nodes import Found, Grammar, Handler, Scope, Tree
+from pagedex.languages.looks import ANYWHERE, Look, Looks
+from pagedex.languages.nodes import Found, Grammar, Handler, Scope, Tree, word_set
 from pagedex.languages.trees import read_tree
 from pagedex.model.facts import Facts, Import
 
@@ -67,26 +67,33 @@ _HANDLERS: dict[str, Handler] = {
     "command": _command,
 }
 
-_KEYWORDS = frozenset(
-    "case cd declare do done echo elif else esac eval exec exit export false fi for function if in local printf read readonly return select "
-    "set shift source test then time trap true typeset unset until while".split()
+_KEYWORDS = word_set(
+    """
+    case cd declare do done echo elif else esac eval exec exit export false fi for function if in local printf read
+    readonly return select set shift source test then time trap true typeset unset until while
+    """
 )
 
-_LOOKS = (
-    Look("security", "evaluated code", r"eval", "evaluates a string", where=r"\beval\s"),
-    Look("security", "downloads that are run", r"curl|wget", "runs what it downloads",
-         where=r"\b(?:curl|wget)\b.*\|\s*(?:sudo\s+)?(?:\w+/)*(?:ba|z|da|k)?sh\b|\b(?:ba|z|da|k)?sh\s+-c\s.*(?:curl|wget)\b|<\(\s*(?:curl|wget)\b"),
-    Look("security", "downloads", r"curl|wget|scp|rsync|ftp", "network", where=ANYWHERE),
-    Look("security", "unchecked certificates", r"curl|wget", "a server's certificate isn't checked",
+_LOOKS = Looks(
+    Look("security", "evaluated code", "eval", "evaluates a string", where=r"\beval\s"),
+    Look("security", "downloads that are run", "curl|wget", "runs what it downloads",
+         where=r"\b(?:curl|wget)\b.*\|\s*(?:sudo\s+)?(?:\w+/)*(?:ba|z|da|k)?sh\b|\b(?:ba|z|da|"
+         r"k)?sh\s+-c\s.*(?:curl|wget)\b|<\(\s*(?:curl|wget)\b"),
+    Look("security", "downloads", "curl|wget|scp|rsync|ftp", "network", where=ANYWHERE),
+    Look("security", "unchecked certificates", "curl|wget", "a server's certificate isn't checked",
          where=r"\bcurl\b.*\s(?:-\w*k\w*|--insecure)(?:\s|$)|\bwget\b.*--no-check-certificate"),
-    Look("security", "rights", r"sudo|su|doas|chmod|chown|setcap", "changes rights", where=r"(?:^|[;&|(]|\bthen|\bdo)\s*(?:sudo|su|doas|chmod|chown|setcap)\s"),
-    Look("security", "removed files", r"rm", "removes files", where=r"(?:^|[;&|(]|\bthen|\bdo|sudo)\s*rm\s+(?:-\w*[rf]|\S*\$)"),
-    Look("security", "temporary files", r"tmp|mktemp", "temporary file", where=r"/tmp/|\bmktemp\b"),
-    Look("security", "ssh", r"ssh|ssh_keygen|keygen", "ssh", where=r"(?:^|[;&|(]|\bthen|\bdo)\s*ssh\b|StrictHostKeyChecking"),
-    Look("performance", "processes in the background", r"wait|nohup|parallel|xargs|coproc", "several processes", where=ANYWHERE),
-    Look("performance", "locks", r"flock|lockfile", "lock", where=ANYWHERE),
-    Look("patterns", "strict mode", r"set", "stops at errors", where=r"^\s*set\s+-\w*[eu]|^\s*set\s+-o\s"),
-    Look("patterns", "cleanup", r"trap", "done at the end or at a signal", where=r"\btrap\s"),
+    Look("security", "rights", "sudo|su|doas|chmod|chown|setcap", "changes rights",
+         where=r"(?:^|[;&|(]|\bthen|\bdo)\s*(?:sudo|su|doas|chmod|chown|setcap)\s"),
+    Look("security", "removed files", "rm", "removes files",
+         where=r"(?:^|[;&|(]|\bthen|\bdo|sudo)\s*rm\s+(?:-\w*[rf]|\S*\$)"),
+    Look("security", "temporary files", "tmp|mktemp", "temporary file", where=r"/tmp/|\bmktemp\b"),
+    Look("security", "ssh", "ssh|ssh_keygen|keygen", "ssh",
+         where=r"(?:^|[;&|(]|\bthen|\bdo)\s*ssh\b|StrictHostKeyChecking"),
+    Look("performance", "processes in the background", "wait|nohup|parallel|xargs|coproc", "several processes",
+         where=ANYWHERE),
+    Look("performance", "locks", "flock|lockfile", "lock", where=ANYWHERE),
+    Look("patterns", "strict mode", "set", "stops at errors", where=r"^\s*set\s+-\w*[eu]|^\s*set\s+-o\s"),
+    Look("patterns", "cleanup", "trap", "done at the end or at a signal", where=r"\btrap\s"),
 )  # fmt: skip
 
 _GRAMMAR = Grammar(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from pagedex.words.english import words_of
 from pagedex.words.identifiers import names_in_prose
@@ -37,8 +37,8 @@ class Index:
         """The lines of ``key``, in the order in which they were added."""
         return self._lines.get(key, [])
 
-    def keys(self) -> Iterable[str]:
-        return self._lines.keys()
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._lines)
 
     def frozen(self) -> dict[str, tuple[int, ...]]:
         """Every key with its lines, ascending, each line once."""

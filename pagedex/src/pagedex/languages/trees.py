@@ -1,9 +1,9 @@
 """Files parsed by a tree-sitter grammar: what all such languages have in common.
 
-A language is a ``Grammar``: which wheel parses it, and a handler for each kind of node that defines or imports something.
-One query finds those nodes, the comments and the strings, wherever they stand; nothing recurses, so that depth costs nothing.
-Identifiers are the words of the code without comments and strings that are no keywords; words and mentioned names are those
-of the comments.
+A language is a ``Grammar``: which wheel parses it, and a handler for each kind of node that defines or imports
+something. One query finds those nodes, the comments and the strings, wherever they stand; nothing recurses, so that
+depth costs nothing. Identifiers are the words of the code without comments and strings that are no keywords; words
+and mentioned names are those of the comments.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from pagedex.languages.comments import Comment, Comments
 from pagedex.languages.defining import LONGEST_LINE, define
-from pagedex.languages.looks import find, topics
+from pagedex.languages.looks import find
 from pagedex.languages.nodes import Grammar, Kinds, Tree, last_row
 from pagedex.languages.plain import read_plain
 from pagedex.languages.tokens import LONGEST_NAME, SHORTEST_NAME, Index, add_prose
@@ -79,7 +79,7 @@ def read_tree(grammar: Grammar, path: str, text: str, name: str = "") -> Facts:
     for number, line in enumerate(code, 1):
         names.add_all(re.findall(grammar.token, line), number)
 
-    facts = Facts(name, grammar.lexer, looked_for=topics(grammar.looks))
+    facts = Facts(name, grammar.lexer, looked_for=grammar.looks.topics())
     facts.definitions, facts.imports = define(grammar, tree, captured.get("node", []), comments)
     facts.findings = find(grammar.looks, names, code, text.split("\n"), facts)
     taken = {one.doc_line for one in facts.definitions}
@@ -114,6 +114,8 @@ def _comments(tree: Tree, captured: Mapping[str, list[Node]]) -> Comments:
     comments = Comments()
     for node in captured.get("comment", []):
         row, column = node.start_point
+        if row == 0 and tree.data.startswith(b"#!"):
+            continue
         raw = tree.data[node.start_byte : node.end_byte].decode("utf-8", "replace").rstrip("\n")
         comments.add(Comment(row, row + raw.count("\n"), raw, not tree.lines[row][:column].strip()))
     comments.all.sort(key=lambda one: one.row)

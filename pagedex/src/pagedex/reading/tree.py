@@ -24,6 +24,7 @@ from pagedex.reading.text import Text, decode, line_count
 _NEVER = frozenset(
     {".git", ".hg", ".svn", ".jj", "__pycache__", "node_modules", ".venv", ".tox", ".mypy_cache", ".ruff_cache"}
 )
+_LONGEST_FIRST_LINE = 200
 
 
 @dataclass(slots=True)
@@ -185,6 +186,8 @@ def _read_file(
         file.note = "binary"
     else:
         file.kind, file.encoding, file.note, file.lines = FileKind.TEXT, text.encoding, text.note, line_count(text.text)
+        if text.text.startswith("#!"):
+            file.first_line = text.text.partition("\n")[0][:_LONGEST_FIRST_LINE]
     return file, not blob or git.blob_hash(content, blob) == blob
 
 
