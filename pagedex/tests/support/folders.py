@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from pagedex.building.build import Options, build
+from pagedex.building.build import build
+from pagedex.building.options import Options
 from pagedex.building.summary import Summary
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from pagedex import __version__
 from pagedex.building.cache import Cache
 from pagedex.building.folder import Folder
+from pagedex.building.options import Options
 from pagedex.building.workers import run
 from pagedex.index.a_to_z import letter_pages
 from pagedex.index.folders import folder_pages
@@ -20,14 +21,16 @@ from pagedex.index.keywords import keyword_page
 from pagedex.model.blocks import Page
 from pagedex.model.files import FileKind
 from pagedex.model.ties import Repository
-from pagedex.output import html, markdown
+from pagedex.output import html, markdown, names
 from pagedex.output import json as json_output
 from pagedex.output.files import assets
 from pagedex.output.llms import llms_txt
 from pagedex.output.site import ENDS, Site
 from pagedex.pages.file_page import file_page
+from pagedex.pages.tables import Tables
 from pagedex.reading.tree import Tree, read_text
 from pagedex.search.index import build_index, to_scripts
+from pagedex.words.phrases import first_sentence
 
 Progress = Callable[[str, int, int], None]
 
@@ -64,17 +67,18 @@ class Writing:
     """The pages of one repository, written into one folder."""
 
     def __init__(
-        self, repository: Repository, tree: Tree, forms: Sequence[str], source_url: str, folder: Folder
+        self, repository: Repository, tree: Tree, options: Options, folder: Folder
     ) -> None:
         self._repository = repository
         self._tree = tree
-        self._forms = tuple(form for form in _RENDER if form in forms)
+        self._forms = tuple(form for form in _RENDER if form in options.forms)
         self._folder = folder
-        self._site = site_of(repository, tree.root, folder.path, source_url)
-        self._text = lru_cache(maxsize=_TEXTS_KEPT)(self._read)
+        self._options = options
+        self._site = site_of(repository, tree.root, options)
+        self._tables = Tables(repository, lru_cache(maxsize=_TEXTS_KEPT)(self._read))
         # Pages of a file depend on what is on them and on what all pages have in common.
         common = dataclasses.replace(self._site, lines={}, folders=frozenset(), revision="")
-        self._common = repr((__version__, self._forms, common, self._site.revision if source_url else ""))
+        self._common = repr((__version__, self._forms, common, self._site.revision if options.source_url else ""))
         self._before: dict[str, Any] = {}
 
     def write(self, cache: Cache, processes: int, progress: Progress) -> Output:
@@ -108,8 +112,8 @@ class Writing:
         pages: Iterable[Page]
         for number in numbers:
             if what == "files":
-                page = file_page(self._repository, number, self._text(number), self._text)
-                pages = (page, keyword_page(self._repository, number, page))
+                page = file_page(self._tables, number, self._tables.text_of(number))
+                pages = (page, keyword_page(self._tables, number, page))
             elif what == "folders":
                 pages = folder_pages(self._repository, sorted(self._site.folders)[number])
             else:
@@ -122,9 +126,8 @@ class Writing:
         key = hashlib.blake2b(said, digest_size=16).hexdigest()
         name = self._site.name_of(page.here, "html")
         before = self._before.get(name)
-        if before is not None and before[0] == key:
-            if all(self._folder.state(one) == state for one, state in before[1].items()):
-                return Written(key, before[1], 0, len(before[1]))
+        if before is not None and before[0] == key and self._is_untouched(before[1]):
+            return Written(key, before[1], 0, len(before[1]))
         files, written = {}, 0
         for form in self._forms:
             file = self._site.name_of(page.here, ENDS[form])
@@ -133,13 +136,29 @@ class Writing:
             files[file] = self._folder.state(file)
         return Written(key, files, written, len(files) - written)
 
+    def _is_untouched(self, files: dict[str, list[int]]) -> bool:
+        return all(self._folder.state(name) == state for name, state in files.items())
+
     def _others(self) -> Iterator[tuple[str, bytes]]:
         if "html" in self._forms:
             yield from assets().items()
-        for name, content in to_scripts(build_index(self._repository)).items():
+        index = build_index(self._repository, self._page_of, self._rendered)
+        for name, content in to_scripts(index).items():
             yield f"_pagedex/{name}", content
         if "markdown" in self._forms:
             yield "llms.txt", llms_txt(self._site, self._described()).encode("utf-8", "backslashreplace")
+
+    def _page_of(self, path: str) -> str:
+        return names.encoded(names.of_file(path, "docs", "html"))
+
+    def _rendered(self, path: str) -> str:
+        """Where another tool's page of a document lies, if that was said of its folder."""
+        for folder, address in self._options.rendered:
+            below = path[len(folder) :].lstrip("/") if path.startswith(folder.rstrip("/") + "/") else ""
+            stem, dot, suffix = below.rpartition(".")
+            if dot and suffix in ("md", "rst"):
+                return f"{address.rstrip('/')}/{names.encoded(stem)}.html"
+        return ""
 
     def _described(self) -> list[tuple[str, str]]:
         return [
@@ -152,8 +171,8 @@ class Writing:
         return text.text if text is not None else None
 
 
-def site_of(repository: Repository, root: str, output: str, source_url: str) -> Site:
-    """What the pages of a repository have in common, for an output at ``output``."""
+def site_of(repository: Repository, root: str, options: Options) -> Site:
+    """What the pages of a repository have in common."""
     folders = {""}
     for file in repository.files:
         folder = file.folder
@@ -161,7 +180,15 @@ def site_of(repository: Repository, root: str, output: str, source_url: str) -> 
             folders.add(folder)
             folder = folder.rpartition("/")[0]
     lines = {file.path: file.lines if file.kind is FileKind.TEXT else 0 for file in repository.files}
-    way = os.path.relpath(root, os.path.realpath(output)).replace(os.sep, "/")
+    way = os.path.relpath(root, os.path.realpath(options.output)).replace(os.sep, "/")
     # Only an output inside the repository stays beside it when both are moved.
     inside = set(way.split("/")) == {".."}
-    return Site(repository.name, repository.revision, lines, frozenset(folders), source_url, way if inside else "")
+    return Site(
+        repository.name,
+        repository.revision,
+        lines,
+        frozenset(folders),
+        options.source_url,
+        way if inside else "",
+        options.links,
+    )

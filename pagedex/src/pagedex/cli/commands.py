@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from pagedex import __version__
-from pagedex.building.build import Options, build, read_only
+from pagedex.building.build import build, read_only
 from pagedex.building.cache import default_folder
+from pagedex.building.options import Options
 from pagedex.building.summary import Summary
 from pagedex.checking.docstrings import undocumented
 from pagedex.checking.links import check_links
@@ -48,6 +49,13 @@ Largest = Annotated[int, typer.Option(help="Files above this many bytes are name
 SourceUrl = Annotated[
     str, typer.Option(help="Where Markdown's citations lead: an address with {revision}, {path} and {line}.")
 ]
+Link = Annotated[
+    list[str] | None, typer.Option(help="TEXT=ADDRESS at the top of every page, as seen from the output; may be repeated.")
+]
+Rendered = Annotated[
+    list[str] | None,
+    typer.Option(help="FOLDER=ADDRESS: documents that are pages elsewhere too, where search leads; may be repeated."),
+]
 Processes = Annotated[int, typer.Option(help="How many read and write at a time; 0: one a core.")]
 Cache = Annotated[
     Path | None, typer.Option(help="Where builds keep what they read; by default the user's cache folder.")
@@ -79,6 +87,8 @@ def build_command(
     exclude: Exclude = None,
     largest: Largest = 8 << 20,
     source_url: SourceUrl = "",
+    link: Link = None,
+    rendered: Rendered = None,
     processes: Processes = 0,
     cache: Cache = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="List every file that was read in part.")] = False,
@@ -96,7 +106,7 @@ def build_command(
 
     `pagedex build . -o docs/code --source-url 'https://example.org/r/blob/{revision}/{path}#L{line}'`
     """
-    options = _options(root, out, name, form, only, exclude, largest, source_url, processes, cache)
+    options = _options(root, out, name, form, only, exclude, largest, source_url, link, rendered, processes, cache)
     with Bar(quiet) as bar:
         summary = build(options, bar.advance)
     if not quiet:
@@ -167,7 +177,7 @@ def check_command(
 
     The exit status is 1 where a link is broken, with --strict also where a docstring is missing.
     """
-    options = _options(root, out, "", None, only, exclude, 8 << 20, "", 0, cache)
+    options = _options(root, out, only=only, exclude=exclude, cache=cache)
     repository = read_only(options)
     bare = [*undocumented(repository)]
     for place in bare:
@@ -196,6 +206,8 @@ def serve_command(
     exclude: Exclude = None,
     largest: Largest = 8 << 20,
     source_url: SourceUrl = "",
+    link: Link = None,
+    rendered: Rendered = None,
     processes: Processes = 0,
     cache: Cache = None,
 ) -> None:
@@ -203,7 +215,7 @@ def serve_command(
 
     `pagedex serve . --port 8080`
     """
-    options = _options(root, out, name, None, only, exclude, largest, source_url, processes, cache)
+    options = _options(root, out, name, None, only, exclude, largest, source_url, link, rendered, processes, cache)
 
     def built(summary: Summary, address: str) -> None:
         typer.echo(f"{address}  {summary.written} files written in {summary.seconds:.1f} s")
@@ -217,14 +229,16 @@ def serve_command(
 def _options(
     root: Path,
     out: Path,
-    name: str,
-    form: list[str] | None,
-    only: list[str] | None,
-    exclude: list[str] | None,
-    largest: int,
-    source_url: str,
-    processes: int,
-    cache: Path | None,
+    name: str = "",
+    form: list[str] | None = None,
+    only: list[str] | None = None,
+    exclude: list[str] | None = None,
+    largest: int = 8 << 20,
+    source_url: str = "",
+    link: list[str] | None = None,
+    rendered: list[str] | None = None,
+    processes: int = 0,
+    cache: Path | None = None,
 ) -> Options:
     unknown = [one for one in form or () if one not in FORMS]
     if unknown:
@@ -240,9 +254,18 @@ def _options(
         exclude=tuple(exclude or ()),
         largest=largest,
         source_url=source_url,
+        links=_pairs(link, "--link", "TEXT"),
+        rendered=_pairs(rendered, "--rendered", "FOLDER"),
         processes=processes,
         cache=cache or default_folder(),
     )
+
+
+def _pairs(given: list[str] | None, option: str, first: str) -> tuple[tuple[str, str], ...]:
+    for one in given or ():
+        if "=" not in one:
+            raise PagedexError(f"{option} is {first}=ADDRESS, not {one!r}")
+    return tuple((one.partition("=")[0], one.partition("=")[2]) for one in given or ())
 
 
 def _read(path: Path) -> bytes:

@@ -51,6 +51,7 @@ def render(page: Page, site: Site) -> str:
         sections=[(section.title, section.anchor) for section in page.sections],
         lead=writer.blocks(page.lead),
         bodies=[(section.title, section.anchor, writer.blocks(section.blocks)) for section in page.sections],
+        links=[(text, root + address if "://" not in address else address) for text, address in site.links],
         markdown=names.relative(here, site.name_of(page.here, "md")),
     )
 

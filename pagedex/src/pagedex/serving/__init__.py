@@ -7,7 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
-from pagedex.building.build import Options, build
+from pagedex.building.build import build
+from pagedex.building.options import Options
 from pagedex.building.summary import Summary
 from pagedex.errors import PagedexError
 from pagedex.reading.tree import signature
