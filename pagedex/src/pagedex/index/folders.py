@@ -25,10 +25,22 @@ from pagedex.model.blocks import (
     ToLine,
     ToPage,
 )
-from pagedex.model.facts import Definition
+from pagedex.model.facts import Definition, Facts
 from pagedex.model.files import display
 from pagedex.model.ties import Place, Repository
-from pagedex.words.phrases import counted, first_paragraph, first_sentence, joined, line_links, number, span_link
+from pagedex.words.phrases import (
+    bullets,
+    counted,
+    enumerated,
+    first_paragraph,
+    first_sentence,
+    joined,
+    line_links,
+    number,
+    paragraph,
+    some,
+    span_link,
+)
 
 # Above so many, the page of what is defined below a folder leads to those of its subfolders.
 _MOST_DEFINITIONS = 5000
@@ -36,6 +48,7 @@ _MOST_USED = 20
 _MOST_PLACES = 12
 _MOST_FOLDERS = 30
 _MOST_ENTRY_POINTS = 60
+_MOST_NAMES = 4
 # Files that say what their folder is, the first of these that is there and says something.
 _DESCRIBING = (
     "readme.md",
@@ -128,8 +141,8 @@ def _crumbs(folders: Folders, path: str, kind: str) -> list[Link]:
 def _lead(folders: Folders, path: str, kind: str) -> Paragraph:
     titles = {"index": "files", "doc": "what it is", "sub": "what is defined below it"}
     others = joined((Link(titles[one], ToFolder(path, one)),) for one in titles if one != kind)
-    return Paragraph(
-        (f"{counted(folders.counts.get(path, 0), 'file')} in and below this folder. See also ", *others, ".")
+    return paragraph(
+        f"{counted(folders.counts.get(path, 0), 'file')} in and below this folder. See also ", *others, "."
     )
 
 
@@ -147,7 +160,7 @@ def _index(folders: Folders, path: str) -> list[Section]:
                 (Link(display(source.name), ToPage(source.path), code=True),),
                 (facts.language if facts is not None else source.kind.value,),
                 (number(source.lines) if facts is not None else "",),
-                (first_sentence(facts.doc) if facts is not None else source.note,),
+                (_says(facts) if facts is not None else source.note,),
                 (Link("keywords", ToKeywords(source.path)),),
             )
         )
@@ -159,10 +172,21 @@ def _index(folders: Folders, path: str) -> list[Section]:
         name = display(sub.rpartition("/")[2])
         says = first_sentence(described[1]) if described is not None else ""
         below.append(((Link(name, ToFolder(sub), code=True),), (number(folders.counts[sub]),), (says,)))
-    sections = [Section("Files", [Paragraph((f"{counted(len(rows), 'file')} in this folder itself.",)), *files])]
+    sections = [Section("Files", [paragraph(f"{counted(len(rows), 'file')} in this folder itself."), *files])]
     if below:
         sections.append(Section("Subfolders", [Table(("Folder", "Files", "Says"), below)]))
     return sections
+
+
+def _says(facts: Facts) -> str:
+    """What a file says of itself; where it says nothing, what it defines."""
+    if facts.doc:
+        return first_sentence(facts.doc)
+    names = [one.name for one in facts.definitions if one.parent < 0 and one.public]
+    shown = (
+        names if len(names) <= _MOST_NAMES else [*names[: _MOST_NAMES - 1], f"{len(names) - _MOST_NAMES + 1:,} more"]
+    )
+    return f"Defines {enumerated(shown)}" if names else ""
 
 
 def _doc(folders: Folders, path: str) -> list[Section]:
@@ -179,15 +203,15 @@ def _what(folders: Folders, path: str) -> list[Block]:
     described = folders.described(path)
     if described is None:
         return [
-            Paragraph(
-                (f"Looked for a README and a package's documentation in {display(path) or 'the root'}; none found.",)
+            paragraph(
+                f"Looked for a README and a package's documentation in {display(path) or 'the root'}; none found."
             )
         ]
     file, said, line = described
     source = folders.repository.files[file]
     return [
-        Paragraph(
-            (Link(display(source.name), ToPage(source.path), code=True), ", ", span_link(source.path, line, line), ":")
+        paragraph(
+            Link(display(source.name), ToPage(source.path), code=True), ", ", span_link(source.path, line, line), ":"
         ),
         Text(said),
     ]
@@ -211,7 +235,7 @@ def _most_used(folders: Folders, path: str) -> list[Block]:
     every = ((count, file, index) for file in folders.below(path) for count, index in folders.used[file])
     used = heapq.nsmallest(_MOST_USED, every, key=lambda one: (-one[0], one[1], one[2]))
     if not used:
-        return [Paragraph((f"Looked for mentions of what {display(path) or 'the repository'} defines; none found.",))]
+        return [paragraph(f"Looked for mentions of what {display(path) or 'the repository'} defines; none found.")]
     rows: list[tuple[Runs, ...]] = []
     for count, file, index in used:
         one = folders.repository.definition(Place(file, index))
@@ -242,24 +266,19 @@ def _imports(folders: Folders, path: str) -> list[Block]:
     items: list[Runs] = []
     for title, counts in (("Imports from", out), ("Is imported from", into)):
         if counts:
-            listed: list[Runs] = [
-                (_folder(folder, "doc"), f" ({count:,})") for folder, count in _most(counts, _MOST_FOLDERS)
-            ]
-            items.append((Strong(title), f" {counted(len(counts), 'folder')}: ", *joined(listed), _rest(counts)))
+            listed: list[Runs] = [(_folder(folder, "doc"), f" ({count:,})") for folder, count in _ranked(counts)]
+            items.append((Strong(title), f" {counted(len(counts), 'folder')}: ", *some(listed, _MOST_FOLDERS)))
     if outside:
-        names: list[Runs] = [(Code(name), f" ({count:,})") for name, count in _most(outside, _MOST_FOLDERS)]
-        items.append((Strong("Imports from outside"), f" {number(len(outside))}: ", *joined(names), _rest(outside)))
+        names: list[Runs] = [(Code(name), f" ({count:,})") for name, count in _ranked(outside)]
+        packages = counted(len(outside), "package")
+        items.append((Strong("Imports from outside"), f" {packages}: ", *some(names, _MOST_FOLDERS)))
     if not items:
-        return [Paragraph((f"Looked for imports in and of {display(path) or 'the repository'}; none found.",))]
+        return [paragraph(f"Looked for imports in and of {display(path) or 'the repository'}; none found.")]
     return [Bullets(items)]
 
 
-def _most(counts: Counter[str], most: int) -> list[tuple[str, int]]:
-    return sorted(counts.items(), key=lambda one: (-one[1], one[0]))[:most]
-
-
-def _rest(counts: Counter[str]) -> str:
-    return f" and {number(len(counts) - _MOST_FOLDERS)} more" if len(counts) > _MOST_FOLDERS else ""
+def _ranked(counts: Counter[str]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda one: (-one[1], one[0]))
 
 
 def _entry_points(folders: Folders, path: str) -> list[Block]:
@@ -277,12 +296,9 @@ def _entry_points(folders: Folders, path: str) -> list[Block]:
     if not items:
         where = display(path) or "the repository"
         return [
-            Paragraph((f"Looked for __main__.py, executable files and functions called main in {where}; none found.",))
+            paragraph(f"Looked for __main__.py, executable files and functions called main in {where}; none found.")
         ]
-    more: list[Runs] = (
-        [(f"and {number(len(items) - _MOST_ENTRY_POINTS)} more",)] if len(items) > _MOST_ENTRY_POINTS else []
-    )
-    return [Bullets([*items[:_MOST_ENTRY_POINTS], *more])]
+    return [bullets(items, _MOST_ENTRY_POINTS)]
 
 
 def _sub(folders: Folders, path: str) -> list[Section]:
@@ -291,13 +307,11 @@ def _sub(folders: Folders, path: str) -> list[Section]:
         return [Section("By Subfolder", _by_subfolder(folders, path, count))]
     if not count:
         where = display(path) or "the repository"
-        return [Section("Definitions", [Paragraph((f"Looked for definitions in {where}; none found.",))])]
+        return [Section("Definitions", [paragraph(f"Looked for definitions in {where}; none found.")])]
     letters: dict[str, list[Runs]] = {}
     for name in sorted(by_name, key=sort_key):
-        places = joined(_place(folders, file, one) for file, one in by_name[name][:_MOST_PLACES])
-        left = len(by_name[name]) - _MOST_PLACES
-        more = f" and {number(left)} more" if left > 0 else ""
-        letters.setdefault(letter_of(name), []).append((Code(name), ": ", *places, more))
+        places = some([_place(folders, file, one) for file, one in by_name[name]], _MOST_PLACES)
+        letters.setdefault(letter_of(name), []).append((Code(name), ": ", *places))
     return [
         Section(letter.upper() if letter != DIGITS else letter, [Bullets(items)]) for letter, items in letters.items()
     ]
@@ -332,6 +346,6 @@ def _by_subfolder(folders: Folders, path: str, count: int) -> list[Block]:
         if own:
             rows.append(((Link(source.display, ToKeywords(source.path), code=True),), (number(own),)))
     return [
-        Paragraph((f"{counted(count, 'definition')}, more than one page holds:",)),
+        paragraph(f"{counted(count, 'definition')}, more than one page holds:"),
         Table(("Below", "Definitions"), rows),
     ]

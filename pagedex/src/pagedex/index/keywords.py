@@ -38,7 +38,7 @@ _MOST_ENTRIES = 5000
 
 @dataclass(slots=True)
 class _Keyword:
-    """``defined`` are the lines where it is defined or imported, ``lines`` the others; ``forms`` are those of a word."""
+    """``defined`` are the lines that define or import it, ``lines`` the others; ``forms`` are those of a word."""
 
     name: str
     defined: list[int] = field(default_factory=list)
