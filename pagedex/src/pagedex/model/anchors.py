@@ -13,8 +13,10 @@ _LONGEST = 120
 
 
 def definition_anchors(definitions: Sequence[Definition]) -> list[str]:
-    """The anchor of each definition of a file: ``d-ZStandard.get_descriptor``, and ``d-ZStandard.get_descriptor-2`` where the
-    name comes a second time. No two of a file agree, and none agrees with a section's."""
+    """The anchor of each definition of a file: ``d-Reader.close``, and ``d-Reader.close-2`` where the name comes again.
+
+    No two of a file agree, and none agrees with a section's.
+    """
     taken: set[str] = set()
     last: dict[str, int] = {}
     anchors = []

@@ -9,7 +9,6 @@ from pagedex.model.blocks import (
     Bullets,
     Code,
     Link,
-    Paragraph,
     Runs,
     Source,
     Strong,
@@ -17,12 +16,11 @@ from pagedex.model.blocks import (
     ToFile,
     ToFolder,
     ToKeywords,
-    ToPage,
 )
 from pagedex.model.facts import KINDS
 from pagedex.model.files import FileKind, display
 from pagedex.pages.subject import Subject
-from pagedex.words.phrases import counted, enumerated, joined, line_links, span_link
+from pagedex.words.phrases import counted, enumerated, paragraph, some, span_link
 
 _UNSHOWN = {
     FileKind.BINARY: "a binary file",
@@ -71,15 +69,14 @@ def purpose(subject: Subject) -> list[Block]:
     facts = subject.facts
     for part in subject.authored.rest:
         cited = span_link(subject.path, part.line, part.line + part.text.count("\n"))
-        blocks += [Paragraph((Strong(_doc_name(subject)), ", ", cited, ":")), subject.written(part.text)]
+        blocks += [paragraph(Strong(_doc_name(subject)), ", ", cited, ":"), subject.written(part.text)]
     if not subject.is_read:
-        blocks.append(Paragraph((Code(subject.file.display), f" is {_unshown(subject)}.")))
+        blocks.append(paragraph(Code(subject.file.display), f" is {_unshown(subject)}."))
     elif not subject.authored.rest:
-        blocks.append(Paragraph((f"Looked for a {_doc_name(subject).lower()}; none found. ", *_plainly(subject))))
+        looked = f"Looked for a {_doc_name(subject).lower()}; none found. "
+        blocks.append(paragraph(looked, *_plainly(subject)))
     for problem in facts.problems:
-        blocks.append(
-            Paragraph((Strong("Read in part"), ": ", subject.line(max(problem.line, 1)), f": {problem.text}"))
-        )
+        blocks.append(paragraph(Strong("Read in part"), ": ", subject.line(max(problem.line, 1)), f": {problem.text}"))
     return blocks + _exports(subject)
 
 
@@ -119,7 +116,7 @@ def _exports(subject: Subject) -> list[Block]:
     exports = subject.facts.exports
     if exports is None:
         return []
-    leads = {}
+    leads: dict[str, To] = {}
     for index in subject.top:
         leads.setdefault(subject.definition(index).name, subject.link(index).to)
     for use in subject.mentions:
@@ -127,19 +124,16 @@ def _exports(subject: Subject) -> list[Block]:
             name = subject.repository.definition(use.target).name
             if name not in leads:
                 leads[name] = subject.tables.definition_link(use.target).to
-    named: list[Runs] = [
-        (Link(name, leads[name], code=True) if name in leads else Code(name),) for name in exports[:_MOST_NAMES]
-    ]
-    more = f" and {len(exports) - _MOST_NAMES:,} more" if len(exports) > _MOST_NAMES else ""
+    named: list[Runs] = [(Link(name, leads[name], code=True) if name in leads else Code(name),) for name in exports]
     lines = subject.facts.identifiers.get("__all__", ())
-    cited: Runs = (" (", *line_links(subject.path, lines, 1), ")") if len(lines) == 1 else ()
-    head: Runs = (Code("__all__"), *cited, f" has {counted(len(exports), 'name')}")
-    return [Paragraph((*head, ": ", *joined(named), more, ".") if exports else (*head, "."))]
+    cited: Runs = (" (", subject.line(lines[0]), ")") if lines else ()
+    names: Runs = (": ", *some(named, _MOST_NAMES)) if exports else ()
+    return [paragraph(Code("__all__"), *cited, f" has {counted(len(exports), 'name')}", *names, ".")]
 
 
 def source(subject: Subject) -> list[Block]:
     if subject.text is None:
-        return [Paragraph(("Nothing is shown: ", Code(subject.file.display), f" is {_unshown(subject)}."))]
+        return [paragraph("Nothing is shown: ", Code(subject.file.display), f" is {_unshown(subject)}.")]
     return [Source(subject.path, subject.text, subject.facts.lexer, _links(subject), subject.file.note)]
 
 
@@ -153,13 +147,13 @@ def _links(subject: Subject) -> list[tuple[int, int, int, To, str]]:
             found.setdefault((use.line, use.column), (use.length, subject.tables.definition_link(use.target).to, title))
     for index, one in enumerate(subject.facts.definitions):
         if one.kind != "section":
-            to = ToPage(subject.path, subject.anchor(index))
-            found.setdefault((one.line, one.column), (len(one.name), to, f"{one.kind} {one.qualname}"))
+            title = f"{one.kind} {one.qualname}"
+            found.setdefault((one.line, one.column), (len(one.name), subject.link(index).to, title))
     for imported, target in subject.imports:
         name = imported.name if imported.name not in ("", "*") else imported.module
         if target.file >= 0 and imported.column:
-            to, title = ToPage(subject.tables.path(target.file)), subject.tables.display(target.file)
-            found.setdefault((imported.line, imported.column), (len(name), to, title))
+            page = subject.tables.page_link(target.file)
+            found.setdefault((imported.line, imported.column), (len(name), page.to, page.text))
     links: list[tuple[int, int, int, To, str]] = []
     free = (0, 0)
     for (line, column), (length, to, title) in sorted(found.items(), key=lambda one: one[0]):

@@ -51,7 +51,8 @@ _TITLES = {_key(title): title for title in SECTIONS}
 def authored_sections(doc: str, first_line: int) -> Authored:
     """Splits the documentation of a file, whose first line is ``first_line`` there.
 
-    A section begins at its title, underlined, after ``##``, or on a line of its own with a colon, and ends at the next heading.
+    A section begins at its title, underlined, after ``##``, or on a line of its own with a colon; it ends at the next
+    heading.
     """
     found = Authored()
     lines = doc.split("\n")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from itertools import groupby
 
-from pagedex.model.blocks import Block, Code, Link, Paragraph, Runs, Table, ToAddress, ToLine
+from pagedex.model.blocks import Block, Code, Link, Runs, Table, ToAddress, ToLine
 from pagedex.model.facts import Import, Reference
 from pagedex.model.ties import ImportTarget
 from pagedex.pages.subject import Subject
-from pagedex.words.phrases import counted, enumerated, joined, number
+from pagedex.words.phrases import counted, enumerated, joined, number, paragraph
 
 _MOST_ROWS = 500
 
@@ -20,15 +20,15 @@ def dependencies(subject: Subject) -> list[Block]:
     if imports:
         statements = [list(group) for _, group in groupby(imports, key=_statement)]
         rows = [_row(subject, group) for group in statements[:_MOST_ROWS]]
-        blocks.append(Paragraph((f"{counted(len(statements), 'import')}: {_counts(subject, imports)}.",)))
+        blocks.append(paragraph(f"{counted(len(statements), 'import')}: {_counts(subject, imports)}."))
         blocks.append(Table(("Imported", "Leads to", "Line", "Names, and on how many other lines each stands"), rows))
         if len(statements) > len(rows):
-            blocks.append(Paragraph((f"The table has the first {number(len(rows))} of {number(len(statements))}.",)))
+            blocks.append(paragraph(f"The table has the first {number(len(rows))} of {number(len(statements))}."))
     if subject.facts.references:
         blocks += _references(subject)
     if not blocks:
         what = "links" if subject.is_document else "imports"
-        return [Paragraph((f"Looked for {what} in {subject.file.display}; none found.",))]
+        return [paragraph(f"Looked for {what} in {subject.file.display}; none found.")]
     return blocks
 
 
@@ -95,9 +95,9 @@ def _references(subject: Subject) -> list[Block]:
     rows = [_link(subject, one, file) for one, file in zip(references[:_MOST_ROWS], targets, strict=False)]
     inside = sum(file >= 0 for file in targets)
     head = f"{counted(len(references), 'link')}, {number(inside)} of them to files of the repository."
-    blocks: list[Block] = [Paragraph((head,)), Table(("Link", "Leads to", "Line"), rows)]
+    blocks: list[Block] = [paragraph(head), Table(("Link", "Leads to", "Line"), rows)]
     if len(references) > len(rows):
-        blocks.append(Paragraph((f"The table has the first {number(len(rows))} of {number(len(references))}.",)))
+        blocks.append(paragraph(f"The table has the first {number(len(rows))} of {number(len(references))}."))
     return blocks
 
 

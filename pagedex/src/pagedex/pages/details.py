@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pagedex.model.blocks import Block, Bullets, Code, Fence, Heading, Link, Paragraph, Run, Runs, Strong, ToLine
+from pagedex.model.blocks import Block, Bullets, Code, Fence, Heading, Link, Run, Runs, Strong, ToLine
 from pagedex.model.facts import Definition
 from pagedex.model.ties import Place
 from pagedex.pages.subject import Subject
 from pagedex.pages.used_by import used_by
-from pagedex.words.phrases import counted, enumerated, joined, number, span_link
+from pagedex.words.phrases import counted, enumerated, joined, paragraph, some, span_link
 
 # Beyond so many, only names and lines: such files are generated.
 _MOST = 2000
@@ -27,23 +27,23 @@ def details(subject: Subject) -> list[Block]:
         if count < _MOST:
             blocks += _definition(subject, index, one)
         else:
-            blocks.append(Paragraph((subject.line(one.line),)))
+            blocks.append(paragraph(subject.line(one.line)))
     if not blocks:
-        return [Paragraph((f"Looked for definitions in {subject.file.display}; none found.",))]
+        return [paragraph(f"Looked for definitions in {subject.file.display}; none found.")]
     if len(subject.facts.definitions) > _MOST:
         left = len(subject.facts.definitions) - _MOST
-        blocks.insert(0, Paragraph((f"Of the last {counted(left, 'definition')}, only the lines are given.",)))
+        blocks.insert(0, paragraph(f"Of the last {counted(left, 'definition')}, only the lines are given."))
     return blocks
 
 
 def _definition(subject: Subject, index: int, one: Definition) -> list[Block]:
     if one.kind == "section":
-        blocks: list[Block] = [Paragraph((_capital(span_link(subject.path, one.line, one.end_line)),))]
+        blocks: list[Block] = [paragraph(_capital(span_link(subject.path, one.line, one.end_line)))]
         return [*blocks, subject.written(one.doc)] if one.doc else blocks
     blocks = []
     if one.signature:
         blocks.append(Fence("\n".join([*(f"@{text}" for text in one.decorators), one.signature]), subject.facts.lexer))
-    blocks.append(Paragraph(_where(subject, one)))
+    blocks.append(paragraph(*_where(subject, one)))
     if items := _ties(subject, index, one):
         blocks.append(Bullets(items))
     if one.doc:
@@ -75,42 +75,32 @@ def _ties(subject: Subject, index: int, one: Definition) -> list[Runs]:
     repository, place = subject.repository, subject.place(index)
     items: list[Runs] = []
     if one.bases:
-        known = {base.text: base.place for base in repository.bases.get(place, [])}
-        bases: list[Runs] = []
-        for text in one.bases:
-            base = known.get(text)
-            bases.append((subject.tables.definition_link(base),) if base is not None else (Code(text),))
+        bases = [(subject.tables.definition_link(base) if base else Code(text),) for text, base in subject.bases(index)]
         items.append((Strong("Bases"), ": ", *joined(bases)))
     items += _relatives(subject, "Subclasses", repository.subclasses.get(place, []))
     items += _relatives(subject, "Overrides", repository.overrides.get(place, []))
     items += _relatives(subject, "Overridden by", repository.overridden.get(place, []))
     if one.raises:
-        lines: dict[str, list[int]] = {}
-        for what, line in one.raises:
-            lines.setdefault(what, []).append(line)
-        raised = [
-            (Code(what), " at ", *joined((Link(f"{line}", ToLine(subject.path, line)),) for line in sorted(set(where))))
-            for what, where in lines.items()
-        ]
-        items.append((Strong("Raises"), ": ", *joined(raised, "; ")))
+        items.append((Strong("Raises"), ": ", *subject.raised(one.raises)))
     return items
 
 
 def _relatives(subject: Subject, title: str, places: Sequence[Place]) -> list[Runs]:
     if not places:
         return []
-    shown: list[Runs] = []
-    for place in sorted(places)[:_MOST_RELATIVES]:
-        runs: Runs = (subject.tables.definition_link(place),)
-        if place.file != subject.index:
-            line = subject.repository.definition(place).line
-            runs = (
-                *runs,
-                " (",
-                Link(f"{subject.tables.display(place.file)}:{line}", ToLine(subject.tables.path(place.file), line)),
-                ")",
-            )
-        shown.append(runs)
-    more = f" and {number(len(places) - _MOST_RELATIVES)} more" if len(places) > _MOST_RELATIVES else ""
     count = f" ({len(places):,})" if len(places) > 1 else ""
-    return [(Strong(title), f"{count}: ", *joined(shown), more)]
+    relatives = [_relative(subject, place) for place in sorted(places)]
+    return [(Strong(title), f"{count}: ", *some(relatives, _MOST_RELATIVES))]
+
+
+def _relative(subject: Subject, place: Place) -> Runs:
+    link = subject.tables.definition_link(place)
+    if place.file == subject.index:
+        return (link,)
+    line = subject.repository.definition(place).line
+    return (
+        link,
+        " (",
+        Link(f"{subject.tables.display(place.file)}:{line}", ToLine(subject.tables.path(place.file), line)),
+        ")",
+    )

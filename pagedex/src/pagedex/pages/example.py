@@ -16,8 +16,8 @@ _AFTER = 4
 def example_of(subject: Subject) -> tuple[Use, int, str] | None:
     """The use, the number of the first line shown and 3 to 8 lines around it; None where nothing calls anything.
 
-    Examples and documents come before tests, tests before other code; among these, what is imported by name comes first in
-    the order of the file's definitions.
+    Examples and documents come before tests, tests before other code; then what stands at the file's top comes before
+    what stands inside it, both in the order of the file.
     """
     candidates: list[tuple[int, int, int, int, Use]] = []
     for index, one in enumerate(subject.facts.definitions):
@@ -53,9 +53,7 @@ def _rank(subject: Subject, file: int) -> int:
 def _around(lines: list[str], line: int) -> tuple[int, int]:
     """The first and last of the lines to show: up to blank ones, where there are any nearby."""
     first = last = line
-    while (
-        first > 1 and line - first < _BEFORE and (lines[first - 2].strip() or line - first == 0 and last == len(lines))
-    ):
+    while first > 1 and line - first < _BEFORE and lines[first - 2].strip():
         first -= 1
     while last < len(lines) and last - line < _AFTER and lines[last].strip():
         last += 1

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pagedex.model.blocks import Block, Link, Paragraph, Runs, Table, ToLine
+from pagedex.model.blocks import Block, Link, Runs, Table, ToLine
 from pagedex.pages.about import defined_in_words
 from pagedex.pages.subject import Subject
-from pagedex.words.phrases import counted, first_sentence, number
+from pagedex.words.phrases import counted, first_sentence, number, paragraph
 
 _MOST_ROWS = 1000
 
@@ -14,11 +14,11 @@ def overview(subject: Subject) -> list[Block]:
     top = subject.top
     if not top:
         looked = f"Looked for definitions in {subject.file.display}; none found."
-        return [Paragraph((looked,)), *_lines_without_definitions(subject)]
+        return [paragraph(looked), *_lines_without_definitions(subject)]
     shown = top[:_MOST_ROWS]
-    blocks: list[Block] = [Paragraph((_counts(subject),)), Table(_head(subject), [_row(subject, one) for one in shown])]
+    blocks: list[Block] = [paragraph(_counts(subject)), Table(_head(subject), [_row(subject, one) for one in shown])]
     if len(top) > len(shown):
-        blocks.append(Paragraph((f"The table has the first {number(len(shown))} of {number(len(top))}.",)))
+        blocks.append(paragraph(f"The table has the first {number(len(shown))} of {number(len(top))}."))
     return blocks
 
 
@@ -56,4 +56,4 @@ def _lines_without_definitions(subject: Subject) -> list[Block]:
     imports = len(subject.facts.imports)
     if not imports:
         return []
-    return [Paragraph((f"What it does is {counted(imports, 'import')}, under Dependencies.",))]
+    return [paragraph(f"What it does is {counted(imports, 'import')}, under Dependencies.")]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-from pagedex.model.blocks import Block, Bullets, Code, Link, Paragraph, Runs, Strong, ToLine
-from pagedex.model.facts import Definition
+from pagedex.model.blocks import Block, Bullets, Code, Link, Runs, Strong, ToLine
 from pagedex.pages.findings import found
 from pagedex.pages.subject import Subject
-from pagedex.words.phrases import joined, number
+from pagedex.words.phrases import line_links, number, paragraph, some
 
 _MOST = 40
 _CLASSES = ("class", "struct", "interface", "trait", "enum")
@@ -36,7 +35,7 @@ _OF_FUNCTIONS = {
     "dispatches by type": "dispatch by type",
     "deprecated": "deprecated definitions",
 }
-# Methods of one class that together make it something.
+# Pattern -> sets of methods, any of which makes a class one.
 _BY_METHODS = {
     "context managers": ({"__enter__", "__exit__"}, {"__aenter__", "__aexit__"}),
     "iterators": ({"__iter__", "__next__"}, {"__aiter__", "__anext__"}),
@@ -44,36 +43,33 @@ _BY_METHODS = {
     "instances that are called": ({"__call__"},),
     "hooks on subclasses": ({"__init_subclass__"},),
 }
-_LOOKED_FOR = (
+_DECORATORS_DEFINED = "decorators defined here"
+_REGISTRATIONS = "registrations by decorator"
+_OF_PYTHON = (
     *dict.fromkeys((*_OF_CLASSES.values(), *_OF_FUNCTIONS.values(), *_BY_METHODS)),
-    "decorators defined here",
-    "registrations by decorator",
+    _DECORATORS_DEFINED,
+    _REGISTRATIONS,
 )
 
 
 def patterns(subject: Subject) -> list[Block]:
-    if not subject.facts.definitions or subject.is_document:
-        name = subject.file.display
-        return [Paragraph((f"Looked for definitions of code in {name}; none found.",)), *found(subject, "patterns")]
     told: dict[str, list[Runs]] = {}
     for pattern, runs in _patterns(subject):
         told.setdefault(pattern, []).append(runs)
+    known = _OF_PYTHON if subject.facts.language == "Python" else ()
     items: list[Runs] = []
-    for pattern in [*(one for one in _LOOKED_FOR if one in told), *(one for one in told if one not in _LOOKED_FOR)]:
-        parts = told[pattern]
-        more = f" and {number(len(parts) - _MOST)} more" if len(parts) > _MOST else ""
-        items.append((Strong(pattern.capitalize()), f" ({number(len(parts))}): ", *joined(parts[:_MOST]), more))
+    for pattern in sorted(told, key=lambda one: _OF_PYTHON.index(one) if one in _OF_PYTHON else len(_OF_PYTHON)):
+        title = pattern[:1].upper() + pattern[1:]
+        items.append((Strong(title), f" ({number(len(told[pattern]))}): ", *some(told[pattern], _MOST)))
     blocks: list[Block] = [Bullets(items)] if items else []
     blocks += found(subject, "patterns")
     there = {*told, *(one.topic for one in subject.facts.findings if one.section == "patterns")}
-    looked = (
-        [*_LOOKED_FOR, *subject.facts.looked_for.get("patterns", ())]
-        if subject.facts.language == "Python"
-        else [*_OF_CLASSES.values(), *subject.facts.looked_for.get("patterns", ())]
-    )
-    missing = [one for one in dict.fromkeys(looked) if one not in there]
+    looked = dict.fromkeys((*known, *subject.facts.looked_for.get("patterns", ())))
+    missing = [one for one in looked if one not in there]
     if missing:
-        blocks.append(Paragraph((f"Looked for: {', '.join(missing)}; none found.",)))
+        blocks.append(paragraph(f"Looked for: {', '.join(missing)}; none found."))
+    if not blocks:
+        blocks.append(paragraph(f"Looked for definitions of code in {subject.file.display}; none found."))
     return blocks
 
 
@@ -84,40 +80,35 @@ def _patterns(subject: Subject) -> Iterator[tuple[str, Runs]]:
         for label in one.labels:
             pattern = (_OF_CLASSES if is_class else _OF_FUNCTIONS).get(label)
             if pattern:
-                yield pattern, _told(subject, index, one)
+                yield pattern, _told(subject, index)
         if is_class:
             names = {every[child].name for child in subject.children.get(index, [])}
             for pattern, sets in _BY_METHODS.items():
                 if any(wanted <= names for wanted in sets):
-                    yield pattern, _told(subject, index, one)
-        if one.kind == "function" and subject.uses(index):
-            decorated = list(_decorated(subject, index, one))
-            if decorated:
-                yield "decorators defined here", (*_told(subject, index, one), f", on {len(decorated):,}")
-    yield from _decorators(subject, every)
+                    yield pattern, _told(subject, index)
+        elif one.kind == "function" and (count := _decorated_with(subject, index)):
+            yield _DECORATORS_DEFINED, (*_told(subject, index), f", which decorates {number(count)}")
+    yield from _decorators(subject)
 
 
-def _decorated(subject: Subject, index: int, one: Definition) -> Iterator[object]:
-    for use in subject.uses(index):
-        place = subject.tables.decorated(use.file, use.line, one.name) if use.sure else None
-        if place is not None:
-            yield place
+def _decorated_with(subject: Subject, index: int) -> int:
+    """How many definitions a function surely decorates."""
+    name = subject.definition(index).name
+    return sum(use.sure and subject.tables.is_decorator(use.file, use.line, name) for use in subject.uses(index))
 
 
-def _decorators(subject: Subject, every: Iterable[Definition]) -> Iterator[tuple[str, Runs]]:
-    """Decorators that the file uses, each with the definitions below it; those that register apart."""
+def _decorators(subject: Subject) -> Iterator[tuple[str, Runs]]:
+    """Decorators that the file uses, each with the lines of what stands below it; those that register apart."""
     used: dict[str, list[int]] = {}
-    for index, one in enumerate(every):
+    for one in subject.facts.definitions:
         for text in one.decorators:
-            used.setdefault(text, []).append(index)
-    for text, indexes in used.items():
-        lines = [subject.definition(index).line for index in indexes]
-        links = joined((Link(f"{line}", ToLine(subject.path, line)),) for line in lines[:_MOST])
-        more = f" and {number(len(lines) - _MOST)} more" if len(lines) > _MOST else ""
+            used.setdefault(text, []).append(one.line)
+    for text, lines in used.items():
         name = text.partition("(")[0].rpartition(".")[2]
-        pattern = "registrations by decorator" if name.lstrip("_").startswith("register") else "decorators used"
-        yield pattern, (Code(f"@{text}"), " at ", *links, more)
+        pattern = _REGISTRATIONS if name.lstrip("_").startswith("register") else "decorators used"
+        yield pattern, (Code(f"@{text}"), " at ", *line_links(subject.path, lines, _MOST))
 
 
-def _told(subject: Subject, index: int, one: Definition) -> Runs:
-    return (subject.link(index), " (", Link(f"{one.line}", ToLine(subject.path, one.line)), ")")
+def _told(subject: Subject, index: int) -> Runs:
+    line = subject.definition(index).line
+    return (subject.link(index), " (", Link(f"{line}", ToLine(subject.path, line)), ")")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
-from pagedex.model.blocks import Block, Bullets, Link, Paragraph, Runs, Strong, ToKeywords
+from pagedex.model.blocks import Block, Link, Runs, Strong, ToKeywords
 from pagedex.model.ties import Place
 from pagedex.pages.about import folder_link
 from pagedex.pages.subject import Subject
-from pagedex.words.phrases import counted, joined, line_links, number
+from pagedex.words.phrases import bullets, counted, line_links, paragraph, some
 
 _MOST_FILES = 100
 _MOST_NAMES = 40
@@ -20,14 +20,9 @@ def cross_references(subject: Subject) -> list[Block]:
     blocks = [*_mentioned(subject), *_linked(subject), *_mentioned_elsewhere(subject)]
     if not blocks:
         looked = f"Looked for mentions and links between {subject.file.display} and other files; none found."
-        blocks.append(Paragraph((looked,)))
-    leads: Runs = (
-        "Keywords: ",
-        Link("keyword index", ToKeywords(subject.path)),
-        "; folder: ",
-        folder_link(subject.file.folder),
-    )
-    return [*blocks, Paragraph(leads)]
+        blocks.append(paragraph(looked))
+    keywords = Link("keyword index", ToKeywords(subject.path))
+    return [*blocks, paragraph("Keywords: ", keywords, "; folder: ", folder_link(subject.file.folder))]
 
 
 def _mentioned(subject: Subject) -> list[Block]:
@@ -41,57 +36,43 @@ def _mentioned(subject: Subject) -> list[Block]:
     if not found:
         return []
     items: list[Runs] = []
-    for file in sorted(found)[:_MOST_FILES]:
+    for file in sorted(found):
         parts: list[Runs] = [
             (subject.tables.definition_link(Place(file, index)), " ", *line_links(subject.path, lines, _MOST_LINES))
             for index, lines in sorted(found[file].items())
         ]
-        more = f"; {number(len(parts) - _MOST_NAMES)} more" if len(parts) > _MOST_NAMES else ""
-        items.append((subject.tables.page_link(file), ": ", *joined(parts[:_MOST_NAMES], "; "), more))
-    if len(found) > _MOST_FILES:
-        items.append((f"{counted(len(found) - _MOST_FILES, 'more file')}",))
-    names = sum(map(len, found.values()))
-    head = f", {counted(names, 'definition')} of {counted(len(found), 'other file')} (lines here):"
-    return [Paragraph((Strong("Mentioned here"), head)), Bullets(items)]
+        items.append((subject.tables.page_link(file), ": ", *some(parts, _MOST_NAMES, "; ")))
+    names = counted(sum(map(len, found.values())), "definition")
+    head = f", {names} of {counted(len(found), 'other file')} (lines here):"
+    return [paragraph(Strong("Mentioned here"), head), bullets(items, _MOST_FILES)]
 
 
 def _linked(subject: Subject) -> list[Block]:
-    referrers = subject.tables.referrers.get(subject.index, [])
-    if not referrers:
-        return []
     lines: dict[int, list[int]] = {}
-    for document, index in referrers:
+    for document, index in subject.tables.referrers.get(subject.index, []):
         facts = subject.repository.facts[document]
         if facts is not None:
             lines.setdefault(document, []).append(facts.references[index].line)
+    if not lines:
+        return []
     items: list[Runs] = [
         (subject.tables.page_link(file), ": ", *line_links(subject.tables.path(file), sorted(set(where)), _MOST_LINES))
-        for file, where in list(lines.items())[:_MOST_FILES]
+        for file, where in lines.items()
     ]
-    if len(lines) > _MOST_FILES:
-        items.append((counted(len(lines) - _MOST_FILES, "more file"),))
-    return [Paragraph((Strong("Linked from"), f" {counted(len(lines), 'file')}:")), Bullets(items)]
+    head = paragraph(Strong("Linked from"), f" {counted(len(lines), 'file')} (lines there):")
+    return [head, bullets(items, _MOST_FILES)]
 
 
 def _mentioned_elsewhere(subject: Subject) -> list[Block]:
+    """The definitions of this file that others mention, each with the files that do so most."""
     items: list[Runs] = []
-    count = 0
     for index, _ in enumerate(subject.facts.definitions):
         files = Counter(use.file for use in subject.uses(index) if use.sure and use.file != subject.index)
-        if not files:
-            continue
-        count += 1
-        if count <= _MOST_DEFINITIONS:
-            listed: list[Runs] = [
-                (subject.tables.page_link(file), f" ({times:,})") for file, times in files.most_common(_MOST_LINES)
-            ]
-            more = f" and {counted(len(files) - _MOST_LINES, 'more file')}" if len(files) > _MOST_LINES else ""
-            items.append((subject.link(index), ": ", *joined(listed), more))
+        if files:
+            ranked = sorted(files.items(), key=lambda one: (-one[1], one[0]))
+            listed: list[Runs] = [(subject.tables.page_link(file), f" ({times:,})") for file, times in ranked]
+            items.append((subject.link(index), ": ", *some(listed, _MOST_LINES)))
     if not items:
         return []
-    if count > len(items):
-        items.append((counted(count - len(items), "more definition"),))
-    return [
-        Paragraph((Strong("Mentioned elsewhere"), f", {counted(count, 'definition')} of this file (mentions):")),
-        Bullets(items),
-    ]
+    head = f", {counted(len(items), 'definition')} of this file (mentions):"
+    return [paragraph(Strong("Mentioned elsewhere"), head), bullets(items, _MOST_DEFINITIONS)]

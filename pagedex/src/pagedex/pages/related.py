@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
-from pagedex.model.blocks import Block, Paragraph, Runs, Table
+from pagedex.model.blocks import Block, Runs, Table
 from pagedex.pages.subject import Subject
-from pagedex.words.phrases import counted
+from pagedex.words.phrases import counted, paragraph
 
 _MOST = 20
 # How much a tie of each kind says. A file with a thousand mentions isn't a thousand times as near as one with one.
@@ -18,14 +18,14 @@ def related(subject: Subject) -> list[Block]:
     told = _ties(subject)
     if not told:
         what = "imports, mentions, links, base classes and shared tests"
-        return [Paragraph((f"Looked for {what} between {subject.file.display} and other files; none found.",))]
+        return [paragraph(f"Looked for {what} between {subject.file.display} and other files; none found.")]
     ranked = sorted(told, key=lambda file: (-told[file][0], file))
     rows: list[tuple[Runs, ...]] = [
         ((subject.tables.page_link(file),), (", ".join(told[file][1]),)) for file in ranked[:_MOST]
     ]
     head = f"{counted(len(ranked), 'file')} of the repository {'has' if len(ranked) == 1 else 'have'} ties to it"
     shown = f"; the {_MOST} with the most:" if len(ranked) > _MOST else ":"
-    return [Paragraph((head + shown,)), Table(("File", "Ties"), rows)]
+    return [paragraph(head + shown), Table(("File", "Ties"), rows)]
 
 
 def _ties(subject: Subject) -> dict[int, tuple[float, list[str]]]:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 
-from pagedex.model.blocks import Block, Link, Paragraph, Run, Strong, Text, To, ToLine, ToPage
+from pagedex.model.blocks import Block, Code, Link, Run, Runs, Strong, Text, To, ToLine, ToPage
 from pagedex.model.facts import Definition, Facts, Import
 from pagedex.model.ties import ImportTarget, Place, Repository, Use
 from pagedex.pages.authored import Authored, authored_sections
 from pagedex.pages.tables import Tables, is_document
 from pagedex.words.identifiers import is_name
-from pagedex.words.phrases import span_link
+from pagedex.words.phrases import joined, line_links, paragraph, span_link
 
 _NAME = re.compile(r"[^\W\d]\w*")
 # A word of prose seldom means an attribute or a local name of that spelling.
 _LINKED_INSIDE = frozenset(("class", "method", "property", "function", "struct", "enum", "interface", "trait"))
+_MOST_LINES = 12
 _NO_FACTS = Facts("", "text")
 
 
@@ -102,6 +103,21 @@ class Subject:
         """`` in name``, or nothing at the top."""
         return (" in ", self.link(definition)) if 0 <= definition < len(self.facts.definitions) else ()
 
+    def bases(self, index: int) -> list[tuple[str, Place | None]]:
+        """The bases of a class as they are written, and where they are defined in the repository."""
+        known = {base.text: base.place for base in self.repository.bases.get(self.place(index), [])}
+        return [(text, known.get(text)) for text in self.definition(index).bases]
+
+    def raised(self, raises: Iterable[tuple[str, int]]) -> Runs:
+        """Exceptions with the lines where they are raised."""
+        lines: dict[str, set[int]] = {}
+        for what, line in raises:
+            lines.setdefault(what, set()).add(line)
+        parts: list[Runs] = [
+            (Code(what), " at ", *line_links(self.path, sorted(where), _MOST_LINES)) for what, where in lines.items()
+        ]
+        return joined(parts, "; ")
+
     def definition(self, index: int) -> Definition:
         return self.facts.definitions[index]
 
@@ -140,4 +156,4 @@ class Subject:
             return []
         last = part.line + part.text.count("\n")
         cited = span_link(self.path, part.line, last)
-        return [Paragraph((Strong("The author"), ", ", cited, ":")), self.written(part.text)]
+        return [paragraph(Strong("The author"), ", ", cited, ":"), self.written(part.text)]

@@ -79,16 +79,14 @@ class Tables:
         anchor = self.anchors(place.file)[place.definition]
         return Link(self.repository.definition(place).qualname, ToPage(self.path(place.file), anchor), code=True)
 
-    def decorated(self, file: int, line: int, name: str) -> Place | None:
-        """The definition that a mention of ``name`` in this line decorates, if it does."""
-        starts = self._starts(file)
-        facts = self.repository.facts[file]
+    def is_decorator(self, file: int, line: int, name: str) -> bool:
+        """Whether a mention of ``name`` in this line decorates the definition that comes next."""
+        starts, facts = self._starts(file), self.repository.facts[file]
         at = bisect_left(starts, (line + 1, -1))
         if facts is None or at == len(starts):
-            return None
-        index = starts[at][1]
-        names = (text.partition("(")[0].rpartition(".")[2] for text in facts.definitions[index].decorators)
-        return Place(file, index) if name in names else None
+            return False
+        decorators = facts.definitions[starts[at][1]].decorators
+        return any(text.partition("(")[0].rpartition(".")[2] == name for text in decorators)
 
     def _starts_of(self, file: int) -> list[tuple[int, int]]:
         facts = self.repository.facts[file]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pagedex.model.blocks import Block, Bullets, Code, Fence, Link, Paragraph, Runs, Strong, ToLine
+from pagedex.model.blocks import Block, Fence, Link, Runs, Strong, ToLine
 from pagedex.model.facts import Definition
 from pagedex.model.ties import Place, Use
 from pagedex.pages.example import example_of
 from pagedex.pages.subject import Subject
-from pagedex.words.phrases import counted, joined, number
+from pagedex.words.phrases import bullets, counted, number, paragraph, some
 
 _TESTED = ("class", "struct", "interface", "trait", "function", "method", "property", "macro", "constant")
 _MOST_DEFINITIONS = 60
@@ -18,19 +18,26 @@ _MOST_NAMES = 100
 
 
 def testing(subject: Subject) -> list[Block]:
-    blocks = _as_test(subject) if subject.file.test else _tested(subject)
-    example = None if subject.file.test else example_of(subject)
-    if example is not None:
-        use, first, text = example
-        facts = subject.repository.facts[use.file]
-        path = subject.tables.path(use.file)
-        place = Link(f"{subject.tables.display(use.file)}:{use.line}", ToLine(path, use.line), code=True)
-        around: Runs = ()
-        if use.within >= 0:
-            around = (" in ", subject.tables.definition_link(Place(use.file, use.within)))
-        head: Runs = (Strong("In use"), ": ", subject.link(use.target.definition), " at ", place, *around, ":")
-        blocks += [Paragraph(head), Fence(text, facts.lexer if facts is not None else "text", path, first)]
-    return blocks
+    return _as_test(subject) if subject.file.test else [*_tested(subject), *_example(subject)]
+
+
+def _example(subject: Subject) -> list[Block]:
+    example = example_of(subject)
+    if example is None:
+        return []
+    use, first, text = example
+    facts = subject.repository.facts[use.file]
+    head = (Strong("In use"), ": ", subject.link(use.target.definition), ", ", *_place(subject, use), ":")
+    lexer = facts.lexer if facts is not None else "text"
+    return [paragraph(*head), Fence(text, lexer, subject.tables.path(use.file), first)]
+
+
+def _place(subject: Subject, use: Use) -> Runs:
+    """``test_name (file:line)``, or the file and line alone where nothing is around a use."""
+    place = Link(f"{subject.tables.display(use.file)}:{use.line}", ToLine(subject.tables.path(use.file), use.line))
+    if use.within < 0:
+        return (place,)
+    return (subject.tables.definition_link(Place(use.file, use.within)), " (", place, ")")
 
 
 def _is_tested(one: Definition) -> bool:
@@ -49,38 +56,18 @@ def _tested(subject: Subject) -> list[Block]:
     if not reached:
         count = subject.tables.test_files
         where = f"mentions of {subject.file.display} in {counted(count, 'test file')}"
-        looked = f"Looked for {where if count else 'test files in the repository'}; none found."
-        return [Paragraph((looked,))]
-    files = {use.file for uses in reached.values() for use in uses}
+        return [paragraph(f"Looked for {where if count else 'test files in the repository'}; none found.")]
+    files = len({use.file for uses in reached.values() for use in uses})
+    verb = "mentions" if files == 1 else "mention"
+    items: list[Runs] = [(subject.link(index), ": ", *_tests(subject, uses)) for index, uses in reached.items()]
     blocks: list[Block] = [
-        Paragraph(
-            (
-                f"{counted(len(files), 'test file')} {'mentions' if len(files) == 1 else 'mention'} {counted(len(reached), 'definition')}:",
-            )
-        ),
-        Bullets(
-            [
-                (subject.link(index), ": ", *_tests(subject, reached[index]))
-                for index in list(reached)[:_MOST_DEFINITIONS]
-            ]
-        ),
+        paragraph(f"{counted(files, 'test file')} {verb} {counted(len(reached), 'definition')}:"),
+        bullets(items, _MOST_DEFINITIONS),
     ]
-    if len(reached) > _MOST_DEFINITIONS:
-        blocks.append(Paragraph((f"The list has the first {_MOST_DEFINITIONS} of {number(len(reached))}.",)))
-    missing = [index for index in wanted if index not in reached]
+    missing: list[Runs] = [(subject.link(index),) for index in wanted if index not in reached]
     if missing:
-        shown = joined((subject.link(index),) for index in missing[:_MOST_NAMES])
-        more = f" and {number(len(missing) - _MOST_NAMES)} more" if len(missing) > _MOST_NAMES else ""
-        blocks.append(
-            Paragraph(
-                (
-                    Strong(f"No test mentions {number(len(missing))} of {counted(len(wanted), 'public definition')}"),
-                    ": ",
-                    *shown,
-                    more,
-                )
-            )
-        )
+        head = f"No test mentions {number(len(missing))} of {counted(len(wanted), 'public definition')}"
+        blocks.append(paragraph(Strong(head), ": ", *some(missing, _MOST_NAMES)))
     return blocks
 
 
@@ -91,21 +78,13 @@ def _tests(subject: Subject, uses: Sequence[Use]) -> Runs:
         first.setdefault((use.file, use.within), use)
     # An import at the top says nothing beside a test that uses what was imported.
     inside = [use for use in first.values() if use.within >= 0] or list(first.values())
-    parts: list[Runs] = []
-    for use in inside[:_MOST_TESTS]:
-        place = Link(f"{subject.tables.display(use.file)}:{use.line}", ToLine(subject.tables.path(use.file), use.line))
-        around: Runs = ()
-        if use.within >= 0:
-            around = (subject.tables.definition_link(Place(use.file, use.within)), " ")
-        parts.append((*around, *(("(", place, ")") if around else (place,))))
-    more = f" and {counted(len(inside) - _MOST_TESTS, 'more', 'more')}" if len(inside) > _MOST_TESTS else ""
-    return (*joined(parts), more)
+    return some([_place(subject, use) for use in inside], _MOST_TESTS)
 
 
 def _as_test(subject: Subject) -> list[Block]:
     """What a test file tests: its tests, and the definitions that they reach."""
-    tests = [
-        index
+    tests: list[Runs] = [
+        (subject.link(index),)
         for index, one in enumerate(subject.facts.definitions)
         if one.kind in ("function", "method") and one.name.lower().startswith("test")
     ]
@@ -115,12 +94,10 @@ def _as_test(subject: Subject) -> list[Block]:
             reached.setdefault(use.target.file, {}).setdefault(use.target.definition, use.line)
     blocks: list[Block] = []
     if tests:
-        shown = joined((subject.link(index),) for index in tests[:_MOST_NAMES])
-        more = f" and {number(len(tests) - _MOST_NAMES)} more" if len(tests) > _MOST_NAMES else ""
-        blocks.append(Paragraph((Strong(counted(len(tests), "test")), ": ", *shown, more)))
+        blocks.append(paragraph(Strong(counted(len(tests), "test")), ": ", *some(tests, _MOST_NAMES)))
     if reached:
         items: list[Runs] = []
-        for file in sorted(reached, key=lambda file: (-len(reached[file]), file))[:_MOST_DEFINITIONS]:
+        for file in sorted(reached, key=lambda file: (-len(reached[file]), file)):
             parts: list[Runs] = [
                 (
                     subject.tables.definition_link(Place(file, index)),
@@ -130,12 +107,10 @@ def _as_test(subject: Subject) -> list[Block]:
                 )
                 for index, line in reached[file].items()
             ]
-            more = f" and {number(len(parts) - _MOST_TESTS)} more" if len(parts) > _MOST_TESTS else ""
-            items.append((subject.tables.page_link(file), ": ", *joined(parts[:_MOST_TESTS]), more))
+            items.append((subject.tables.page_link(file), ": ", *some(parts, _MOST_TESTS)))
         head = f"It reaches definitions of {counted(len(reached), 'file')} (the line of the first mention):"
-        blocks += [Paragraph((head,)), Bullets(items)]
+        blocks += [paragraph(head), bullets(items, _MOST_DEFINITIONS)]
     if not blocks:
-        return [
-            Paragraph(("Looked for tests and mentions of other files in ", Code(subject.file.display), "; none found."))
-        ]
+        name = subject.file.display
+        blocks.append(paragraph(f"Looked for tests in {name} and for mentions of other files; none found."))
     return blocks

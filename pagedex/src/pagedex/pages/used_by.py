@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from pagedex.model.blocks import Block, Bullets, Code, Paragraph, Runs, Strong
+from pagedex.model.blocks import Block, Bullets, Code, Runs, Strong
 from pagedex.model.facts import Definition
 from pagedex.model.ties import Place, Use
 from pagedex.pages.subject import Subject
-from pagedex.words.phrases import counted, joined, line_links, number
+from pagedex.words.phrases import counted, joined, line_links, number, paragraph, some
 
 # What is shown of one definition; of the rest the files are counted.
 _MOST = 200
@@ -24,26 +24,26 @@ def used_by(subject: Subject, index: int) -> list[Block]:
     uses = subject.uses(index)
     one = subject.definition(index)
     if not uses:
-        looked = Paragraph(("Looked for mentions of ", Code(one.qualname), "; none found."))
+        looked = paragraph("Looked for mentions of ", Code(one.qualname), "; none found.")
         return [] if _reached_unwritten(subject, one) else [looked]
     sure = _own_file_first(subject, (use for use in uses if use.sure))
     most = _MOST if one.public else _MOST_PRIVATE
     tables = subject.tables
     blocks: list[Block] = []
     for name in ("code", "tests", "documents"):
-        some = [use for use in sure if tables.kind_of(use.file) == name]
-        if some:
-            shown = some[: max(most, 0)]
+        found = [use for use in sure if tables.kind_of(use.file) == name]
+        if found:
+            shown = found[:most]
             most -= len(shown)
-            blocks.append(Paragraph(_head(subject, name, some, shown)))
-            if len({use.file for use in some}) > 1:
-                blocks.append(Bullets(_items(subject, some, shown)))
+            blocks.append(paragraph(*_head(subject, name, found, shown)))
+            if len({use.file for use in found}) > 1:
+                blocks.append(Bullets(_items(subject, found, shown)))
     return blocks + _maybe(subject, index, one, [use for use in uses if not use.sure])
 
 
 def _reached_unwritten(subject: Subject, one: Definition) -> bool:
-    """Whether what reaches a definition need not be written down: tests, special methods, sections of documents, and methods
-    of a class whose base lies outside of the repository."""
+    """Whether a definition may be reached from what nobody wrote here: a test, a special method, a section of a document,
+    a method of a class with a base outside of the repository."""
     if subject.file.test or one.kind == "section" or (one.name.startswith("__") and one.name.endswith("__")):
         return True
     if one.parent < 0 or not subject.definition(one.parent).bases:
@@ -78,9 +78,9 @@ def _items(subject: Subject, uses: Sequence[Use], shown: Sequence[Use]) -> list[
     ]
     rest = Counter(use.file for use in uses[len(shown) :])
     if rest:
-        listed: list[Runs] = [(*_file(subject, file), f" ({count:,})") for file, count in rest.most_common(_MOST_FILES)]
-        more = f" and {counted(len(rest) - _MOST_FILES, 'more file')}" if len(rest) > _MOST_FILES else ""
-        items.append((f"{number(len(uses) - len(shown))} more by file: ", *joined(listed), more))
+        ranked = sorted(rest.items(), key=lambda one: (-one[1], one[0]))
+        listed: list[Runs] = [(*_file(subject, file), f" ({count:,})") for file, count in ranked]
+        items.append((f"{number(len(uses) - len(shown))} more by file: ", *some(listed, _MOST_FILES)))
     return items
 
 
@@ -113,14 +113,14 @@ def _maybe(subject: Subject, index: int, one: Definition, uses: Sequence[Use]) -
     through = [use for use in uses if (use.file, use.line, use.column) in above]
     by_name = [use for use in uses if (use.file, use.line, use.column) not in above]
     blocks: list[Block] = []
-    for some, why in ((through, "through what it overrides"), (by_name, "where only the name agrees")):
-        if some:
-            shown = _own_file_first(subject, some)[:_MOST_MAYBE]
+    for found, why in ((through, "through what it overrides"), (by_name, "where only the name agrees")):
+        if found:
+            shown = _own_file_first(subject, found)[:_MOST_MAYBE]
             parts: list[Runs] = [
                 (*_file(subject, file), " ", *_places(subject, list(group)))
                 for file, group in groupby(shown, key=lambda use: use.file)
             ]
-            more = f"; {number(len(some) - len(shown))} more" if len(some) > len(shown) else ""
-            head: Runs = (Strong("Maybe used"), f" at {counted(len(some), 'place')}, {why}: ")
-            blocks.append(Paragraph((*head, *joined(parts, "; "), more)))
+            more = f"; {number(len(found) - len(shown))} more" if len(found) > len(shown) else ""
+            head: Runs = (Strong("Maybe used"), f" at {counted(len(found), 'place')}, {why}: ")
+            blocks.append(paragraph(*head, *joined(parts, "; "), more))
     return blocks

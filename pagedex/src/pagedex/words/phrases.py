@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from pagedex.model.blocks import Link, Run, Runs, ToLine
+from pagedex.model.blocks import Bullets, Link, Paragraph, Run, Runs, ToLine
 
-# A sentence ends where a dot, a question mark or an exclamation mark is followed by a blank and no letter in lower case.
+# A sentence ends with a dot, a question mark or an exclamation mark before a blank and no letter in lower case.
 _SENTENCE_END = re.compile(r"[.!?](?:[\"')\]`]*)(?=\s+[^a-z\s]|\s*\Z)")
 _ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|cf|vs|etc|approx|Fig|No)|\b[A-Z])\Z")
 _LONGEST_SENTENCE = 240
@@ -54,10 +54,26 @@ def joined(parts: Iterable[Runs], separator: str = ", ") -> Runs:
     return tuple(runs)
 
 
+def some(parts: Sequence[Runs], most: int, separator: str = ", ") -> Runs:
+    """The first parts with a separator between them, and how many more there are."""
+    shown = joined(parts[:most], separator)
+    return (*shown, f"{separator.rstrip()} and {len(parts) - most:,} more") if len(parts) > most else shown
+
+
+def bullets(items: Sequence[Runs], most: int) -> Bullets:
+    """The first items, and as the last one how many more there are."""
+    more: list[Runs] = [(f"and {len(items) - most:,} more",)] if len(items) > most else []
+    return Bullets([*items[:most], *more])
+
+
+def paragraph(*runs: Run) -> Paragraph:
+    return Paragraph(runs)
+
+
 def line_links(path: str, lines: Sequence[int], most: int) -> Runs:
-    """``3, 17, 40 and 12 more``: each line leads to where it stands."""
+    """``3, 17, 40, and 12 more``: each line leads to where it stands."""
     shown = joined((Link(f"{line}", ToLine(path, line)),) for line in lines[:most])
-    return (*shown, f" and {len(lines) - most:,} more") if len(lines) > most else shown
+    return (*shown, f", and {len(lines) - most:,} more") if len(lines) > most else shown
 
 
 def span_link(path: str, line: int, end_line: int) -> Link:
