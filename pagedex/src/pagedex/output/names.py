@@ -52,8 +52,12 @@ def of_letter(letter: str, form: str) -> str:
 
 def relative(start: str, target: str) -> str:
     """The address of ``target`` on the page ``start``, percent-encoded; both names from the same folder."""
-    path = posixpath.relpath(target, posixpath.dirname(start) or ".")
-    return encoded(path)
+    return _way(start.rpartition("/")[0], target)
+
+
+@lru_cache(maxsize=1 << 17)
+def _way(folder: str, target: str) -> str:
+    return encoded(posixpath.relpath(target, folder or "."))
 
 
 def encoded(path: str) -> str:
