@@ -103,12 +103,15 @@ def test_mutated_sources(path: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("path", SOURCES)
-@pytest.mark.parametrize("piece", ["(", "{", "[", "<", "> ", "- ", "a(", "class a{", "*", "[a](", "`", '"', "/*", "#if 1\n", "\0", "a::", "!["])
+@pytest.mark.parametrize(
+    "piece",
+    ["(", "{", "[", "<", "> ", "- ", "a(", "class a{", "*", "[a](", "`", '"', "/*", "#if 1\n", "\0", "a::", "!["],
+)
 def test_depth_takes_seconds_at_most(path: str, piece: str) -> None:
-    text = piece * (100_000 if len(piece) == 1 else 20_000)
-    begun = time.perf_counter()
-    check(read(path, text), text)
-    assert time.perf_counter() - begun < 20
+    for text in (piece * 100_000, (piece * 20 + "\n") * 300):
+        begun = time.perf_counter()
+        check(read(path, text), text)
+        assert time.perf_counter() - begun < 10
 
 
 @pytest.mark.parametrize("path", SOURCES)
@@ -123,7 +126,7 @@ def test_minified_code_is_read_without_its_definitions() -> None:
     facts = read("a.min.js", text)
     assert time.perf_counter() - begun < 30
     assert facts.definitions == []
-    assert [one.text for one in facts.problems] == ["line 1 has 5,000,000 bytes: its definitions weren't read"]
+    assert [one.text for one in facts.problems] == ["line 1 has 5,000,000 bytes: only its first names were read"]
     assert facts.problems[0].line == 1
 
 

@@ -13,7 +13,7 @@ from pagedex.languages.nodes import word_set
 C_KEYWORDS = word_set(
     """
     auto break case char const continue default define defined do double elif else endif enum error extern float for
-    goto if ifdef ifndef include inline int long pragma register restrict return short signed sizeof static struct
+    goto if ifdef ifndef include inline int long once pragma register restrict return short signed sizeof static struct
     switch typedef undef union unsigned void volatile while
     """
 )
@@ -28,7 +28,7 @@ CPP_KEYWORDS = C_KEYWORDS | word_set(
 
 # TORCH_API void f(); and __device__ void f(): an attribute's name in front of another word.
 _CAPITALS = re.compile(
-    rb"(?<![\w#])[A-Z][A-Z0-9]*_[A-Z0-9_]*(?=[ \t\n]+(?!operator\b|final\b|override\b|const\b|noexcept\b)[A-Za-z_:~])"
+    rb"(?<![\w#])(?<!define )(?<!undef )(?<!ifdef )(?<!ifndef )[A-Z][A-Z0-9]*_[A-Z0-9_]*(?=[ \t\n]+(?!operator\b|final\b|override\b|const\b|noexcept\b)[A-Za-z_:~])"
 )
 _AFTER_CLASS = re.compile(rb"\b((?:class|struct|union)\s+)([A-Z][A-Z0-9_]*(?:\([^()\n]*\))?)(?=\s+[A-Za-z_])")
 _UNDERSCORED = re.compile(

@@ -251,7 +251,7 @@ del _TYPESCRIPT["field_definition"]
 
 _KEYWORDS = word_set(
     """
-    async await break case catch class const continue debugger default delete do else export extends false finally
+    as async await break case catch class const continue debugger default delete do else export extends false finally
     for from function get if import in instanceof let new null of return set static super switch this throw true try
     typeof undefined var void while with yield
     """
