@@ -70,7 +70,10 @@ def test_identifiers_and_words_of_any_text() -> None:
 
 
 def test_targets_of_a_makefile() -> None:
-    text = "A := 1\n\n# Runs the tests.\ntest check: all\n\tpytest\n\techo $(A)\n\nclean: ## removes all\n%.o: %.c\n.PHONY: test\n"
+    text = (
+        "A := 1\n\n# Runs the tests.\ntest check: all\n\tpytest\n\techo $(A)\n\n"
+        "clean: ## removes all\n%.o: %.c\n.PHONY: test\n"
+    )
     facts = language_of("Makefile", "").read("Makefile", text)
     assert found(facts) == [
         ("target", "test", 4, 6, 0),

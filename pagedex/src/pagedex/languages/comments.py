@@ -86,8 +86,8 @@ class Comments:
 
 
 def of_file(groups: list[list[Comment]], taken: set[int]) -> tuple[str, int]:
-    """The text of the first group that says something about the file, and its line: no licence, and none of the lines in
-    ``taken``, where the comments of definitions begin. ``("", 0)`` where there is none."""
+    """The text of the first group that says something about the file, and its line: no licence, and none of the lines
+    in ``taken``, where the comments of definitions begin. ``("", 0)`` where there is none."""
     for group in groups:
         text, line = _joined(group)
         text = without_licence(text)

@@ -27,8 +27,8 @@ LONGEST_LINE = 20_000
 _LONGEST_SIGNATURE = 300
 
 _DATA_SUFFIXES = (
-    ".json", ".jsonl", ".ndjson", ".geojson", ".csv", ".tsv", ".lock", ".svg", ".map", ".ipynb", ".dat", ".data", ".log",
-    ".sum", ".obj", ".po", ".pot", ".xml", ".patch", ".diff",
+    ".json", ".jsonl", ".ndjson", ".geojson", ".csv", ".tsv", ".lock", ".svg", ".map", ".ipynb", ".dat", ".data",
+    ".log", ".sum", ".obj", ".po", ".pot", ".xml", ".patch", ".diff",
 )  # fmt: skip
 _DATA_NAMES = frozenset({"package-lock.json", "pnpm-lock.yaml", "yarn.lock", "poetry.lock", "go.sum", "cargo.lock"})
 
