@@ -273,7 +273,7 @@ _LOOKS = Looks(
          "text becomes markup", where=r"\b(?:innerHTML|outerHTML|srcdoc)\s*\+?=(?!=)|\b(?:insertAdjacentHTML|"
          r"createContextualFragment)\s*\(|dangerouslySet"),
     Look("security", "markup that isn't escaped", "write|writeln", "text becomes markup",
-         where=r"\bdocument\.writeln?\s*\("),
+         where=r"\bdocument\.write(?:ln)?\s*\("),
     Look("security", "commands", r"exec|execSync|execFile\w*|spawn|spawnSync|fork", "runs a command",
          where=r"(?<![\w.$])(?:exec|execSync|execFile\w*|spawn|spawnSync|fork)\s*\(|\b(?:child_process|cp|"
          r"childProcess)\.\w+\s*\("),

@@ -33,14 +33,14 @@ MISSING = "read as plain text: pip install 'pagedex[languages]' for its definiti
 
 @cache
 def _parser(module: str, function: str) -> tuple[Parser, Language] | None:
-    """The parser of a grammar's wheel and its language, None where the wheel or tree-sitter isn't installed."""
+    """The parser of a grammar's wheel and its language, None where the wheel or tree-sitter isn't installed, or where
+    the one is too new for the other."""
     try:
         tree_sitter = importlib.import_module("tree_sitter")
-        grammar = importlib.import_module(module)
-    except ImportError:
+        language = tree_sitter.Language(getattr(importlib.import_module(module), function)())
+        return tree_sitter.Parser(language), language
+    except (ImportError, ValueError):
         return None
-    language = tree_sitter.Language(getattr(grammar, function)())
-    return tree_sitter.Parser(language), language
 
 
 @cache
