@@ -44,7 +44,7 @@ def build(options: Options, progress: Progress = lambda phase, count, done: None
         said = cache.said("build")
         if said and said["of"] == wanted and all(folder.state(name) == was for name, was in said["files"].items()):
             summary = Summary.from_plain(said["summary"])
-            summary.unchanged = len(said["files"])
+            summary.unchanged = len(said["files"]) - 1  # all but the list of files
             summary.written = summary.removed = summary.analysed = 0
         else:
             cache.say("build", None)  # of an output that is half old and half new nothing is true
