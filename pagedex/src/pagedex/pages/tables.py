@@ -17,6 +17,7 @@ TextOf = Callable[[int], "str | None"]
 # Languages of prose: what stands in such a file is neither code nor test of what it mentions.
 _DOCUMENTS = frozenset(("markdown", "rst", "text", "restructuredtext", "asciidoc", "tex"))
 _FILES_KEPT = 4096
+_LINKS_KEPT = 1 << 16
 
 
 class Tables:
@@ -30,6 +31,8 @@ class Tables:
         self.text_of = text_of
         self.anchors = lru_cache(maxsize=_FILES_KEPT)(self._anchors)
         self.mentioned_files = lru_cache(maxsize=_FILES_KEPT)(self._mentioned_files)
+        # Several sections of a page lead to the same definitions.
+        self.definition_link = lru_cache(maxsize=_LINKS_KEPT)(self._definition_link)
         self._starts = lru_cache(maxsize=_FILES_KEPT)(self._starts_of)
 
     def _anchors(self, file: int) -> list[str]:
@@ -74,7 +77,7 @@ class Tables:
     def page_link(self, file: int) -> Link:
         return Link(self.display(file), ToPage(self.path(file)), code=True)
 
-    def definition_link(self, place: Place) -> Link:
+    def _definition_link(self, place: Place) -> Link:
         """The full name of a definition, leading to where its page says all of it."""
         anchor = self.anchors(place.file)[place.definition]
         return Link(self.repository.definition(place).qualname, ToPage(self.path(place.file), anchor), code=True)

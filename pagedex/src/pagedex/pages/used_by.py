@@ -42,8 +42,8 @@ def used_by(subject: Subject, index: int) -> list[Block]:
 
 
 def _reached_unwritten(subject: Subject, one: Definition) -> bool:
-    """Whether a definition may be reached from what nobody wrote here: a test, a special method, a section of a document,
-    a method of a class with a base outside of the repository."""
+    """Whether a definition may be reached from outside of what is written here: a test, a special method, a section of a
+    document, a method of a class with a base outside."""
     if subject.file.test or one.kind == "section" or (one.name.startswith("__") and one.name.endswith("__")):
         return True
     if one.parent < 0 or not subject.definition(one.parent).bases:
