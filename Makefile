@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
-SOURCES := pyproject.toml CMakeLists.txt $(shell find src -name '*.py' -o -name '*.pyi' -o -name '*.cpp' -o -name '*.hpp')
+SOURCES := pyproject.toml CMakeLists.txt pagedex/pyproject.toml $(shell find src pagedex/src -name '*.py' -o -name '*.pyi' -o -name '*.cpp' -o -name '*.hpp')
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint style types imports format-cpp tests matrix bench soak trainers faults fuzz aarch64 clean
@@ -26,16 +26,19 @@ style: $(VENV)/installed  ## Ruff's rules and its format
 
 types: $(VENV)/installed  ## mypy --strict
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file pagedex/pyproject.toml
 
 imports: $(VENV)/installed  ## The direction of imports, the rooms that know torch, and the drawing of both
 	$(BIN)/lint-imports
+	cd pagedex && $(abspath $(BIN))/lint-imports
 	$(BIN)/python design/rooms.py --check
 
 format-cpp: $(VENV)/installed  ## The format of the kernels
 	$(BIN)/clang-format --dry-run -Werror $(shell find src fuzz -name '*.cpp' -o -name '*.hpp')
 
-tests: $(VENV)/installed  ## Every test but the long ones
+tests: $(VENV)/installed $(VENV)/browser  ## Every test but the long ones
 	$(BIN)/python -m pytest
+	cd pagedex && $(abspath $(BIN))/python -m pytest
 
 # Several GB to fetch. ONLY="2.15.0 3.10" takes the pairs with one of these. A Python that isn't on PATH is skipped.
 matrix:  ## The suite's quick part on every torch and Python that is promised, each really installed
@@ -80,7 +83,13 @@ $(VENV)/torch:
 
 # torch first and pinned: dcpx asks for no build of it, so none is pulled over this one.
 $(VENV)/installed: $(VENV)/torch $(SOURCES)
-	$(BIN)/pip install --quiet ".[test,demo]"
+	$(BIN)/pip install --quiet ".[test,demo,docs]" "./pagedex[languages,test]"
+	touch $@
+
+# The tests of pagedex' site need a real browser; as root on Debian it is fetched, elsewhere they say that it is missing.
+$(VENV)/browser: $(VENV)/torch
+	command -v chromium || ! command -v apt-get || [ "$$(id -u)" != 0 ] || \
+		(apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium)
 	touch $@
 
 $(VENV)/demo: $(VENV)/installed demo/requirements.txt

@@ -70,7 +70,11 @@ def test_a_root_that_is_a_package_itself(tmp_path: Path) -> None:
 
 
 def test_a_stub_stands_for_native_code(tmp_path: Path) -> None:
-    files = {"p/__init__.py": "", "p/_native.pyi": "def fast() -> int: ...\n", "p/a.py": "from p._native import fast\nfast()\n"}
+    files = {
+        "p/__init__.py": "",
+        "p/_native.pyi": "def fast() -> int: ...\n",
+        "p/a.py": "from p._native import fast\nfast()\n",
+    }
     found = repository(tmp_path, files)
     assert leads(found, "p/a.py") == ["p/_native.pyi"]
     assert [use.line for use in found.uses[1][0]] == [1, 2]
@@ -105,8 +109,13 @@ def test_inheritance(tmp_path: Path) -> None:
     assert found.overridden[Place(0, definitions["Mixin.stop"])] == [Place(1, definitions["Sub.stop"])]
 
 
-def test_mentions_do_not_depend_on_the_order_of_files_in_shares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    files = {f"m{index}.py": f"from m{(index + 1) % 9} import f as g\ndef f() -> 'K': return g()\nclass K: x = 1\nf().x\n" for index in range(9)}
+def test_mentions_do_not_depend_on_the_order_of_files_in_shares(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {
+        f"m{index}.py": f"from m{(index + 1) % 9} import f as g\ndef f() -> 'K': return g()\nclass K: x = 1\nf().x\n"
+        for index in range(9)
+    }
     found = repository(tmp_path, files)
     again = python_repository(tmp_path)
     assert found.mentions == again.mentions

@@ -1,5 +1,5 @@
-"""What uses a definition, held against lists that were made by reading: of a small repository written to be difficult, and of
-torch's ``distributed`` package."""
+"""What uses a definition, held against lists that were made by reading: of a small repository written to be difficult,
+and of torch's ``distributed`` package."""
 
 from __future__ import annotations
 

@@ -8,42 +8,21 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pagedex import __version__
-from pagedex.building.cache import Cache, default_folder
+from pagedex.building.cache import Cache
 from pagedex.building.folder import MANIFEST, Folder
+from pagedex.building.options import Options
 from pagedex.building.read import read_facts
 from pagedex.building.summary import Summary, of_repository
 from pagedex.building.workers import cores, run
 from pagedex.building.writing import Writing
-from pagedex.model.files import FileKind
+from pagedex.languages.tables import LANGUAGES
 from pagedex.model.ties import Repository, Use
-from pagedex.output.site import FORMS
-from pagedex.reading.tree import Selection, Tree, read_text, read_tree
+from pagedex.reading.tree import Tree, read_text, read_tree
 from pagedex.resolving.resolve import resolve
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What is documented and where it goes. ``source_url`` is a template with ``{revision}``, ``{path}`` and ``{line}``;
-    ``processes`` 0 means one a core."""
-
-    root: str
-    output: str
-    name: str = ""
-    forms: tuple[str, ...] = FORMS
-    only: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    largest: int = 8 << 20
-    source_url: str = ""
-    processes: int = 0
-    cache: Path = field(default_factory=default_folder)
-
-    def selection(self) -> Selection:
-        return Selection(self.only, self.exclude, self.largest, os.path.realpath(self.output))
 
 
 # Told of each phase: its name, how many steps it has in all, how many more are done.
@@ -71,18 +50,32 @@ def build(options: Options, progress: Progress = lambda phase, count, done: None
         else:
             cache.say("build", None)  # of an output that is half old and half new nothing is true
             repository, anew = read_repository(tree, options, cache, progress)
-            writing = Writing(repository, tree, options.forms, options.source_url, folder)
-            files = writing.write(cache, options.processes or cores(), progress)
+            writing = Writing(repository, tree, options, folder)
+            output = writing.write(cache, options.processes or cores(), progress)
             summary = of_repository(repository)
             summary.notes, summary.analysed = tree.notes, anew
-            summary.removed = folder.finish(before, files)
-            summary.written, summary.unchanged = writing.written, writing.unchanged
-            states = {name: folder.state(name) for name in (*files, MANIFEST)}
+            summary.removed = folder.finish(before, output.files)
+            summary.written, summary.unchanged = output.written, output.unchanged
+            states = {name: folder.state(name) for name in (*output.files, MANIFEST)}
             cache.say("build", {"of": wanted, "files": states, "summary": dataclasses.asdict(summary)})
     finally:
         cache.close()
     summary.seconds = time.monotonic() - began
     return summary
+
+
+def read_only(options: Options) -> Repository:
+    """The repository that ``options`` names, with its ties, and nothing written but the cache.
+
+    Raises:
+        PagedexError: it can't be read.
+    """
+    tree = read_tree(options.root, options.selection())
+    cache = Cache(options.cache, tree.root, os.path.realpath(options.output))
+    try:
+        return read_repository(tree, options, cache, lambda phase, count, done: None)[0]
+    finally:
+        cache.close()
 
 
 def read_repository(tree: Tree, options: Options, cache: Cache, progress: Progress) -> tuple[Repository, int]:
@@ -110,7 +103,8 @@ def read_repository(tree: Tree, options: Options, cache: Cache, progress: Progre
 def _digest(tree: Tree, options: Options) -> str:
     """What a whole output depends on."""
     digest = hashlib.blake2b(digest_size=20)
-    said: list[Any] = [__version__, _reading(), tree.revision, options.name, options.forms, options.source_url, tree.notes]
+    said: list[Any] = [__version__, options.said(), tree.revision, tree.notes]
+    said += ((one.name, one.version) for one in LANGUAGES)
     said += (dataclasses.astuple(file) for file in tree.files)
     for one in said:
         digest.update(repr(one).encode("utf-8", "backslashreplace") + b"\n")
@@ -123,11 +117,3 @@ def _from_plain(plain: dict[str, Any]) -> Summary:
     summary.problems = [(path, line, text) for path, line, text in plain["problems"]]
     return summary
 
-
-def _reading() -> list[tuple[str, int]]:
-    from pagedex.languages.table import LANGUAGES
-
-    return [(one.name, one.version) for one in LANGUAGES]
-
-
-del FileKind

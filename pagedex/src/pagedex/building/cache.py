@@ -1,7 +1,7 @@
 """What a build keeps for the next one: facts by content, and what each page was made from.
 
-One SQLite file a repository and output, in the user's cache folder. It holds JSON and digests; a file that can't be read as
-that is begun anew, since all of it can be found again.
+One SQLite file a repository and output, in the user's cache folder. It holds JSON and digests; a file that can't be
+read as that is begun anew, since all of it can be found again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The output's folder: files appear whole, stay untouched where nothing changed, and lie inside it whatever is found there."""
+"""The output's folder: files appear whole, stay untouched where nothing changed, and lie inside it whatever is found
+there."""
 
 from __future__ import annotations
 
@@ -68,7 +69,8 @@ class Folder:
         return True
 
     def state(self, name: str) -> list[int]:
-        """A file's size and time of change, by which a later build sees that nobody touched it; [] where there is none."""
+        """A file's size and time of change, by which a later build sees that nobody touched it; [] where there is
+        none."""
         try:
             status = os.lstat(os.path.join(self.path, name))
         except OSError:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pagedex.building.cache import Cache, key_of, packed
 from pagedex.building.workers import run
 from pagedex.languages.contract import Language
-from pagedex.languages.table import language_of
+from pagedex.languages.tables import language_of
 from pagedex.model.facts import Facts, Problem
 from pagedex.model.files import FileKind
 from pagedex.reading.tree import Tree, read_text
@@ -30,7 +30,9 @@ class Read:
 
 def read_facts(tree: Tree, cache: Cache, processes: int, advance: Callable[[int], None]) -> Read:
     """Reads all files of a tree. ``advance`` is told how many more files are done."""
-    languages = [language_of(tree.root, file) if file.kind is FileKind.TEXT else None for file in tree.files]
+    languages = [
+        language_of(file.path, file.first_line) if file.kind is FileKind.TEXT else None for file in tree.files
+    ]
     keys = [
         key_of(file.digest, file.path, language.name, language.version, _INTERPRETER) if language is not None else ""
         for file, language in zip(tree.files, languages, strict=True)

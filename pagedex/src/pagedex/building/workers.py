@@ -23,8 +23,8 @@ def cores() -> int:
 
 
 def run(function: Callable[[int], Found], count: int, processes: int) -> Iterator[Found]:
-    """``function(0)`` to ``function(count - 1)``, in order. In one process where there can't be more: with ``processes`` of 1, little
-    to do, or a system that can't fork.
+    """``function(0)`` to ``function(count - 1)``, in order. In one process where there can't be more: with
+    ``processes`` of 1, little to do, or a system that can't fork.
 
     Raises:
         PagedexError: a process was ended from outside, as by a lack of memory.

@@ -26,8 +26,8 @@ _OUTSIDE = frozenset(("http", "https", "mailto"))
 
 @dataclass(slots=True)
 class Checked:
-    """``broken`` are (page, target, why). ``citations`` are links to a line, counted among ``links`` too; ``outside`` links to
-    the network are counted and not followed."""
+    """``broken`` are (page, target, why). ``citations`` are links to a line, counted among ``links`` too; ``outside``
+    links to the network are counted and not followed."""
 
     pages: int = 0
     links: int = 0
@@ -37,7 +37,8 @@ class Checked:
 
 
 def check_links(output: str, root: str) -> Checked:
-    """Checks every page below ``output``. A link may lead to a file of the repository at ``root``, and nowhere else outside.
+    """Checks every page below ``output``. A link may lead to a file of the repository at ``root``, and nowhere else
+    outside.
 
     Raises:
         OSError: a page can't be read.

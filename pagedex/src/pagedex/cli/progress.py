@@ -10,7 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 
 class Bar:
-    """A bar a phase. It is drawn by whoever advances it: a thread of its own would be there when processes are forked."""
+    """A bar a phase. It is drawn by whoever advances it: a thread of its own would be there when processes are
+    forked."""
 
     def __init__(self, quiet: bool = False) -> None:
         console = Console(stderr=True, file=sys.stderr)

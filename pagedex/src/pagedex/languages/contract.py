@@ -19,7 +19,8 @@ class Read(Protocol):
 @dataclass(frozen=True, slots=True)
 class Language:
     """``suffixes`` with the dot and ``names`` of whole files are in lower case; ``interpreters`` are of a ``#!`` line.
-    ``version`` changes whenever ``read`` finds something else in the same text: the cache forgets what was found before."""
+    ``version`` changes whenever ``read`` finds something else in the same text: the cache forgets what was found
+    before."""
 
     name: str
     lexer: str

@@ -1,13 +1,13 @@
 """What a page holds, as plain values that each output writes in its own way.
 
-A page is a title and sections, a section is a title and blocks, a block holds runs of text. Nothing here is escaped: outputs
-escape everything.
+A page is a title and sections, a section is a title and blocks, a block holds runs of text. Nothing here is escaped:
+outputs escape everything.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple, Union
+from typing import NamedTuple
 
 
 class ToLine(NamedTuple):
@@ -55,7 +55,7 @@ class ToAddress(NamedTuple):
     address: str
 
 
-To = Union[ToLine, ToPage, ToKeywords, ToFolder, ToFile, ToLetter, ToAddress]
+To = ToLine | ToPage | ToKeywords | ToFolder | ToFile | ToLetter | ToAddress
 
 
 class Code(NamedTuple):
@@ -74,7 +74,7 @@ class Link(NamedTuple):
     code: bool = False  # in a fixed pitch
 
 
-Run = Union[str, Code, Strong, Link]
+Run = str | Code | Strong | Link
 Runs = tuple[Run, ...]
 
 
@@ -107,8 +107,8 @@ class Heading:
 
 @dataclass(slots=True)
 class Text:
-    """What an author wrote: a docstring, a comment. Shown with its line breaks, never interpreted. ``names`` are words of
-    it that lead somewhere."""
+    """What an author wrote: a docstring, a comment. Shown with its line breaks, never interpreted. ``names`` are words
+    of it that lead somewhere."""
 
     text: str
     names: dict[str, To] = field(default_factory=dict)
@@ -161,7 +161,7 @@ class Fold:
     blocks: list[Block]
 
 
-Block = Union[Paragraph, Bullets, Table, Heading, Text, Fence, Source, Picture, Fold]
+Block = Paragraph | Bullets | Table | Heading | Text | Fence | Source | Picture | Fold
 
 
 @dataclass(slots=True)

@@ -1,7 +1,7 @@
 """The body of a Python file as a small program of names: enough to tell what each name refers to, and nothing else.
 
-Expressions are rows of parallel arrays, so that millions of them are held, stored and sent between processes cheaply. An
-expression's operand is always an earlier row; row 0 is an unknown one.
+Expressions are rows of parallel arrays, so that millions of them are held, stored and sent between processes cheaply.
+An expression's operand is always an earlier row; row 0 is an unknown one.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ class Class:
 
 @dataclass(slots=True)
 class Code:
-    """``scopes[0]`` is the module. Lines count from 1, columns in characters from 0; ``within`` is the definition around
-    an expression."""
+    """``scopes[0]`` is the module. Lines count from 1, columns in characters from 0; ``within`` is the definition
+    around an expression."""
 
     scopes: list[Scope] = field(default_factory=list)
     functions: dict[int, Function] = field(default_factory=dict)

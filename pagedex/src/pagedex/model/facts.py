@@ -62,8 +62,8 @@ class Definition:
 class Import:
     """``import module``, ``from module import name as alias``, ``#include "module"``, ``use module::name``.
 
-    ``module`` is as it is written, without leading dots, whose number is ``level``. ``name`` is ``"*"`` for all names, empty
-    where the module itself is imported. ``kind`` is "import", "include", "use", "require", "source" or "link".
+    ``module`` is as it is written, without leading dots, whose number is ``level``. ``name`` is ``"*"`` for all names,
+    empty where the module itself is imported. ``kind`` is "import", "include", "use", "require", "source" or "link".
     """
 
     line: int
@@ -88,8 +88,8 @@ class Reference:
 
 @dataclass(slots=True)
 class Finding:
-    """What a reviewer looks for, with its line. ``section`` is "security", "performance" or "patterns"; ``topic`` one of
-    those that the language says it looks for; ``text`` says what it is, with the code where that is short."""
+    """What a reviewer looks for, with its line. ``section`` is "security", "performance" or "patterns"; ``topic`` one
+    of those that the language says it looks for; ``text`` says what it is, with the code where that is short."""
 
     section: str
     topic: str

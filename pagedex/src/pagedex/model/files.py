@@ -33,6 +33,7 @@ class SourceFile:
     executable: bool = False
     note: str = ""  # why it wasn't read, or how: "Latin-1", "symbolic link to x"
     test: bool = False
+    first_line: str = ""  # of a text, where it names an interpreter: "#!/bin/sh"
 
     @property
     def name(self) -> str:

@@ -17,8 +17,8 @@ class Place(NamedTuple):
 
 
 class Use(NamedTuple):
-    """One mention of a definition. ``within`` is the definition around it in its file, -1 at the top. ``sure`` says that
-    it can be told from the code alone; otherwise only the name agrees, and pages say "maybe"."""
+    """One mention of a definition. ``within`` is the definition around it in its file, -1 at the top. ``sure`` says
+    that it can be told from the code alone; otherwise only the name agrees, and pages say "maybe"."""
 
     file: int
     line: int

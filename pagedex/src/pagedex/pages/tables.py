@@ -10,7 +10,7 @@ from functools import cached_property, lru_cache
 from pagedex.model.blocks import Link, ToPage
 from pagedex.model.facts import Facts
 from pagedex.model.ties import Place, Repository
-from pagedex.pages.anchors import definition_anchors
+from pagedex.model.anchors import definition_anchors
 
 TextOf = Callable[[int], "str | None"]
 

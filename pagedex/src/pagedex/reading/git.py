@@ -1,8 +1,8 @@
 """What git says of a folder, asked so that nothing which the repository brings is run.
 
-A repository's own configuration can name programs: hooks, a file system monitor, filters that turn a work tree's file into
-what is stored. So only commands are used that read the index and the commit, with hooks and the monitor turned off; what
-differs is found by hashing files here.
+A repository's own configuration can name programs: hooks, a file system monitor, filters that turn a work tree's file
+into what is stored. So only commands are used that read the index and the commit, with hooks and the monitor turned
+off; what differs is found by hashing files here.
 """
 
 from __future__ import annotations

@@ -29,7 +29,8 @@ class Text:
 
 
 def decode(content: bytes) -> Text | None:
-    """The text of a file, or None for a binary one: a zero byte among its first 8,000, where no mark says UTF-16 or -32.
+    """The text of a file, or None for a binary one: a zero byte among its first 8,000, where no mark says UTF-16 or
+    -32.
 
     What isn't UTF-8 is read as the encoding that the file declares, else, where it has no sequence of UTF-8 at all, as
     Latin-1, else as UTF-8 with a mark in place of each byte that can't be read.

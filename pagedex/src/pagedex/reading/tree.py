@@ -1,6 +1,7 @@
 """The files of a repository: those that git tracks, or all of a folder but what its ignore rules leave out.
 
-Nothing outside the root is opened: symbolic links are named and never followed, neither as files nor as folders on the way.
+Nothing outside the root is opened: symbolic links are named and never followed, neither as files nor as folders on the
+way.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ import pathspec
 from pagedex.errors import PagedexError
 from pagedex.model.files import FileKind, SourceFile
 from pagedex.reading import git
-from pagedex.reading.text import Text, decode, line_count
 from pagedex.reading.customs import is_test
+from pagedex.reading.text import Text, decode, line_count
 
 # Never part of what a folder documents, whatever its ignore rules say.
 _NEVER = frozenset(
     {".git", ".hg", ".svn", ".jj", "__pycache__", "node_modules", ".venv", ".tox", ".mypy_cache", ".ruff_cache"}
 )
+_LONGEST_FIRST_LINE = 200
 
 
 @dataclass(slots=True)
@@ -56,23 +58,11 @@ def read_tree(root: str, selection: Selection) -> Tree:
     root = os.path.realpath(root)
     if not os.path.isdir(root):
         raise PagedexError(f"{root!r} isn't a folder: give the folder of a repository")
-    by_git = git.tracked(root)
     tree = Tree(root, "")
-    if isinstance(by_git, str):
-        if by_git:
-            tree.notes.append(
-                f"git couldn't tell the tracked files, so all of the folder is taken: {by_git.splitlines()[0]}"
-            )
-        by_git = git.Tracked("")
-    if by_git.files:
-        paths = iter(sorted(by_git.files))
-        tree.revision = by_git.commit
-    else:
-        paths = _walk(root, tree.notes)
+    by_git, paths = _listed(tree, selection)
     differs = by_git.staged
-    wanted = _Wanted(root, selection)
     links = _Links(root)
-    for path in sorted(path for path in paths if wanted(path)):
+    for path in paths:
         mode, blob = by_git.files.get(path, ("", ""))
         found = _read_file(root, path, mode, blob, selection.largest, links)
         if found is None:
@@ -85,6 +75,34 @@ def read_tree(root: str, selection: Selection) -> Tree:
     if tree.revision and differs:
         tree.revision += "-dirty"
     return tree
+
+
+def _listed(tree: Tree, selection: Selection) -> tuple[git.Tracked, list[str]]:
+    """What git says, and the paths that are wanted, in order."""
+    by_git = git.tracked(tree.root)
+    if isinstance(by_git, str):
+        if by_git:
+            reason = by_git.splitlines()[0]
+            tree.notes.append(f"git couldn't tell the tracked files, so all of the folder is taken: {reason}")
+        by_git = git.Tracked("")
+    if by_git.files:
+        tree.revision = by_git.commit
+    paths = by_git.files or _walk(tree.root, tree.notes)
+    wanted = _Wanted(tree.root, selection)
+    return by_git, sorted(path for path in paths if wanted(path))
+
+
+def signature(root: str, selection: Selection) -> dict[str, tuple[int, int]]:
+    """Size and time of change of every file that a tree would have, none of them opened: whether to read it again."""
+    tree = Tree(os.path.realpath(root), "")
+    found = {}
+    for path in _listed(tree, selection)[1]:
+        try:
+            status = os.lstat(os.path.join(tree.root, path))
+        except OSError:
+            continue
+        found[path] = (status.st_size, status.st_mtime_ns)
+    return found
 
 
 def read_text(root: str, file: SourceFile) -> Text | None:
@@ -168,6 +186,8 @@ def _read_file(
         file.note = "binary"
     else:
         file.kind, file.encoding, file.note, file.lines = FileKind.TEXT, text.encoding, text.note, line_count(text.text)
+        if text.text.startswith("#!"):
+            file.first_line = text.text.partition("\n")[0][:_LONGEST_FIRST_LINE]
     return file, not blob or git.blob_hash(content, blob) == blob
 
 

@@ -1,9 +1,10 @@
 """What the names of Python files mean, as far as the code alone says it.
 
 Each expression is worth a few *things*: a module, a definition itself, an instance of a class, something outside the
-repository. They follow from bindings (assignments, annotations, parameters, ``with`` and ``for``), calls (a class gives its
-instance, a function what it is annotated or seen to return) and members (looked up along the method resolution order). The order of
-statements is not considered: a name that is bound twice is worth both. What nothing is known of is worth nothing.
+repository. They follow from bindings (assignments, annotations, parameters, ``with`` and ``for``), calls (a class
+gives its instance, a function what it is annotated or seen to return) and members (looked up along the method
+resolution order). The order of statements is not considered: a name that is bound twice is worth both. What nothing is
+known of is worth nothing.
 """
 
 from __future__ import annotations
@@ -42,10 +43,9 @@ _DEEPEST = 80
 
 _TRANSPARENT = frozenset(("Optional", "Union", "Annotated", "Final", "ClassVar", "Required", "NotRequired", "ReadOnly"))
 _CONTAINERS = frozenset(
-    """
-    list List set Set frozenset FrozenSet tuple Tuple dict Dict Mapping MutableMapping Sequence MutableSequence Iterable Iterator
-    Generator AsyncIterator AsyncIterable AsyncGenerator Collection deque Deque OrderedDict defaultdict DefaultDict AbstractSet
-    KeysView ValuesView ItemsView Awaitable Coroutine
+    """ list List set Set frozenset FrozenSet tuple Tuple dict Dict Mapping MutableMapping Sequence MutableSequence
+    Iterable Iterator Generator AsyncIterator AsyncIterable AsyncGenerator Collection deque Deque OrderedDict
+    defaultdict DefaultDict AbstractSet KeysView ValuesView ItemsView Awaitable Coroutine
     """.split()
 )
 _GIVE_ELEMENTS = frozenset(("get", "pop", "popleft", "setdefault", "__getitem__"))
@@ -58,7 +58,8 @@ _GIVE_ARGUMENTS_ELEMENT = frozenset(f"builtins.{name}" for name in ("next", "min
 
 
 class Inference:
-    """Answers for any number of files. Answers are kept: begin anew where they must not depend on what was asked before."""
+    """Answers for any number of files. Answers are kept: begin anew where they must not depend on what was asked
+    before."""
 
     def __init__(self, files: Sequence[SourceFile], facts: Sequence[Facts | None], modules: Modules) -> None:
         self._files = files

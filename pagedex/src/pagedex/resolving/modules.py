@@ -1,8 +1,9 @@
 """Which file a Python import means.
 
-A module's dotted name begins at the last folder on the way up that is a package. Imports are looked for beside the importing
-file's own root first (its ``src``, its tests, its script's folder), then at the other roots, so that two modules of one name
-are told apart as the interpreter would from that place. Nothing is looked up outside the files given.
+A module's dotted name begins at the last folder on the way up that is a package. Imports are looked for beside the
+importing file's own root first (its ``src``, its tests, its script's folder), then at the other roots, so that two
+modules of one name are told apart as the interpreter would from that place. Nothing is looked up outside the files
+given.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ class Modules:
         self._found: dict[tuple[str, str], int | str | None] = {}
 
     def find(self, dotted: str, importer: str) -> int | str | None:
-        """The index of the file that ``import dotted`` in ``importer`` reads; the path of a folder that is a package without
-        ``__init__``; None for what isn't in the repository."""
+        """The index of the file that ``import dotted`` in ``importer`` reads; the path of a folder that is a package
+        without ``__init__``; None for what isn't in the repository."""
         root = self._root(importer)
         key = (root, dotted)
         if key not in self._found:

@@ -15,8 +15,8 @@ from pagedex.resolving.mentions import mentions_of
 from pagedex.resolving.modules import Modules
 from pagedex.resolving.paths import Paths
 
-# Mentions are found in shares of so many files, each by an inference of its own: what is found depends on the share, and not
-# on how many processes there are or who took which.
+# Mentions are found in shares of so many files, each by an inference of its own: what is found depends on the share,
+# and not on how many processes there are or who took which.
 SHARE = 48
 _DEPTH = 6000
 
@@ -35,8 +35,8 @@ def resolve(
 ) -> Repository:
     """What the files are to each other.
 
-    ``lines_of`` gives a file's lines; ``run(function, count)`` calls ``function`` with each of ``range(count)`` and returns what
-    it gave in that order, in processes if it likes.
+    ``lines_of`` gives a file's lines; ``run(function, count)`` calls ``function`` with each of ``range(count)`` and
+    returns what it gave in that order, in processes if it likes.
     """
     repository = Repository(name, revision, list(files), list(facts))
     before = sys.getrecursionlimit()

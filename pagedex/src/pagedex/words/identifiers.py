@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-# ZStandard, EndlessZstdDecompressor, get_descriptor, EOF, utf8: an underscore, a capital inside, capitals alone, a digit.
+# ZStandard, EndlessZstdDecompressor, get_descriptor, EOF, utf8: an underscore, a capital inside, capitals alone, a
+# digit.
 _TOKEN = re.compile(r"(?<![\w.])[^\W\d][\w]*(?:\.[^\W\d]\w*)*")
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")
 _LONGEST = 200
@@ -38,6 +39,6 @@ def names_in_prose(text: str) -> Iterator[tuple[str, int]]:
 
 
 def parts_of(identifier: str) -> tuple[str, ...]:
-    """``EndlessZstdDecompressor`` is endless, zstd, decompressor; ``HTTPServer2`` is http, server, 2; ``get_descriptor`` is
-    get, descriptor: in lower case, in order."""
+    """``EndlessZstdDecompressor`` is endless, zstd, decompressor; ``HTTPServer2`` is http, server, 2;
+    ``get_descriptor`` is get, descriptor: in lower case, in order."""
     return tuple(part.lower() for part in _PART.findall(identifier))

@@ -1,7 +1,7 @@
 """The syntax tree of a file as definitions, imports and a program of names.
 
-One pass over the tree. Bodies are walked where they stand: what a name means is looked up later, when every binding of its
-scope is known, so the order of statements doesn't matter.
+One pass over the tree. Bodies are walked where they stand: what a name means is looked up later, when every binding of
+its scope is known, so the order of statements doesn't matter.
 """
 
 from __future__ import annotations
@@ -338,7 +338,8 @@ class Builder:
             self.expression(target)
 
     def _iterated(self, target: ast.expr, iterated: ast.expr, row: int) -> None:
-        """Binds a loop's target. Of pairs, the second is followed: an element beside its number, a value beside its key."""
+        """Binds a loop's target. Of pairs, the second is followed: an element beside its number, a value beside its
+        key."""
         if isinstance(target, ast.Tuple) and len(target.elts) == 2 and isinstance(iterated, ast.Call):
             called = iterated.func
             pairs = (isinstance(called, ast.Name) and called.id == "enumerate" and bool(iterated.args)) or (

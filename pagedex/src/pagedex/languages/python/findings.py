@@ -1,7 +1,7 @@
 """What a reviewer of Python code looks for, with its line: by the names that are called, imported and defined.
 
-Names are followed through the file's own imports, so ``from subprocess import Popen as P`` is found where ``P`` is called.
-bandit finds more of what is unsafe (``bandit.py`` beside this file).
+Names are followed through the file's own imports, so ``from subprocess import Popen as P`` is found where ``P`` is
+called. bandit finds more of what is unsafe (``bandit.py`` beside this file).
 """
 
 from __future__ import annotations
@@ -89,15 +89,16 @@ _CALLED = {
 }
 # Names of decorators are found where they decorate, called or not.
 _READS_OR_WRITES = frozenset(
-    """
-    open io.open os.open os.read os.write os.stat os.listdir os.scandir os.remove os.unlink os.rename os.replace os.fsync
-    os.path.exists os.path.isfile os.path.isdir os.path.getsize shutil.copy shutil.copyfile shutil.copytree shutil.move
-    shutil.rmtree json.load json.dump pickle.load pickle.dump torch.load torch.save numpy.load numpy.save subprocess.run
-    subprocess.check_call subprocess.check_output urllib.request.urlopen requests.get requests.post
+    """ open io.open os.open os.read os.write os.stat os.listdir os.scandir os.remove os.unlink os.rename os.replace
+    os.fsync os.path.exists os.path.isfile os.path.isdir os.path.getsize shutil.copy shutil.copyfile shutil.copytree
+    shutil.move shutil.rmtree json.load json.dump pickle.load pickle.dump torch.load torch.save numpy.load numpy.save
+    subprocess.run subprocess.check_call subprocess.check_output urllib.request.urlopen requests.get requests.post
     """.split()
 )
 _METHODS_THAT_READ_OR_WRITE = frozenset(
-    "read readline readlines readinto read_text read_bytes write writelines write_text write_bytes recv send sendall flush".split()
+    """
+    read readline readlines readinto read_text read_bytes write writelines write_text write_bytes recv send sendall flush
+    """.split()
 )
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)
 _LONGEST = 120
@@ -146,9 +147,9 @@ def _look(facts: Facts, tree: ast.Module) -> Iterator[tuple[str, str, int]]:
             yield "patterns", "module variables that functions change", node.lineno
         elif isinstance(node, ast.Assign):
             for target in node.targets:
-                if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
-                    if target.value.id in names and names[target.value.id][1]:
-                        yield "patterns", "attributes of imported modules replaced", node.lineno
+                value = target.value if isinstance(target, ast.Attribute) else None
+                if isinstance(value, ast.Name) and names.get(value.id, ("", False))[1]:
+                    yield "patterns", "attributes of imported modules replaced", node.lineno
         inner_loop = (in_loop or isinstance(node, _LOOPS)) and not function
         inner_top = at_top and not isinstance(node, ast.ClassDef) and not function
         children = [(child, inner_loop, inner_top) for child in ast.iter_child_nodes(node)]
@@ -175,7 +176,8 @@ def _kind(dotted: str) -> tuple[str, str] | None:
 
 
 def _dotted(node: ast.expr, names: dict[str, tuple[str, bool]]) -> str:
-    """The dotted name of what an expression calls, through imports; empty where it isn't an imported or built-in name."""
+    """The dotted name of what an expression calls, through imports; empty where it isn't an imported or built-in
+    name."""
     if isinstance(node, ast.Call):
         node = node.func
     parts: list[str] = []

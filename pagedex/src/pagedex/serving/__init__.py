@@ -1,0 +1,64 @@
+"""The site on this machine's own address, rebuilt as files change."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+from pagedex.building.build import build
+from pagedex.building.options import Options
+from pagedex.building.summary import Summary
+from pagedex.errors import PagedexError
+from pagedex.reading.tree import signature
+
+_SECONDS_BETWEEN_LOOKS = 1.0
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def end_headers(self) -> None:
+        # A page that was rebuilt is shown anew.
+        self.send_header("Cache-Control", "no-cache")
+        super().end_headers()
+
+
+def serve(
+    options: Options,
+    port: int,
+    built: Callable[[Summary, str], None],
+    failed: Callable[[PagedexError], None],
+    stop: threading.Event,
+) -> None:
+    """Builds, serves the output on 127.0.0.1 and builds again whenever a file of the repository changes, until ``stop``.
+
+    ``built`` is told of each build, with the address; ``failed`` of one that failed later than the first.
+
+    Raises:
+        PagedexError: the first build fails, or the port is taken.
+    """
+    seen = signature(options.root, options.selection())
+    summary = build(options)
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", port), partial(_Quiet, directory=options.output))
+    except OSError as error:
+        raise PagedexError(f"port {port} can't be used: {error.strerror}; choose another with --port") from error
+    address = f"http://127.0.0.1:{server.server_address[1]}/"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        built(summary, address)
+        while not stop.wait(_SECONDS_BETWEEN_LOOKS):
+            now = signature(options.root, options.selection())
+            if now == seen:
+                continue
+            seen = now
+            try:
+                built(build(options), address)
+            except PagedexError as error:
+                failed(error)
+    finally:
+        server.shutdown()
+        server.server_close()
