@@ -10,7 +10,7 @@ from pagedex.words.phrases import counted, paragraph
 
 _MOST = 20
 # How much a tie of each kind says. A file with a thousand mentions isn't a thousand times as near as one with one.
-_WEIGHTS = {"base": 12, "subclass": 12, "imports": 6, "imported": 6, "link": 8, "tests": 2}
+_WEIGHTS = {"base": 12, "subclass": 12, "imports": 6, "imported": 6, "link": 8, "tests": 0.5}
 _MOST_MENTIONS_COUNTED = 40
 
 

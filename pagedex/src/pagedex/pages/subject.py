@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 
-from pagedex.model.blocks import Block, Code, Link, Run, Runs, Strong, Text, To, ToLine, ToPage
+from pagedex.model.blocks import Block, Code, Link, Runs, Strong, Text, To, ToLine, ToPage
 from pagedex.model.facts import Definition, Facts, Import
 from pagedex.model.ties import ImportTarget, Place, Repository, Use
 from pagedex.pages.authored import Authored, authored_sections
@@ -98,10 +98,6 @@ class Subject:
 
     def line(self, line: int) -> Link:
         return Link(f"line {line}", ToLine(self.path, line))
-
-    def within(self, definition: int) -> tuple[Run, ...]:
-        """`` in name``, or nothing at the top."""
-        return (" in ", self.link(definition)) if 0 <= definition < len(self.facts.definitions) else ()
 
     def bases(self, index: int) -> list[tuple[str, Place | None]]:
         """The bases of a class as they are written, and where they are defined in the repository."""

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Callable
 from functools import cached_property, lru_cache
 
+from pagedex.model.anchors import definition_anchors
 from pagedex.model.blocks import Link, ToPage
 from pagedex.model.facts import Facts
 from pagedex.model.ties import Place, Repository
-from pagedex.model.anchors import definition_anchors
 
 TextOf = Callable[[int], "str | None"]
 
@@ -82,13 +82,18 @@ class Tables:
         anchor = self.anchors(place.file)[place.definition]
         return Link(self.repository.definition(place).qualname, ToPage(self.path(place.file), anchor), code=True)
 
+    def next_definition(self, file: int, line: int) -> int:
+        """The definition that begins next after a line, -1 where none does."""
+        starts = self._starts(file)
+        at = bisect_left(starts, (line + 1, -1))
+        return starts[at][1] if at < len(starts) else -1
+
     def is_decorator(self, file: int, line: int, name: str) -> bool:
         """Whether a mention of ``name`` in this line decorates the definition that comes next."""
-        starts, facts = self._starts(file), self.repository.facts[file]
-        at = bisect_left(starts, (line + 1, -1))
-        if facts is None or at == len(starts):
+        index = self.next_definition(file, line)
+        if index < 0:
             return False
-        decorators = facts.definitions[starts[at][1]].decorators
+        decorators = self.repository.definition(Place(file, index)).decorators
         return any(text.partition("(")[0].rpartition(".")[2] == name for text in decorators)
 
     def _starts_of(self, file: int) -> list[tuple[int, int]]:
