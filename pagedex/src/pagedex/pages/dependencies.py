@@ -21,7 +21,10 @@ def dependencies(subject: Subject) -> list[Block]:
         statements = [list(group) for _, group in groupby(imports, key=_statement)]
         rows = [_row(subject, group) for group in statements[:_MOST_ROWS]]
         blocks.append(paragraph(f"{counted(len(statements), 'import')}: {_counts(subject, imports)}."))
-        blocks.append(Table(("Imported", "Leads to", "Line", "Names, and on how many other lines each stands"), rows))
+        head: tuple[str, ...] = ("Imported", "Leads to", "Line", "Names, and on how many other lines each stands")
+        if not any(row[-1] for row in rows):  # files that are included name nothing
+            head, rows = head[:-1], [row[:-1] for row in rows]
+        blocks.append(Table(head, rows))
         if len(statements) > len(rows):
             blocks.append(paragraph(f"The table has the first {number(len(rows))} of {number(len(statements))}."))
     if subject.facts.references:
@@ -80,7 +83,7 @@ def _name(subject: Subject, one: Import) -> Runs:
     if one.name == "*":
         return ("all names",)
     if subject.facts.language != "Python":
-        return (Code(one.alias or one.name),) if one.alias or one.name else ("",)
+        return (Code(one.alias or one.name),) if one.alias or one.name else ()
     bound = one.alias or one.name or one.module.partition(".")[0]
     lines = subject.facts.identifiers.get(bound, ())
     count = sum(line != one.line for line in lines)

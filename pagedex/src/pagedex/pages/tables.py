@@ -11,6 +11,7 @@ from pagedex.model.anchors import definition_anchors
 from pagedex.model.blocks import Link, ToPage
 from pagedex.model.facts import Facts
 from pagedex.model.ties import Place, Repository
+from pagedex.pages.names import Names
 
 TextOf = Callable[[int], "str | None"]
 
@@ -29,6 +30,7 @@ class Tables:
     def __init__(self, repository: Repository, text_of: TextOf) -> None:
         self.repository = repository
         self.text_of = text_of
+        self.names = Names(repository)
         self.anchors = lru_cache(maxsize=_FILES_KEPT)(self._anchors)
         self.mentioned_files = lru_cache(maxsize=_FILES_KEPT)(self._mentioned_files)
         # Several sections of a page lead to the same definitions.
