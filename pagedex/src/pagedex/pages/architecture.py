@@ -43,7 +43,7 @@ def _of_code(subject: Subject) -> list[Block]:
     blocks += _listed(subject, "Imported by", importers, by_others=True)
     if tests:
         verb = "imports" if tests == 1 else "import"
-        blocks.append(paragraph(f"{counted(tests, 'test file')} {verb} it too, under Testing & Usage."))
+        blocks.append(paragraph(f"{counted(tests, 'test file')} {verb} it too."))
     blocks += _listed(subject, "Imports", imported, by_others=False)
     blocks += _inheritance(subject)
     blocks += _inside(subject)
