@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from dataclasses import replace
 
 from pagedex.model.facts import Definition, Facts, Import, Reference
@@ -66,8 +67,7 @@ class Made:
 
     def mention(self, file: int, line: int, column: int, target: Place, within: int = -1, *, sure: bool = True) -> Use:
         use = Use(file, line, column, len(self.repository.definition(target).name), within, target, sure)
-        self.repository.mentions[file].append(use)
-        self.repository.mentions[file].sort(key=lambda one: (one.line, one.column, one.target))
+        bisect.insort(self.repository.mentions[file], use, key=lambda one: (one.line, one.column, one.target))
         self.repository.uses[target.file].setdefault(target.definition, []).append(use)
         return use
 
