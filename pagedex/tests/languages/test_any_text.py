@@ -15,24 +15,44 @@ from pagedex.model.facts import KINDS, Facts
 
 SOURCES = {
     "a.c": "#include <x.h>\n/* doc */\nstatic int f(int a) { return a; }\nstruct S { int x; };\n#define M(x) x\n",
-    "a.cpp": "namespace n { template <class T> class A : B<T> { public: A(); int x = 1; enum E { P, Q = 2 }; }; }\n",
+    "a.cpp": ("namespace n { template <class T> class A : B<T> { public: A(); int x = 1; enum E { P, Q = 2 }; }; }\n"),
     "a.cu": "__global__ void k(float *x) { __shared__ int s; }\nint main() { k<<<1, 2>>>(0); }\n",
-    "a.rs": "//! m\nuse a::{b, c as d};\n#[x]\npub struct S<'a> { a: &'a str }\nimpl T for S<'_> { fn f(&self) { unsafe {} } }\n",
-    "a.go": "package p\nimport (\n\"a\"\n)\nconst (\nA = iota\nB\n)\nfunc (s *S[T]) M() { go f() }\ntype S struct { a int }\n",
-    "a.java": "package p; import a.*; @A class C<T> extends D implements E { enum F { G(1) } void m() {} static final int X = 1; }\n",
-    "a.js": "import a from 'b'; class A extends B { #x = 1; get y() {} }\nconst f = () => 1; exports.g = function() { eval('') }\n",
-    "a.ts": "interface I { a: number }\nenum E { A, B = 1 }\nnamespace N { export const x = 1 }\n@D() class C { private x?: string }\n",
+    "a.rs": (
+        "//! m\nuse a::{b, c as d};\n#[x]\npub struct S<'a> { a: &'a str }\n"
+        "impl T for S<'_> { fn f(&self) { unsafe {} } }\n"
+    ),
+    "a.go": (
+        'package p\nimport (\n"a"\n)\nconst (\nA = iota\nB\n)\nfunc (s *S[T]) M() { go f() }\ntype S struct { a int }\n'
+    ),
+    "a.java": (
+        "package p; import a.*; @A class C<T> extends D implements E { enum F { G(1) } void m() {} "
+        "static final int X = 1; }\n"
+    ),
+    "a.js": (
+        "import a from 'b'; class A extends B { #x = 1; get y() {} }\n"
+        "const f = () => 1; exports.g = function() { eval('') }\n"
+    ),
+    "a.ts": (
+        "interface I { a: number }\nenum E { A, B = 1 }\nnamespace N { export const x = 1 }\n"
+        "@D() class C { private x?: string }\n"
+    ),
     "a.tsx": "const A = () => <div a={1}>text</div>\n",
-    "a.sh": "#!/bin/sh\n. ./x\nf() { local a=1; eval \"$a\"; }\nA=1; readonly B=2\ncat <<X\nt $A\nX\n",
-    "a.md": "---\na: b\n---\n# T `x`\np [a](b) ![c](d)\n\n```py\nf(None)\n```\n\n| a |\n|---|\n| b |\n<a href=\"x\">\n",
-    "a.rst": "===\nT T\n===\np :class:`a.B` `x <y>`_::\n\n  f(1)\n\nS\n-\n.. code-block:: c\n   :x: y\n\n   int z;\n\n.. toctree::\n\n   a\n",
+    "a.sh": '#!/bin/sh\n. ./x\nf() { local a=1; eval "$a"; }\nA=1; readonly B=2\ncat <<X\nt $A\nX\n',
+    "a.md": ('---\na: b\n---\n# T `x`\np [a](b) ![c](d)\n\n```py\nf(None)\n```\n\n| a |\n|---|\n| b |\n<a href="x">\n'),
+    "a.rst": (
+        "===\nT T\n===\np :class:`a.B` `x <y>`_::\n\n  f(1)\n\nS\n-\n.. code-block:: c\n   :x: y\n\n"
+        "   int z;\n\n.. toctree::\n\n   a\n"
+    ),
     "a.ipynb": '{"cells": [\n{\n"cell_type": "markdown",\n"source": [\n"# T\\n",\n"x"\n]\n}]}\n',
-    "Makefile": "all: a b\n\tcmd\n# doc\na: ## help\n",
+    "Makefile": "all: a b\n	cmd\n# doc\na: ## help\n",
     "a.toml": "[a.b]\nc = 1\n[[d]]\n",
     "a.yaml": "a:\n  b: c\nd: e\n",
     "a.json": '{"a_b": 1}\n',
     "a.unknown": "some_name and Words\n",
-}  # fmt: skip
+}
+
+# What is put into sources to break them.
+PIECES = ["", "\n", "\0", "é", "漢字", "{", "}", "(", '"', "'", "`", "\x0b", "\u2028", "\ud800", "/*"]
 
 
 def read(path: str, text: str) -> Facts:
@@ -56,7 +76,7 @@ def check(facts: Facts, text: str) -> None:
         for key, at in found.items():
             assert key
             assert list(at) == sorted(set(at))
-            assert 1 <= at[0]
+            assert at[0] >= 1
             assert at[-1] <= lines
     for finding in facts.findings:
         assert finding.topic in facts.looked_for[finding.section]
@@ -98,17 +118,20 @@ def test_mutated_sources(path: str, data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(text)))
         end = min(len(text), at + data.draw(st.integers(0, 8)))
-        text = text[:at] + data.draw(st.sampled_from(["", "\n", "\0", "é", "漢字", "{", "}", "(", '"', "'", "`", "\x0b", "\u2028", "\ud800", "/*"])) + text[end:]  # fmt: skip
+        text = text[:at] + data.draw(st.sampled_from(PIECES)) + text[end:]
     check(read(path, text), text)
 
 
 @pytest.mark.parametrize("path", SOURCES)
-@pytest.mark.parametrize("piece", ["(", "{", "[", "<", "> ", "- ", "a(", "class a{", "*", "[a](", "`", '"', "/*", "#if 1\n", "\0", "a::", "!["])
+@pytest.mark.parametrize(
+    "piece",
+    ["(", "{", "[", "<", "> ", "- ", "a(", "class a{", "*", "[a](", "`", '"', "/*", "#if 1\n", "\0", "a::", "!["],
+)
 def test_depth_takes_seconds_at_most(path: str, piece: str) -> None:
-    text = piece * (100_000 if len(piece) == 1 else 20_000)
-    begun = time.perf_counter()
-    check(read(path, text), text)
-    assert time.perf_counter() - begun < 20
+    for text in (piece * 100_000, (piece * 20 + "\n") * 300):
+        begun = time.perf_counter()
+        check(read(path, text), text)
+        assert time.perf_counter() - begun < 10
 
 
 @pytest.mark.parametrize("path", SOURCES)
@@ -123,7 +146,7 @@ def test_minified_code_is_read_without_its_definitions() -> None:
     facts = read("a.min.js", text)
     assert time.perf_counter() - begun < 30
     assert facts.definitions == []
-    assert [one.text for one in facts.problems] == ["line 1 has 5,000,000 bytes: its definitions weren't read"]
+    assert [one.text for one in facts.problems] == ["line 1 has 5,000,000 bytes: only its first names were read"]
     assert facts.problems[0].line == 1
 
 

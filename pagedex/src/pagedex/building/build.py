@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import os
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,8 +43,8 @@ def build(options: Options, progress: Progress = lambda phase, count, done: None
         wanted = _digest(tree, options)
         said = cache.said("build")
         if said and said["of"] == wanted and all(folder.state(name) == was for name, was in said["files"].items()):
-            summary = _from_plain(said["summary"])
-            summary.unchanged = len(said["files"])
+            summary = Summary.from_plain(said["summary"])
+            summary.unchanged = len(said["files"]) - 1  # all but the list of files
             summary.written = summary.removed = summary.analysed = 0
         else:
             cache.say("build", None)  # of an output that is half old and half new nothing is true
@@ -57,7 +56,7 @@ def build(options: Options, progress: Progress = lambda phase, count, done: None
             summary.removed = folder.finish(before, output.files)
             summary.written, summary.unchanged = output.written, output.unchanged
             states = {name: folder.state(name) for name in (*output.files, MANIFEST)}
-            cache.say("build", {"of": wanted, "files": states, "summary": dataclasses.asdict(summary)})
+            cache.say("build", {"of": wanted, "files": states, "summary": summary.plain()})
     finally:
         cache.close()
     summary.seconds = time.monotonic() - began
@@ -109,11 +108,4 @@ def _digest(tree: Tree, options: Options) -> str:
     for one in said:
         digest.update(repr(one).encode("utf-8", "backslashreplace") + b"\n")
     return digest.hexdigest()
-
-
-def _from_plain(plain: dict[str, Any]) -> Summary:
-    summary = Summary(**plain)
-    summary.kinds, summary.languages = Counter(plain["kinds"]), Counter(plain["languages"])
-    summary.problems = [(path, line, text) for path, line, text in plain["problems"]]
-    return summary
 

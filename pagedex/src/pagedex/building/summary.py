@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from pagedex.model.files import FileKind, SourceFile
 from pagedex.model.ties import Repository
@@ -27,6 +28,18 @@ class Summary:
     notes: list[str] = field(default_factory=list)
     problems: list[tuple[str, int, str]] = field(default_factory=list)
     seconds: float = 0.0
+
+    def plain(self) -> dict[str, Any]:
+        """All of it as JSON holds it."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Summary:
+        """What ``plain`` gave, after JSON."""
+        summary = cls(**plain)
+        summary.kinds, summary.languages = Counter(plain["kinds"]), Counter(plain["languages"])
+        summary.problems = [(path, line, text) for path, line, text in plain["problems"]]
+        return summary
 
     def lines(self, every: bool = False) -> list[str]:
         """The summary for a terminal; of the problems the first twenty, or every one."""

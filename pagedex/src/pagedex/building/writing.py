@@ -16,7 +16,7 @@ from pagedex.building.folder import Folder
 from pagedex.building.options import Options
 from pagedex.building.workers import run
 from pagedex.index.a_to_z import letter_pages
-from pagedex.index.folders import folder_pages
+from pagedex.index.folders import Folders, folder_pages
 from pagedex.index.keywords import keyword_page
 from pagedex.model.blocks import Page
 from pagedex.model.files import FileKind
@@ -75,6 +75,8 @@ class Writing:
         self._folder = folder
         self._options = options
         self._site = site_of(repository, tree.root, options)
+        self._folders = Folders(repository)
+        self._folder_names = sorted(self._site.folders)
         self._tables = Tables(repository, lru_cache(maxsize=_TEXTS_KEPT)(self._read))
         # Pages of a file depend on what is on them and on what all pages have in common.
         common = dataclasses.replace(self._site, lines={}, folders=frozenset(), revision="")
@@ -113,9 +115,9 @@ class Writing:
         for number in numbers:
             if what == "files":
                 page = file_page(self._tables, number, self._tables.text_of(number))
-                pages = (page, keyword_page(self._tables, number, page))
+                pages = (page, keyword_page(self._repository, number, page))
             elif what == "folders":
-                pages = folder_pages(self._repository, sorted(self._site.folders)[number])
+                pages = folder_pages(self._folders, self._folder_names[number])
             else:
                 pages = letter_pages(self._repository)
             for page in pages:

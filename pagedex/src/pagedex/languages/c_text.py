@@ -13,7 +13,7 @@ from pagedex.languages.nodes import word_set
 C_KEYWORDS = word_set(
     """
     auto break case char const continue default define defined do double elif else endif enum error extern float for
-    goto if ifdef ifndef include inline int long pragma register restrict return short signed sizeof static struct
+    goto if ifdef ifndef include inline int long once pragma register restrict return short signed sizeof static struct
     switch typedef undef union unsigned void volatile while
     """
 )
@@ -26,10 +26,13 @@ CPP_KEYWORDS = C_KEYWORDS | word_set(
     """
 )
 
-# TORCH_API void f(); and __device__ void f(): an attribute's name in front of another word.
+# TORCH_API void f(): an attribute's name in front of another word, where it is neither defined nor asked for.
 _CAPITALS = re.compile(
-    rb"(?<![\w#])[A-Z][A-Z0-9]*_[A-Z0-9_]*(?=[ \t\n]+(?!operator\b|final\b|override\b|const\b|noexcept\b)[A-Za-z_:~])"
+    rb"(?<![\w#])(?<!define )(?<!undef )(?<!ifdef )(?<!ifndef )[A-Z][A-Z0-9]*_[A-Z0-9_]*"
+    rb"(?=[ \t\n]+(?!operator\b|final\b|override\b)[A-Za-z_:~])"
 )
+# NAMESPACE_BEGIN(x) or DECLARE_DISPATCH(f, g) as a whole line, with neither a semicolon nor a body behind it.
+_LINE = re.compile(rb"^[A-Z][A-Z0-9]*_[A-Z0-9_]*(?:\([^()\n]*\))?[ \t]*$(?!\s*[{:;,)=])", re.MULTILINE)
 _AFTER_CLASS = re.compile(rb"\b((?:class|struct|union)\s+)([A-Z][A-Z0-9_]*(?:\([^()\n]*\))?)(?=\s+[A-Za-z_])")
 _UNDERSCORED = re.compile(
     rb"\b__(?!asm|attribute|declspec|typeof|volatile|int\d|float\d|builtin)[A-Za-z]\w*(?=[ \t\n]+[A-Za-z_:~])"
@@ -45,7 +48,7 @@ def _blank(match: re.Match[bytes]) -> bytes:
 
 def soften_cuda(data: bytes) -> bytes:
     data = _AFTER_CLASS.sub(lambda match: match[1] + b" " * len(match[2]), data)
-    data = _CAPITALS.sub(_blank, data)
+    data = _LINE.sub(_blank, _CAPITALS.sub(_blank, data))
     data = _HAS_INCLUDE.sub(lambda match: match[1] + b"1".ljust(len(match[2])), data)
     return _BRACES.sub(lambda match: match[1] + b"0".ljust(len(match[2]) + 2), data)
 

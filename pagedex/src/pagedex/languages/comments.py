@@ -72,24 +72,34 @@ class Comments:
             return "", 0
         return _joined([comment])
 
-    def leading(self, code_row: int, taken: set[int]) -> tuple[str, int]:
-        """The first comment before ``code_row`` that says something about the file: no licence, and none of the lines
-        in ``taken``, where the comments of definitions begin."""
-        group: list[Comment] = []
-        groups = [group]
+    def leading(self, code_row: int) -> list[list[Comment]]:
+        """The comments before ``code_row``, in groups without a blank line inside."""
+        groups: list[list[Comment]] = []
         for comment in self.all:
             if comment.row >= code_row:
                 break
-            if group and (comment.row != group[-1].end_row + 1 or comment.raw[:2] != group[-1].raw[:2]):
-                group = []
-                groups.append(group)
-            group.append(comment)
-        for one in groups:
-            text, line = _joined(one)
-            text = without_licence(text)
-            if text and line not in taken:
-                return text, line
-        return "", 0
+            last = groups[-1][-1] if groups else None
+            if last is None or comment.row != last.end_row + 1 or comment.raw[:2] != last.raw[:2]:
+                groups.append([])
+            groups[-1].append(comment)
+        return groups
+
+
+def of_file(groups: list[list[Comment]], taken: set[int]) -> tuple[str, int]:
+    """The text of the first group that says something about the file, and its line: no licence, and none of the lines
+    in ``taken``, where the comments of definitions begin. ``("", 0)`` where there is none."""
+    for group in groups:
+        text, line = _joined(group)
+        text = without_licence(text)
+        if text and line not in taken:
+            return text, line
+    return "", 0
+
+
+def licences(groups: list[list[Comment]]) -> set[int]:
+    """The rows of the comments that are a licence and nothing else."""
+    only = [group for group in groups if (text := _joined(group)[0]) and not without_licence(text)]
+    return {comment.row for group in only for comment in group}
 
 
 def _joined(group: list[Comment]) -> tuple[str, int]:

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 LONGEST_SIGNATURE = 300
 LONGEST_VALUE = 200
-# Generated and minified code stands in lines that nobody reads: their definitions would only drown the others.
-LONGEST_LINE = 20_000
 
 _FUNCTIONS = frozenset({"function", "method", "macro"})
 
@@ -33,9 +31,8 @@ def define(
         while scopes[-1].end <= start:
             scopes.pop()
         around = scopes[-1]
-        row = node.start_point[0]
         kind = node.type
-        if len(tree.lines[row]) > LONGEST_LINE or (around.local and kind in grammar.local):
+        if around.local and kind in grammar.local:
             continue
         if kind in wrappers:
             # Go's "const ( ... )" is around many: none of them begins with it.
@@ -53,6 +50,9 @@ def define(
                 imports.append(one)
                 continue
             definition = _definition(grammar, tree, one, around, comments)
+            # A name that the parser misses is none.
+            if not definition.name:
+                continue
             definitions.append(definition)
             # What a handler finds further inside has nothing in it that is asked for.
             if one.whole == node:

@@ -107,8 +107,8 @@ _KEYWORDS = word_set(
 )
 
 _LOOKS = Looks(
-    Look("security", "commands", "exec|syscall", "runs a command",
-         where=r"\bexec\.Command\w*|\bsyscall\.(?:Exec|ForkExec)\b"),
+    Look("security", "commands", "Command|CommandContext|Exec|ForkExec", "runs a command",
+         where=r"\b\w*exec\.Command\w*\s*\(|\bsyscall\.(?:Exec|ForkExec)\b"),
     Look("security", "unsafe code", "unsafe", "memory that Go doesn't check", where=r"\bunsafe\.\w"),
     Look("security", "cgo", "C", "calls C", where=r"\bC\.\w+\s*\("),
     Look("security", "markup that isn't escaped", "template", "HTML that isn't escaped",

@@ -251,7 +251,7 @@ del _TYPESCRIPT["field_definition"]
 
 _KEYWORDS = word_set(
     """
-    async await break case catch class const continue debugger default delete do else export extends false finally
+    as async await break case catch class const continue debugger default delete do else export extends false finally
     for from function get if import in instanceof let new null of return set static super switch this throw true try
     typeof undefined var void while with yield
     """
@@ -273,7 +273,7 @@ _LOOKS = Looks(
          "text becomes markup", where=r"\b(?:innerHTML|outerHTML|srcdoc)\s*\+?=(?!=)|\b(?:insertAdjacentHTML|"
          r"createContextualFragment)\s*\(|dangerouslySet"),
     Look("security", "markup that isn't escaped", "write|writeln", "text becomes markup",
-         where=r"\bdocument\.writeln?\s*\("),
+         where=r"\bdocument\.write(?:ln)?\s*\("),
     Look("security", "commands", r"exec|execSync|execFile\w*|spawn|spawnSync|fork", "runs a command",
          where=r"(?<![\w.$])(?:exec|execSync|execFile\w*|spawn|spawnSync|fork)\s*\(|\b(?:child_process|cp|"
          r"childProcess)\.\w+\s*\("),

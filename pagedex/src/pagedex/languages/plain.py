@@ -27,8 +27,8 @@ LONGEST_LINE = 20_000
 _LONGEST_SIGNATURE = 300
 
 _DATA_SUFFIXES = (
-    ".json", ".jsonl", ".ndjson", ".geojson", ".csv", ".tsv", ".lock", ".svg", ".map", ".ipynb", ".dat", ".data", ".log",
-    ".sum", ".obj", ".po", ".pot", ".xml", ".patch", ".diff",
+    ".json", ".jsonl", ".ndjson", ".geojson", ".csv", ".tsv", ".lock", ".svg", ".map", ".ipynb", ".dat", ".data",
+    ".log", ".sum", ".obj", ".po", ".pot", ".xml", ".patch", ".diff",
 )  # fmt: skip
 _DATA_NAMES = frozenset({"package-lock.json", "pnpm-lock.yaml", "yarn.lock", "poetry.lock", "go.sum", "cargo.lock"})
 
@@ -64,7 +64,9 @@ def read_plain(path: str, text: str) -> Facts:
     if not data:
         facts.definitions = list(_definitions(language, lines))
     for one in facts.definitions:
-        identifiers.add(one.name, one.line)
+        # "[tool.a b]" names nothing that is looked up.
+        if " " not in one.name:
+            identifiers.add(one.name, one.line)
     facts.identifiers, facts.words = identifiers.frozen(), words.frozen()
     return facts
 
@@ -128,7 +130,8 @@ def _targets(lines: list[str]) -> Iterator[Definition]:
             end += 1
         doc, doc_line = _comment_above(lines, row)
         # "test: ## runs the tests" is a custom of Makefiles that print their own help.
-        rest, marker, beside = match["rest"].partition("##")
+        rest, _, beside = match["rest"].partition("##")
+        beside = beside.strip()
         for name in match["names"].split():
             yield Definition(
                 name,
@@ -138,8 +141,8 @@ def _targets(lines: list[str]) -> Iterator[Definition]:
                 end,
                 column=line.index(name),
                 signature=f"{match['names']}:{rest}".strip()[:_LONGEST_SIGNATURE],
-                doc=doc or beside.strip(),
-                doc_line=doc_line or (row + 1 if marker else 0),
+                doc=doc or beside,
+                doc_line=doc_line or (row + 1 if beside else 0),
             )
 
 

@@ -20,8 +20,9 @@ _RULE = re.compile(r"^([!-/:-@\[-`{-~])\1*\s*$")
 _DIRECTIVE = re.compile(r"^(\s*)\.\.\s+(?:\|[^|]*\|\s+)?([\w:.+-]+)::(?:\s+(.*))?$")
 _OPTION = re.compile(r"^\s*:([\w-]+):(?:\s+(.*))?$")
 _TARGET = re.compile(r"^\s*\.\.\s+_([^:`]+|`[^`]+`):\s*(\S.*)?$")
-_ROLE = re.compile(r":([\w:+.-]+):`([^`]+)`")
-_LINK = re.compile(r"(?<![\w:`])`([^`<]*)<([^`<>]+)>`__?")
+# Bounds keep what is no role and no link from being sought to the end of a long line again and again.
+_ROLE = re.compile(r":([\w:+.-]{1,60}):`([^`]{1,1000})`")
+_LINK = re.compile(r"(?<![\w:`])`([^`<]{0,500})<([^`<>]{1,1000})>`__?")
 _NAMED = re.compile(r"^(.*?)\s*<([^<>]+)>$", re.DOTALL)
 _ADDRESS = re.compile(r"\bhttps?://[^\s<>`]+")
 
@@ -107,7 +108,8 @@ class _Scanner:
         text = " ".join(self.lines[first : self._row]).rstrip()
         if _RULE.match(text):
             return
-        shown = bounded(_shown(text.removesuffix("::") + ":" if text.endswith("::") else text), LONGEST_DOC)
+        plain = _shown(bounded(text, 2 * LONGEST_DOC))
+        shown = bounded(plain.removesuffix(":") if plain.endswith("::") else plain, LONGEST_DOC)
         if shown and not self.facts.doc:
             self.facts.doc, self.facts.doc_line = shown, first + 1
         if shown and self._headings and not self._headings[-1].doc:
@@ -193,7 +195,7 @@ def _shown(text: str) -> str:
     """A text without the marks of roles, links, literals and emphasis."""
     text = _ROLE.sub(lambda match: named[1] if (named := _NAMED.match(match[2])) else match[2].lstrip("~!"), text)
     text = _LINK.sub(lambda match: match[1].strip() or match[2], text)
-    return re.sub(r"`+([^`]+)`+_*|\*{1,2}([^*]+)\*{1,2}", lambda match: match[1] or match[2], text)
+    return re.sub(r"`{1,2}([^`]+)`{1,2}_{0,2}|\*{1,2}([^*]+)\*{1,2}", lambda match: match[1] or match[2], text)
 
 
 def read_restructured(path: str, text: str) -> Facts:

@@ -12,7 +12,7 @@ from pagedex.words.identifiers import names_in_prose
 SHORTEST_NAME = 2
 LONGEST_NAME = 200
 # `text` or ``text`` in a comment or in reStructuredText: it names code.
-_QUOTED = re.compile(r"`+([^`\n]+)`+")
+_QUOTED = re.compile(r"(?<!`)`{1,2}([^`\n]{1,400})`")
 _CODE_NAME = re.compile(r"(?<!\w)[^\W\d]\w+")
 
 

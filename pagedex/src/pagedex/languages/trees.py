@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
-from pagedex.languages.comments import Comment, Comments
-from pagedex.languages.defining import LONGEST_LINE, define
+from pagedex.languages.comments import Comment, Comments, licences, of_file
+from pagedex.languages.defining import define
 from pagedex.languages.looks import find
 from pagedex.languages.nodes import Grammar, Kinds, Tree, last_row
 from pagedex.languages.plain import read_plain
@@ -26,19 +26,21 @@ from pagedex.words.identifiers import names_in_prose
 if TYPE_CHECKING:
     from tree_sitter import Language, Node, Parser
 
+# Generated and minified code stands in lines that nobody reads: they are left out, but for their first names.
+LONGEST_LINE = 20_000
 MISSING = "read as plain text: pip install 'pagedex[languages]' for its definitions"
 
 
 @cache
 def _parser(module: str, function: str) -> tuple[Parser, Language] | None:
-    """The parser of a grammar's wheel and its language, None where the wheel or tree-sitter isn't installed."""
+    """The parser of a grammar's wheel and its language, None where the wheel or tree-sitter isn't installed, or where
+    the one is too new for the other."""
     try:
         tree_sitter = importlib.import_module("tree_sitter")
-        grammar = importlib.import_module(module)
-    except ImportError:
+        language = tree_sitter.Language(getattr(importlib.import_module(module), function)())
+        return tree_sitter.Parser(language), language
+    except (ImportError, ValueError):
         return None
-    language = tree_sitter.Language(getattr(grammar, function)())
-    return tree_sitter.Parser(language), language
 
 
 @cache
@@ -59,51 +61,62 @@ def _captures(module: str, function: str, kinds: Kinds) -> Callable[[Node], dict
     return captures
 
 
-def read_tree(grammar: Grammar, path: str, text: str, name: str = "") -> Facts:
-    """The facts of a text in a grammar's language; ``name`` is the language's where it isn't the grammar's."""
-    name = name or grammar.name
+def read_tree(grammar: Grammar, path: str, text: str) -> Facts:
+    """The facts of a text in a grammar's language."""
     found = _parser(grammar.module, grammar.function)
     if found is None:
         facts = read_plain(path, text)
-        facts.language, facts.lexer = name, grammar.lexer
+        facts.language, facts.lexer = grammar.name, grammar.lexer
         facts.problems.append(Problem(0, MISSING))
         return facts
-    data = text.encode("utf-8", "replace")
+    whole = text.encode("utf-8", "replace").split(b"\n")
+    long = [row for row, line in enumerate(whole) if len(line) > LONGEST_LINE]
+    lines = [b"" if len(line) > LONGEST_LINE else line for line in whole] if long else whole
+    data = b"\n".join(lines)
     parsed = grammar.soften(data).replace(b"\0", b" ")
-    tree = Tree(data, parsed, found[0].parse(parsed).root_node, data.split(b"\n"))
+    tree = Tree(data, parsed, found[0].parse(parsed).root_node, lines)
     captured = _captures(grammar.module, grammar.function, grammar.kinds)(tree.root)
-
     comments = _comments(tree, captured)
     code = _code(tree, captured)
     names = Index()
     for number, line in enumerate(code, 1):
         names.add_all(re.findall(grammar.token, line), number)
 
-    facts = Facts(name, grammar.lexer, looked_for=grammar.looks.topics())
+    facts = Facts(grammar.name, grammar.lexer, looked_for=grammar.looks.topics())
     facts.definitions, facts.imports = define(grammar, tree, captured.get("node", []), comments)
     facts.findings = find(grammar.looks, names, code, text.split("\n"), facts)
-    taken = {one.doc_line for one in facts.definitions}
     preamble = re.compile(grammar.preamble)
     first = next((row for row, line in enumerate(code) if line.strip() and not preamble.match(line)), len(code))
-    facts.doc, facts.doc_line = comments.leading(first, taken)
+    leading = comments.leading(first)
+    facts.doc, facts.doc_line = of_file(leading, {one.doc_line for one in facts.definitions})
+    facts.problems = [*_unparsed(grammar.name, tree), *_unread(whole, long)]
 
-    identifiers = Index()
-    if grammar.leaves:
-        for node in captured.get("leaf", []):
-            identifiers.add(tree.of(node), node.start_point[0] + 1)
-        for number, line in enumerate(code, 1):
-            identifiers.add_all((one for one, _ in names_in_prose(line)), number)
-    else:
-        identifiers = names
+    identifiers = _leaves(tree, captured.get("leaf", []), code) if grammar.leaves else names
+    for definition in facts.definitions:
+        if definition.name.isidentifier():
+            identifiers.add(definition.name, definition.line)
+    for row in long:
+        begin = whole[row][:LONGEST_LINE].decode("utf-8", "replace")
+        identifiers.add_all((one for one, _ in names_in_prose(begin)), row + 1)
     words = Index()
+    terms = licences(leading)
     for comment in comments.all:
-        add_prose(comment.raw, comment.row + 1, identifiers, words)
-    facts.identifiers = {
-        one: lines for one, lines in identifiers.frozen().items() if _is_identifier(one) and one not in grammar.keywords
-    }
+        if comment.row not in terms:
+            add_prose(comment.raw, comment.row + 1, identifiers, words)
+    known = identifiers.frozen()
+    facts.identifiers = {one: known[one] for one in known if _is_identifier(one) and one not in grammar.keywords}
     facts.words = words.frozen()
-    facts.problems = [*_unparsed(facts.language, tree), *_unread(tree)]
     return facts
+
+
+def _leaves(tree: Tree, nodes: Sequence[Node], code: Sequence[str]) -> Index:
+    """The names of a language in which most words are text: what nodes say, and what looks like a name."""
+    identifiers = Index()
+    for node in nodes:
+        identifiers.add(tree.of(node), node.start_point[0] + 1)
+    for number, line in enumerate(code, 1):
+        identifiers.add_all((one for one, _ in names_in_prose(line)), number)
+    return identifiers
 
 
 def _is_identifier(name: str) -> bool:
@@ -155,12 +168,14 @@ def _unparsed(language: str, tree: Tree) -> list[Problem]:
     line, end_line = places[0].start_point[0] + 1, last_row(places[0]) + 1
     first = f"line {line}" if line == end_line else f"lines {line} to {end_line}"
     more = f" and {len(places) - 1} more places" if len(places) > 1 else ""
-    return [Problem(line, f"{first}{more} don't parse as {language}; the rest was read")]
+    verb = "doesn't" if line == end_line and not more else "don't"
+    return [Problem(line, f"{first}{more} {verb} parse as {language}; the rest was read")]
 
 
-def _unread(tree: Tree) -> list[Problem]:
-    return [
-        Problem(number, f"line {number} has {len(line):,} bytes: its definitions weren't read")
-        for number, line in enumerate(tree.lines, 1)
-        if len(line) > LONGEST_LINE
-    ][:1]
+def _unread(lines: Sequence[bytes], rows: Sequence[int]) -> list[Problem]:
+    """One problem for all lines that are too long."""
+    if not rows:
+        return []
+    more = f", and {len(rows) - 1} more such lines" if len(rows) > 1 else ""
+    text = f"line {rows[0] + 1} has {len(lines[rows[0]]):,} bytes{more}: only its first names were read"
+    return [Problem(rows[0] + 1, text)]

@@ -7,6 +7,7 @@ outputs escape everything.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 
@@ -186,6 +187,7 @@ class Page:
     lead: list[Block] = field(default_factory=list)  # before the first section
 
 
+@lru_cache(maxsize=1 << 14)
 def anchor_of(title: str) -> str:
     """The anchor that code hosts give to a heading: lower case, spaces to hyphens, punctuation gone."""
     kept = (letter for letter in title.lower() if letter.isalnum() or letter in " -_")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 
 class FileKind(str, Enum):
@@ -49,8 +50,11 @@ class SourceFile:
         return display(self.path)
 
 
+@lru_cache(maxsize=1 << 17)
 def display(path: str) -> str:
     """A path as text that every encoding and every page can hold: what isn't printable is escaped."""
+    if path.isprintable():
+        return path
     return "".join(letter if letter.isprintable() else _escaped(letter) for letter in path)
 
 

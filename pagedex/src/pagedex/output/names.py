@@ -14,8 +14,8 @@ import re
 from functools import lru_cache
 from urllib.parse import quote
 
-# The longest name that common file systems take, in bytes.
-_LONGEST = 255
+# The longest name that common file systems take, in bytes, less what a file is called until it is whole (".part").
+_LONGEST = 250
 RESERVED = "_pagedex"
 # What a folder of the repository can't be called in the output, and what that becomes when it is escaped.
 _TAKEN = re.compile(r"(?:.*_(?:docs|kw)\.(?:md|html|json)|(?:index|doc|sub)\.(?:md|html)|_pagedex|llms\.txt)(?:_dir)*")
@@ -52,8 +52,12 @@ def of_letter(letter: str, form: str) -> str:
 
 def relative(start: str, target: str) -> str:
     """The address of ``target`` on the page ``start``, percent-encoded; both names from the same folder."""
-    path = posixpath.relpath(target, posixpath.dirname(start) or ".")
-    return encoded(path)
+    return _way(start.rpartition("/")[0], target)
+
+
+@lru_cache(maxsize=1 << 17)
+def _way(folder: str, target: str) -> str:
+    return encoded(posixpath.relpath(target, folder or "."))
 
 
 def encoded(path: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 from dataclasses import dataclass
 
 from pagedex.model.blocks import (
@@ -79,7 +78,7 @@ class Site:
                 url = url.replace(key, value)
             return _outside(url)
         if form == "md" and self.to_repository:
-            address = names.relative(here, posixpath.join(self.to_repository, to.path))
+            address = names.relative(here, f"{self.to_repository}/{to.path}")
             return f"{address}#L{line}" if line else address
         there = self.name_of(to, form)
         anchor = f"L{line}" if line and form == "html" else _SOURCE
