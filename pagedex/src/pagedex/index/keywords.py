@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -38,12 +39,14 @@ _MOST_ENTRIES = 5000
 
 @dataclass(slots=True)
 class _Keyword:
-    """``defined`` are the lines that define or import it, ``lines`` the others; ``forms`` are those of a word."""
+    """``defined`` are the lines that define or import it, ``lines`` the others; ``forms`` are those of a word;
+    ``sections`` are those of the page where it stands."""
 
     name: str
     defined: list[int] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     forms: tuple[str, ...] = ()
+    sections: tuple[int, ...] = ()
 
 
 def keyword_page(repository: Repository, file: int, page: Page) -> Page:
@@ -51,13 +54,35 @@ def keyword_page(repository: Repository, file: int, page: Page) -> Page:
     source, facts = repository.files[file], repository.facts[file]
     crumbs = [*page.crumbs, Link(display(source.name), page.here)]
     groups = _groups(facts) if facts is not None else {}
-    tokens = [SectionTokens(section) for section in page.sections]
+    _find_sections(page, [keyword for keywords in groups.values() for keyword in keywords])
+    links = _Links(page)
     sections = [
         Section("File Information", [_information(source)]),
-        Section("Keywords Extracted", _extracted(source, facts, page, groups, tokens)),
-        Section("Keyword → Section Map", _map(source, page, groups, tokens)),
+        Section("Keywords Extracted", _extracted(source, facts, groups, links)),
+        Section("Keyword → Section Map", _map(source, page, groups, links)),
     ]
     return Page(f"Keyword Index: `{source.display}`", ToKeywords(source.path), source.path, sections, crumbs)
+
+
+def _find_sections(page: Page, keywords: Sequence[_Keyword]) -> None:
+    for index, section in enumerate(page.sections):
+        tokens = SectionTokens(section)
+        for one in keywords:
+            if any(map(tokens.has_word, one.forms)) if one.forms else tokens.has_name(one.name):
+                one.sections = (*one.sections, index)
+
+
+class _Links:
+    """The links to sections of a page. Most keywords stand in the same few."""
+
+    def __init__(self, page: Page) -> None:
+        self._each = [Link(section.title, ToPage(page.about, section.anchor)) for section in page.sections]
+        self._known: dict[tuple[int, ...], Runs] = {}
+
+    def to(self, sections: tuple[int, ...]) -> Runs:
+        if sections not in self._known:
+            self._known[sections] = joined((self._each[index],) for index in sections)
+        return self._known[sections]
 
 
 def _information(source: SourceFile) -> Bullets:
@@ -114,11 +139,7 @@ def _words(facts: Facts) -> list[_Keyword]:
 
 
 def _extracted(
-    source: SourceFile,
-    facts: Facts | None,
-    page: Page,
-    groups: dict[str, list[_Keyword]],
-    tokens: Sequence[SectionTokens],
+    source: SourceFile, facts: Facts | None, groups: dict[str, list[_Keyword]], links: _Links
 ) -> list[Block]:
     if facts is None or not groups:
         why = "none found" if facts is not None else f"it isn't read ({source.kind.value})"
@@ -129,9 +150,7 @@ def _extracted(
     ]
     for title, keywords in groups.items():
         blocks.append(Heading(3, (title,), f"k-{title.lower().replace(' ', '-')}"))
-        items = [
-            _entry(source.path, one, around(one) if around else (), _sections(page, one, tokens)) for one in keywords
-        ]
+        items = [_entry(source.path, one, around(one) if around else (), links.to(one.sections)) for one in keywords]
         blocks.append(bullets(items, _MOST_ENTRIES))
     return blocks
 
@@ -149,20 +168,6 @@ def _entry(path: str, keyword: _Keyword, around: Runs, sections: Runs) -> Runs:
     return (*runs, "; ", *sections) if sections else runs
 
 
-def _sections(page: Page, keyword: _Keyword, tokens: Sequence[SectionTokens]) -> Runs:
-    return joined(
-        (Link(section.title, ToPage(page.about, section.anchor)),)
-        for section, one in zip(page.sections, tokens, strict=True)
-        if _stands_in(keyword, one)
-    )
-
-
-def _stands_in(keyword: _Keyword, tokens: SectionTokens) -> bool:
-    if keyword.forms:
-        return any(tokens.has_word(form) for form in keyword.forms)
-    return tokens.has_name(keyword.name)
-
-
 def _around(facts: Facts, path: str) -> Callable[[_Keyword], Runs] | None:
     """For documents: the document's own sections in which a keyword stands."""
     sections = sorted((one.line, one.name) for one in facts.definitions if one.kind == "section")
@@ -177,24 +182,21 @@ def _around(facts: Facts, path: str) -> Callable[[_Keyword], Runs] | None:
     return titles
 
 
-def _map(
-    source: SourceFile, page: Page, groups: dict[str, list[_Keyword]], tokens: Sequence[SectionTokens]
-) -> list[Block]:
+def _map(source: SourceFile, page: Page, groups: dict[str, list[_Keyword]], links: _Links) -> list[Block]:
     names = [keyword for title, keywords in groups.items() if title != "Words" for keyword in keywords]
     names = _sorted({keyword.name: keyword for keyword in names})
     words = groups.get("Words", [])
     items: list[Runs] = []
-    for section, one in zip(page.sections, tokens, strict=True):
-        held = sum(_stands_in(keyword, one) for keyword in names)
-        link = Link(section.title, ToPage(page.about, section.anchor))
-        items.append((link, f": {', '.join([counted(held, 'name'), *_holds(section)])}"))
+    held = Counter(index for keyword in names for index in keyword.sections)
+    for index, section in enumerate(page.sections):
+        parts = [counted(held[index], "name"), *_holds(section)]
+        items.append((*links.to((index,)), f": {', '.join(parts)}"))
     blocks: list[Block] = [paragraph(f"{counted(len(items), 'section')} of {source.display}:"), Bullets(items)]
     for title, keywords in (("names", names), ("words", words)):
         if keywords:
             blocks.append(Heading(3, (f"Sections of {counted(len(keywords), title[:-1])}",), f"m-{title}"))
             rows: list[Runs] = [
-                (Code(display(keyword.name)), " → ", *(_sections(page, keyword, tokens) or ("none",)))
-                for keyword in keywords
+                (Code(display(keyword.name)), " → ", *(links.to(keyword.sections) or ("none",))) for keyword in keywords
             ]
             blocks.append(bullets(rows, _MOST_ENTRIES))
     return blocks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pagedex.model.blocks import Block, Box, Link, Picture, Runs, Strong, ToLine, ToPage
 from pagedex.model.facts import Import
@@ -19,15 +19,31 @@ _MOST_NAMES = 6
 
 
 def architecture(subject: Subject) -> list[Block]:
+    return _of_document(subject) if subject.is_document else _of_code(subject)
+
+
+def _of_document(subject: Subject) -> list[Block]:
+    into, out = _links(subject)
+    if not into and not out:
+        return [paragraph(f"Looked for links to {subject.file.display} and from it to other files; none found.")]
+    verbs = ("is linked from", "links to")
+    return [
+        _ties_picture(subject, into, out, verbs),
+        *_listed(subject, "Linked from", into, by_others=True),
+        *_listed(subject, "Links to", out, by_others=False),
+    ]
+
+
+def _of_code(subject: Subject) -> list[Block]:
     importers, tests = _importers(subject)
     imported = _imported(subject)
     blocks: list[Block] = []
     if importers or imported:
-        blocks.append(_imports_picture(subject, importers, imported))
+        blocks.append(_ties_picture(subject, importers, imported, ("is imported by", "imports")))
     blocks += _listed(subject, "Imported by", importers, by_others=True)
     if tests:
         verb = "imports" if tests == 1 else "import"
-        blocks.append(paragraph(f"{counted(tests, 'test file')} {verb} it too, under Testing & Usage."))
+        blocks.append(paragraph(f"{counted(tests, 'test file')} {verb} it too."))
     blocks += _listed(subject, "Imports", imported, by_others=False)
     blocks += _inheritance(subject)
     blocks += _inside(subject)
@@ -39,11 +55,18 @@ def architecture(subject: Subject) -> list[Block]:
 
 @dataclass(slots=True)
 class _Tie:
-    """Another file, the imports between the two, and how often definitions are mentioned across."""
+    """Another file, the lines of the imports or links between the two, what they name, and how often definitions are
+    mentioned across."""
 
     file: int
-    imports: list[Import]
     mentions: int
+    lines: list[int] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+
+    def add(self, imported: Import) -> None:
+        self.lines.append(imported.line)
+        if imported.name:
+            self.names.append("all names" if imported.name == "*" else imported.name)
 
 
 def _importers(subject: Subject) -> tuple[list[_Tie], int]:
@@ -55,7 +78,7 @@ def _importers(subject: Subject) -> tuple[list[_Tie], int]:
     for file, index in subject.repository.importers[subject.index]:
         facts = subject.repository.facts[file]
         if facts is not None:
-            found.setdefault(file, _Tie(file, [], mentions[file])).imports.append(facts.imports[index])
+            found.setdefault(file, _Tie(file, mentions[file])).add(facts.imports[index])
     code = [tie for tie in found.values() if not subject.tables.is_test(tie.file) or subject.file.test]
     return _ranked(code), len(found) - len(code)
 
@@ -65,19 +88,34 @@ def _imported(subject: Subject) -> list[_Tie]:
     found: dict[int, _Tie] = {}
     for imported, target in subject.imports:
         if target.file >= 0 and target.file != subject.index:
-            found.setdefault(target.file, _Tie(target.file, [], mentions[target.file])).imports.append(imported)
+            found.setdefault(target.file, _Tie(target.file, mentions[target.file])).add(imported)
     return _ranked(list(found.values()))
+
+
+def _links(subject: Subject) -> tuple[list[_Tie], list[_Tie]]:
+    """The documents that link to this one, and the files that it links to."""
+    into: dict[int, _Tie] = {}
+    for document, index in subject.tables.referrers.get(subject.index, []):
+        facts = subject.repository.facts[document]
+        if facts is not None:
+            into.setdefault(document, _Tie(document, 0)).lines.append(facts.references[index].line)
+    out: dict[int, _Tie] = {}
+    references = zip(subject.facts.references, subject.repository.references[subject.index], strict=False)
+    for reference, file in references:
+        if file >= 0 and file != subject.index:
+            out.setdefault(file, _Tie(file, 0)).lines.append(reference.line)
+    return list(into.values()), list(out.values())
 
 
 def _ranked(ties: list[_Tie]) -> list[_Tie]:
     return sorted(ties, key=lambda tie: (-tie.mentions, tie.file))
 
 
-def _imports_picture(subject: Subject, importers: Sequence[_Tie], imported: Sequence[_Tie]) -> Picture:
+def _ties_picture(subject: Subject, into: Sequence[_Tie], out: Sequence[_Tie], verbs: tuple[str, str]) -> Picture:
     boxes = [Box(subject.file.name, 1, ToPage(subject.path), strong=True)]
     arrows: list[tuple[int, int]] = []
     said = []
-    for column, ties, verb in ((0, importers, "is imported by"), (2, imported, "imports")):
+    for column, ties, verb in ((0, into, verbs[0]), (2, out, verbs[1])):
         names = [subject.tables.display(tie.file) for tie in ties[:_MOST_BOXES]]
         added = [
             Box(name, column, ToPage(subject.tables.path(tie.file))) for name, tie in zip(names, ties, strict=False)
@@ -99,11 +137,11 @@ def _listed(subject: Subject, title: str, ties: Sequence[_Tie], *, by_others: bo
     items: list[Runs] = []
     for tie in ties:
         path = subject.tables.path(tie.file) if by_others else subject.path
-        lines = sorted({one.line for one in tie.imports})
-        names = dict.fromkeys("all names" if one.name == "*" else one.name for one in tie.imports if one.name)
-        told: Runs = (" (", *some([(name,) for name in names], _MOST_NAMES), ")") if names else ()
+        lines = sorted(set(tie.lines))
+        names: list[Runs] = [(name,) for name in dict.fromkeys(tie.names)]
+        told: Runs = (" (", *some(names, _MOST_NAMES), ")") if names else ()
         at = " at line " if len(lines) == 1 else " at lines "
-        mentions = f", {counted(tie.mentions, 'mention')}"
+        mentions = f", {counted(tie.mentions, 'mention')}" if tie.mentions else ""
         items.append((subject.tables.page_link(tie.file), at, *line_links(path, lines, _MOST_NAMES), *told, mentions))
     head = paragraph(Strong(title), f" {counted(len(ties), 'file')} of the repository:")
     return [head, bullets(items, _MOST_LISTED)]

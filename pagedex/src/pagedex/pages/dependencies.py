@@ -21,7 +21,10 @@ def dependencies(subject: Subject) -> list[Block]:
         statements = [list(group) for _, group in groupby(imports, key=_statement)]
         rows = [_row(subject, group) for group in statements[:_MOST_ROWS]]
         blocks.append(paragraph(f"{counted(len(statements), 'import')}: {_counts(subject, imports)}."))
-        blocks.append(Table(("Imported", "Leads to", "Line", "Names, and on how many other lines each stands"), rows))
+        head: tuple[str, ...] = ("Imported", "Leads to", "Line", "Names, and on how many other lines each stands")
+        if not any(row[-1] for row in rows):  # files that are included name nothing
+            head, rows = head[:-1], [row[:-1] for row in rows]
+        blocks.append(Table(head, rows))
         if len(statements) > len(rows):
             blocks.append(paragraph(f"The table has the first {number(len(rows))} of {number(len(statements))}."))
     if subject.facts.references:
@@ -56,10 +59,11 @@ def _is_standard(subject: Subject, target: ImportTarget) -> bool:
     return subject.facts.language == "Python" and _top(target) in sys.stdlib_module_names
 
 
-def _statement(one: tuple[Import, ImportTarget]) -> tuple[int, str, int, int, str]:
-    """Names imported from one module at one line, leading to the same file, are one row."""
+def _statement(one: tuple[Import, ImportTarget]) -> tuple[object, ...]:
+    """Names that are imported one after another from one module, and lead to one file, are one row."""
     imported, target = one
-    return imported.line, imported.module, imported.level, target.file, target.outside
+    line = 0 if imported.name else imported.line
+    return line, imported.module, imported.level, imported.typing_only, imported.top, target.file, target.outside
 
 
 def _row(subject: Subject, group: list[tuple[Import, ImportTarget]]) -> tuple[Runs, ...]:
@@ -71,7 +75,9 @@ def _row(subject: Subject, group: list[tuple[Import, ImportTarget]]) -> tuple[Ru
     else:
         leads = ("outside: ", Code(target.outside or imported.module))
     when = ", for type checkers only" if imported.typing_only else "" if imported.top else ", inside a function"
-    line: Runs = (Link(f"{imported.line}", ToLine(subject.path, imported.line)), when)
+    last = group[-1][0].line
+    told = f"{imported.line}" if last == imported.line else f"{imported.line} to {last}"
+    line: Runs = (Link(told, ToLine(subject.path, imported.line)), when)
     names = joined(_name(subject, one) for one, _ in group)
     return (Code("." * imported.level + imported.module),), leads, line, names
 
@@ -80,7 +86,7 @@ def _name(subject: Subject, one: Import) -> Runs:
     if one.name == "*":
         return ("all names",)
     if subject.facts.language != "Python":
-        return (Code(one.alias or one.name),) if one.alias or one.name else ("",)
+        return (Code(one.alias or one.name),) if one.alias or one.name else ()
     bound = one.alias or one.name or one.module.partition(".")[0]
     lines = subject.facts.identifiers.get(bound, ())
     count = sum(line != one.line for line in lines)

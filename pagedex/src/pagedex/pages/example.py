@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
+from collections import Counter
+
 from pagedex.model.ties import Use
 from pagedex.pages.subject import Subject
 
@@ -16,20 +19,31 @@ _AFTER = 4
 def example_of(subject: Subject) -> tuple[Use, int, str] | None:
     """The use, the number of the first line shown and 3 to 8 lines around it; None where nothing calls anything.
 
-    Examples and documents come before tests, tests before other code; then what stands at the file's top comes before
-    what stands inside it, both in the order of the file.
+    Examples and documents come before tests, tests before other code; then what stands at the file's top before what
+    stands inside it; then what is used most, where this file is mentioned most.
     """
-    candidates: list[tuple[int, int, int, int, Use]] = []
+    found: list[tuple[int, Use]] = []
     for index, one in enumerate(subject.facts.definitions):
-        if one.kind not in _KINDS or not one.public:
-            continue
-        depth = 0 if one.parent < 0 else 1
-        for use in subject.uses(index):
-            if use.sure and use.length and use.file != subject.index:
-                candidates.append((_rank(subject, use.file), depth, index, use.file, use))
-    candidates.sort(key=lambda one: (*one[:4], one[4].line))
+        if one.kind in _KINDS and one.public:
+            uses = [use for use in subject.uses(index) if use.sure and use.length and use.file != subject.index]
+            found += ((len(uses), use) for use in uses)
+    mentions = Counter(use.file for _, use in found)
+
+    def order(candidate: tuple[int, Use]) -> tuple[int, ...]:
+        count, use = candidate
+        inside = subject.definition(use.target.definition).parent >= 0
+        return (
+            _rank(subject, use.file),
+            inside,
+            -count,
+            use.target.definition,
+            -mentions[use.file],
+            use.file,
+            use.line,
+        )
+
     files: set[int] = set()
-    for *_, use in candidates[:_MOST_CANDIDATES]:
+    for _, use in heapq.nsmallest(_MOST_CANDIDATES, found, key=order):
         files.add(use.file)
         if len(files) > _MOST_FILES:
             break

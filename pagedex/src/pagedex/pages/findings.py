@@ -26,12 +26,18 @@ def found(subject: Subject, section: str) -> list[Block]:
             topics.setdefault(one.topic, []).append(one)
     blocks: list[Block] = []
     for topic, findings in topics.items():
-        items: list[Runs] = [
-            (subject.line(one.line), *subject.within(one.definition), ": ", Code(one.text)) for one in findings
-        ]
+        items: list[Runs] = [(subject.line(one.line), *_around(subject, one), ": ", Code(one.text)) for one in findings]
         title = topic[:1].upper() + topic[1:]
         blocks += [paragraph(Strong(title), f", {counted(len(findings), 'place')}:"), bullets(items, _MOST)]
     return blocks
+
+
+def _around(subject: Subject, one: Finding) -> Runs:
+    """The definition around a finding; of a decorator the one that it decorates."""
+    if one.text.startswith("@"):
+        decorated = subject.tables.next_definition(subject.index, one.line)
+        return (" on ", subject.link(decorated)) if decorated >= 0 else ()
+    return (" in ", subject.link(one.definition)) if 0 <= one.definition < len(subject.facts.definitions) else ()
 
 
 def not_found(subject: Subject, section: str) -> list[Block]:

@@ -1,4 +1,4 @@
-"""High-Level Overview: what the file defines at its top, and how much each is used."""
+"""High-Level Overview: what the file defines at its top, and how much each is used; of a document, its sections."""
 
 from __future__ import annotations
 
@@ -11,20 +11,24 @@ _MOST_ROWS = 1000
 
 
 def overview(subject: Subject) -> list[Block]:
-    top = subject.top
-    if not top:
+    listed = [index for index, _ in subject.in_order()] if subject.is_document else subject.top
+    if not listed:
         looked = f"Looked for definitions in {subject.file.display}; none found."
-        return [paragraph(looked), *_lines_without_definitions(subject)]
-    shown = top[:_MOST_ROWS]
-    blocks: list[Block] = [paragraph(_counts(subject)), Table(_head(subject), [_row(subject, one) for one in shown])]
-    if len(top) > len(shown):
-        blocks.append(paragraph(f"The table has the first {number(len(shown))} of {number(len(top))}."))
+        imports = len(subject.facts.imports)
+        told = f" Its {counted(imports, 'imported name')} {'is' if imports == 1 else 'are'} under Dependencies."
+        return [paragraph(looked + told if imports else looked)]
+    rows = [_row(subject, index) for index in listed[:_MOST_ROWS]]
+    blocks: list[Block] = [paragraph(_counts(subject)), Table(_head(subject), rows)]
+    if len(listed) > len(rows):
+        blocks.append(paragraph(f"The table has the first {number(len(rows))} of {number(len(listed))}."))
     return blocks
 
 
 def _counts(subject: Subject) -> str:
     top, every = set(subject.top), subject.facts.definitions
-    told = f"{defined_in_words(subject, subject.top)} {'in all' if subject.is_document else 'at the top'}"
+    if subject.is_document:
+        return f"{defined_in_words(subject, range(len(every)))}."
+    told = f"{defined_in_words(subject, subject.top)} at the top"
     inside = defined_in_words(subject, [index for index in range(len(every)) if index not in top])
     if inside:
         told += f"; inside them {inside}"
@@ -37,7 +41,8 @@ def _counts(subject: Subject) -> str:
 def _head(subject: Subject) -> tuple[str, ...]:
     if subject.is_document:
         return "Section", "Line", "Begins"
-    return "Name", "Kind", "Line", "Used in code", "In tests", "Says"
+    uses = ("Used in code", "In tests") if subject.is_followed else ("Other files with its name",)
+    return ("Name", "Kind", "Line", *uses, "Says")
 
 
 def _row(subject: Subject, index: int) -> tuple[Runs, ...]:
@@ -47,13 +52,9 @@ def _row(subject: Subject, index: int) -> tuple[Runs, ...]:
     says: Runs = (first_sentence(one.doc),)
     if subject.is_document:
         return name, line, says
+    if not subject.is_followed:
+        others = [file for file in subject.named_in(index) if file != subject.index]
+        return name, (one.kind,), line, (number(len(others)),), says
     sure = [use for use in subject.uses(index) if use.sure and not subject.tables.is_document(use.file)]
     tests = sum(subject.tables.is_test(use.file) for use in sure)
     return name, (one.kind,), line, (number(len(sure) - tests),), (number(tests),), says
-
-
-def _lines_without_definitions(subject: Subject) -> list[Block]:
-    imports = len(subject.facts.imports)
-    if not imports:
-        return []
-    return [paragraph(f"What it does is {counted(imports, 'import')}, under Dependencies.")]

@@ -17,7 +17,7 @@ _MOST_DEFINITIONS = 300
 
 
 def cross_references(subject: Subject) -> list[Block]:
-    blocks = [*_mentioned(subject), *_linked(subject), *_mentioned_elsewhere(subject)]
+    blocks = [*_mentioned(subject), *_named(subject), *_linked(subject), *_mentioned_elsewhere(subject)]
     if not blocks:
         looked = f"Looked for mentions and links between {subject.file.display} and other files; none found."
         blocks.append(paragraph(looked))
@@ -45,6 +45,26 @@ def _mentioned(subject: Subject) -> list[Block]:
     names = counted(sum(map(len, found.values())), "definition")
     head = f", {names} of {counted(len(found), 'other file')} (lines here):"
     return [paragraph(Strong("Mentioned here"), head), bullets(items, _MOST_FILES)]
+
+
+def _named(subject: Subject) -> list[Block]:
+    """Of a file whose mentions aren't followed: the definitions elsewhere whose names stand here."""
+    if subject.is_followed:
+        return []
+    found: dict[int, list[Runs]] = {}
+    for name in sorted(subject.facts.identifiers.keys() & subject.tables.names.defined.keys()):
+        for place in subject.tables.names.defined[name]:
+            if place.file != subject.index:
+                lines = line_links(subject.path, subject.facts.identifiers[name], _MOST_LINES)
+                found.setdefault(place.file, []).append((subject.tables.definition_link(place), " ", *lines))
+    if not found:
+        return []
+    items: list[Runs] = [
+        (subject.tables.page_link(file), ": ", *some(found[file], _MOST_NAMES, "; ")) for file in sorted(found)
+    ]
+    names = counted(sum(map(len, found.values())), "definition")
+    head = f", {names} of {counted(len(found), 'other file')}, found by the name alone (lines here):"
+    return [paragraph(Strong("Named here"), head), bullets(items, _MOST_FILES)]
 
 
 def _linked(subject: Subject) -> list[Block]:

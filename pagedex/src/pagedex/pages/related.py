@@ -10,7 +10,7 @@ from pagedex.words.phrases import counted, paragraph
 
 _MOST = 20
 # How much a tie of each kind says. A file with a thousand mentions isn't a thousand times as near as one with one.
-_WEIGHTS = {"base": 12, "subclass": 12, "imports": 6, "imported": 6, "link": 8, "tests": 2}
+_WEIGHTS = {"base": 12, "subclass": 12, "imports": 6, "imported": 6, "link": 8, "tests": 0.5}
 _MOST_MENTIONS_COUNTED = 40
 
 
@@ -28,6 +28,19 @@ def related(subject: Subject) -> list[Block]:
     return [paragraph(head + shown), Table(("File", "Ties"), rows)]
 
 
+def _names(subject: Subject) -> tuple[Counter[int], Counter[int]]:
+    """Files whose definitions are named here, and files that name those of this one, found by the names alone."""
+    out: Counter[int] = Counter()
+    if not subject.is_followed:
+        defined = subject.tables.names.defined
+        for name in subject.facts.identifiers.keys() & defined.keys():
+            out.update({place.file for place in defined[name]})
+    into: Counter[int] = Counter()
+    for name, index in {one.name: index for index, one in enumerate(subject.facts.definitions)}.items():
+        into.update(subject.named_in(index) if name else ())
+    return out, into
+
+
 def _ties(subject: Subject) -> dict[int, tuple[float, list[str]]]:
     """File -> how near it is, and why in words."""
     repository, index, tables = subject.repository, subject.index, subject.tables
@@ -39,6 +52,7 @@ def _ties(subject: Subject) -> dict[int, tuple[float, list[str]]]:
     importers = Counter(file for file, _ in repository.importers[index])
     links = Counter(file for file in repository.references[index] if file >= 0)
     linked = Counter(document for document, _ in tables.referrers.get(index, []))
+    names_out, names_into = _names(subject)
     bases: Counter[int] = Counter()
     subclasses: Counter[int] = Counter()
     for definition, one in enumerate(subject.facts.definitions):
@@ -69,6 +83,8 @@ def _ties(subject: Subject) -> dict[int, tuple[float, list[str]]]:
     add(into, 1, "{} of this file", "mention", "mentions")
     add(links, _WEIGHTS["link"], "{} here", "link to it", "links to it")
     add(linked, _WEIGHTS["link"], "{} to this file", "link")
+    add(names_out, 0.5, "defines {} that this file holds", "name")
+    add(names_into, 0.5, "holds {} that this file defines", "name")
     add(shared, _WEIGHTS["tests"], "{} of both", "test file", "test files")
     score.pop(index, None)
     return {file: (score[file], why[file]) for file in score}

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 
-from pagedex.model.blocks import Block, Code, Link, Run, Runs, Strong, Text, To, ToLine, ToPage
+from pagedex.model.blocks import Block, Code, Link, Runs, Strong, Text, To, ToLine, ToPage
 from pagedex.model.facts import Definition, Facts, Import
 from pagedex.model.ties import ImportTarget, Place, Repository, Use
 from pagedex.pages.authored import Authored, authored_sections
+from pagedex.pages.names import is_followed
 from pagedex.pages.tables import Tables, is_document
 from pagedex.words.identifiers import is_name
 from pagedex.words.phrases import joined, line_links, paragraph, span_link
@@ -35,6 +36,7 @@ class Subject:
         self.facts = facts if facts is not None else _NO_FACTS
         self.path = self.file.path
         self.is_document = is_document(facts)
+        self.is_followed = is_followed(self.facts)
 
     @cached_property
     def lines(self) -> list[str]:
@@ -87,6 +89,13 @@ class Subject:
     def uses(self, definition: int) -> list[Use]:
         return self.repository.uses[self.index].get(definition, [])
 
+    def named_in(self, definition: int) -> list[int]:
+        """The files in which the name of a definition stands, for all that is known meaning it."""
+        name = self.definition(definition).name
+        if self.place(definition) not in self.tables.names.defined.get(name, ()):
+            return []
+        return self.tables.names.files.get(name, [])
+
     def place(self, definition: int) -> Place:
         return Place(self.index, definition)
 
@@ -98,10 +107,6 @@ class Subject:
 
     def line(self, line: int) -> Link:
         return Link(f"line {line}", ToLine(self.path, line))
-
-    def within(self, definition: int) -> tuple[Run, ...]:
-        """`` in name``, or nothing at the top."""
-        return (" in ", self.link(definition)) if 0 <= definition < len(self.facts.definitions) else ()
 
     def bases(self, index: int) -> list[tuple[str, Place | None]]:
         """The bases of a class as they are written, and where they are defined in the repository."""

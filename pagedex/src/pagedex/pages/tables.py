@@ -7,16 +7,18 @@ from collections import Counter
 from collections.abc import Callable
 from functools import cached_property, lru_cache
 
+from pagedex.model.anchors import definition_anchors
 from pagedex.model.blocks import Link, ToPage
 from pagedex.model.facts import Facts
 from pagedex.model.ties import Place, Repository
-from pagedex.model.anchors import definition_anchors
+from pagedex.pages.names import Names
 
 TextOf = Callable[[int], "str | None"]
 
 # Languages of prose: what stands in such a file is neither code nor test of what it mentions.
 _DOCUMENTS = frozenset(("markdown", "rst", "text", "restructuredtext", "asciidoc", "tex"))
 _FILES_KEPT = 4096
+_LINKS_KEPT = 1 << 16
 
 
 class Tables:
@@ -28,8 +30,11 @@ class Tables:
     def __init__(self, repository: Repository, text_of: TextOf) -> None:
         self.repository = repository
         self.text_of = text_of
+        self.names = Names(repository)
         self.anchors = lru_cache(maxsize=_FILES_KEPT)(self._anchors)
         self.mentioned_files = lru_cache(maxsize=_FILES_KEPT)(self._mentioned_files)
+        # Several sections of a page lead to the same definitions.
+        self.definition_link = lru_cache(maxsize=_LINKS_KEPT)(self._definition_link)
         self._starts = lru_cache(maxsize=_FILES_KEPT)(self._starts_of)
 
     def _anchors(self, file: int) -> list[str]:
@@ -74,18 +79,23 @@ class Tables:
     def page_link(self, file: int) -> Link:
         return Link(self.display(file), ToPage(self.path(file)), code=True)
 
-    def definition_link(self, place: Place) -> Link:
+    def _definition_link(self, place: Place) -> Link:
         """The full name of a definition, leading to where its page says all of it."""
         anchor = self.anchors(place.file)[place.definition]
         return Link(self.repository.definition(place).qualname, ToPage(self.path(place.file), anchor), code=True)
 
+    def next_definition(self, file: int, line: int) -> int:
+        """The definition that begins next after a line, -1 where none does."""
+        starts = self._starts(file)
+        at = bisect_left(starts, (line + 1, -1))
+        return starts[at][1] if at < len(starts) else -1
+
     def is_decorator(self, file: int, line: int, name: str) -> bool:
         """Whether a mention of ``name`` in this line decorates the definition that comes next."""
-        starts, facts = self._starts(file), self.repository.facts[file]
-        at = bisect_left(starts, (line + 1, -1))
-        if facts is None or at == len(starts):
+        index = self.next_definition(file, line)
+        if index < 0:
             return False
-        decorators = facts.definitions[starts[at][1]].decorators
+        decorators = self.repository.definition(Place(file, index)).decorators
         return any(text.partition("(")[0].rpartition(".")[2] == name for text in decorators)
 
     def _starts_of(self, file: int) -> list[tuple[int, int]]:

@@ -9,7 +9,7 @@ from pagedex.model.facts import Definition
 from pagedex.model.ties import Place, Use
 from pagedex.pages.example import example_of
 from pagedex.pages.subject import Subject
-from pagedex.words.phrases import bullets, counted, number, paragraph, some
+from pagedex.words.phrases import bullets, counted, line_links, number, paragraph, some
 
 _TESTED = ("class", "struct", "interface", "trait", "function", "method", "property", "macro", "constant")
 _MOST_DEFINITIONS = 60
@@ -18,7 +18,9 @@ _MOST_NAMES = 100
 
 
 def testing(subject: Subject) -> list[Block]:
-    return _as_test(subject) if subject.file.test else [*_tested(subject), *_example(subject)]
+    if subject.file.test:
+        return _as_test(subject)
+    return [*_tested(subject), *_example(subject)] if subject.is_followed else _named_by_tests(subject)
 
 
 def _example(subject: Subject) -> list[Block]:
@@ -69,6 +71,35 @@ def _tested(subject: Subject) -> list[Block]:
         head = f"No test mentions {number(len(missing))} of {counted(len(wanted), 'public definition')}"
         blocks.append(paragraph(Strong(head), ": ", *some(missing, _MOST_NAMES)))
     return blocks
+
+
+def _named_by_tests(subject: Subject) -> list[Block]:
+    """Of a file whose mentions aren't followed: the tests that link to it or hold the names of its definitions."""
+    if subject.is_document:
+        return _linked_from_tests(subject)
+    items: list[Runs] = []
+    for index, one in enumerate(subject.facts.definitions):
+        tests = [file for file in subject.named_in(index) if subject.tables.is_test(file) and file != subject.index]
+        found: list[Runs] = []
+        for file in tests:
+            facts = subject.repository.facts[file]
+            lines = facts.identifiers.get(one.name, ()) if facts is not None else ()
+            found.append((subject.tables.page_link(file), " ", *line_links(subject.tables.path(file), lines, 4)))
+        if found:
+            items.append((subject.link(index), ": ", *some(found, _MOST_TESTS, "; ")))
+    if not items:
+        count = counted(subject.tables.test_files, "test file")
+        return [paragraph(f"Looked for names that {subject.file.display} defines in {count}; none found.")]
+    head = f"Tests hold {counted(len(items), 'name')} defined here, found by the name alone:"
+    return [paragraph(head), bullets(items, _MOST_DEFINITIONS)]
+
+
+def _linked_from_tests(subject: Subject) -> list[Block]:
+    files = {file for file, _ in subject.tables.referrers.get(subject.index, []) if subject.tables.is_test(file)}
+    if not files:
+        return [paragraph(f"Looked for links to {subject.file.display} in files of tests; none found.")]
+    links: list[Runs] = [(subject.tables.page_link(file),) for file in sorted(files)]
+    return [paragraph(f"{counted(len(links), 'file')} of tests link to it: ", *some(links, _MOST_NAMES))]
 
 
 def _tests(subject: Subject, uses: Sequence[Use]) -> Runs:

@@ -17,13 +17,14 @@ _MOST = 200
 _MOST_MAYBE = 40
 _MOST_PRIVATE = 24
 _MOST_FILES = 50
+_MOST_NAMED = 8
 
 
 def used_by(subject: Subject, index: int) -> list[Block]:
     """The mentions of a definition: sure ones by code, tests and documents, then those that may mean it."""
     uses = subject.uses(index)
     one = subject.definition(index)
-    if not uses:
+    if not uses and subject.is_followed and not subject.named_in(index):
         looked = paragraph("Looked for mentions of ", Code(one.qualname), "; none found.")
         return [] if _reached_unwritten(subject, one) else [looked]
     sure = _own_file_first(subject, (use for use in uses if use.sure))
@@ -38,12 +39,12 @@ def used_by(subject: Subject, index: int) -> list[Block]:
             blocks.append(paragraph(*_head(subject, name, found, shown)))
             if len({use.file for use in found}) > 1:
                 blocks.append(Bullets(_items(subject, found, shown)))
-    return blocks + _maybe(subject, index, one, [use for use in uses if not use.sure])
+    return [*blocks, *_maybe(subject, index, one, [use for use in uses if not use.sure]), *_named(subject, index, one)]
 
 
 def _reached_unwritten(subject: Subject, one: Definition) -> bool:
-    """Whether a definition may be reached from what nobody wrote here: a test, a special method, a section of a document,
-    a method of a class with a base outside of the repository."""
+    """Whether what reaches a definition may be written nowhere here: of tests, special methods, sections of documents,
+    and methods of a class with a base outside of the repository."""
     if subject.file.test or one.kind == "section" or (one.name.startswith("__") and one.name.endswith("__")):
         return True
     if one.parent < 0 or not subject.definition(one.parent).bases:
@@ -100,6 +101,22 @@ def _places(subject: Subject, uses: Sequence[Use]) -> Runs:
             around = (" in ", subject.tables.definition_link(Place(uses[0].file, within)))
         parts.append((*links, *around))
     return joined(parts, "; ")
+
+
+def _named(subject: Subject, index: int, one: Definition) -> list[Block]:
+    """Where the name stands in files whose mentions aren't followed."""
+    parts: list[Runs] = []
+    for file in subject.named_in(index):
+        facts = subject.repository.facts[file]
+        lines = facts.identifiers.get(one.name, ()) if facts is not None else ()
+        if file == subject.index:
+            lines = tuple(line for line in lines if line != one.line)
+        if lines:
+            parts.append((*_file(subject, file), " ", *line_links(subject.tables.path(file), lines, _MOST_NAMED)))
+    if not parts:
+        return []
+    head = (Strong("Named"), f" in {counted(len(parts), 'file')}, found by the name alone: ")
+    return [paragraph(*head, *some(parts, _MOST_FILES, "; "))]
 
 
 def _maybe(subject: Subject, index: int, one: Definition, uses: Sequence[Use]) -> list[Block]:
