@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SOURCES := pyproject.toml CMakeLists.txt pagedex/pyproject.toml $(shell find src pagedex/src -name '*.py' -o -name '*.pyi' -o -name '*.cpp' -o -name '*.hpp')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint style types imports format-cpp tests matrix bench soak trainers faults fuzz aarch64 clean
+.PHONY: help demo test lint style types imports format-cpp tests docs matrix bench soak trainers faults fuzz aarch64 clean
 
 help:  ## List the targets
 	@sed -nE 's/^([a-z0-9-]+):.*  ## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; \
@@ -39,6 +39,13 @@ format-cpp: $(VENV)/installed  ## The format of the kernels
 tests: $(VENV)/installed $(VENV)/browser  ## Every test but the long ones
 	$(BIN)/python -m pytest
 	cd pagedex && $(abspath $(BIN))/python -m pytest
+
+# The guides by Sphinx, a page for every file by pagedex beside them, one search over both.
+docs: $(VENV)/installed  ## The documentation, into build/docs
+	$(BIN)/sphinx-build -W --keep-going -n -q -b html docs build/docs
+	$(BIN)/pagedex build . -o build/docs/code --name dcpx --form html --form markdown \
+		--link 'Guides=../index.html' --rendered docs=..
+	$(BIN)/pagedex check . -o build/docs/code
 
 # Several GB to fetch. ONLY="2.15.0 3.10" takes the pairs with one of these. A Python that isn't on PATH is skipped.
 matrix:  ## The suite's quick part on every torch and Python that is promised, each really installed

@@ -15,8 +15,8 @@ from sphinx.application import Sphinx
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
-CODE = "code/index.html"
-"""Where `make docs` puts the pages of every file of this repository."""
+CODE = "code"
+"""Where `make docs` puts the pages of every file of this repository, which pagedex makes."""
 
 project = "dcpx"
 author = "the dcpx authors"
@@ -33,7 +33,9 @@ html_title = f"dcpx {release}"
 html_copy_source = False
 html_show_sourcelink = False
 templates_path = ["_templates"]
-html_context = {"code_index": CODE}
+html_static_path = ["_static"]
+html_css_files = ["search.css"]
+html_context = {"code": CODE}
 html_sidebars = {
     "**": [
         "sidebar/brand.html",
@@ -47,8 +49,8 @@ html_sidebars = {
 
 
 class Links:
-    """Rewrites a page's links to files of the repository: to the page where the file has one on this site; to a copy,
-    where it is another file or a picture; and to the pages of the code where it is a folder without a page of its own.
+    """Rewrites a page's links to files of the repository: to the page where the file has one on this site; to its page among
+    the pages of the code, where it is another file or a folder. Pictures are copied.
 
     MyST would take a link for one from the place where the symbolic link lies, or knows no page at its own.
     """
@@ -65,9 +67,13 @@ class Links:
             page = pages.get(target) or pages.get(target / "index.md") or pages.get(target / "README.md")
             if page is not None:
                 return f'<a href="{top}{page}.html{anchor}">{text}</a>'
-            if target.is_file():
-                return f"{picture}[{text}]({'' if picture else 'path:'}/{os.path.relpath(target, DOCS)})"
-            return f'<a href="{top}{CODE}">{text}</a>' if target.is_dir() else found[0]
+            if picture and target.is_file():
+                return f"![{text}](/{os.path.relpath(target, DOCS)})"
+            if not target.exists():
+                return found[0]
+            name = target.relative_to(ROOT).as_posix()
+            name = f"{name}_docs.html" if target.is_file() else f"{name}/index.html"
+            return f'<a href="{top}{CODE}/{name}{anchor}">{text}</a>'
 
         source[0] = self._LINK.sub(rewritten, source[0])
 

@@ -78,6 +78,12 @@ def test_a_name_and_a_word_of_its_file(torch: Index) -> None:
     assert hits[0].path == "torch/distributed/checkpoint/_extension.py"
 
 
+def test_where_nothing_matches_all_words_some_are_enough(torch: Index) -> None:
+    hits = search(torch, "zstd truncated")
+    assert hits[0].path == "torch/distributed/checkpoint/_extension.py"
+    assert search(torch, "zstd qqqqqqqqqqqqqq") == search(torch, "zstd")
+
+
 def test_definitions_come_before_uses_and_these_before_words(torch: Index) -> None:
     kinds = [hit.kind for hit in search(torch, "descriptor", 200)]
     first = {kind: kinds.index(kind) for kind in ("method", "used", "words")}
@@ -95,7 +101,7 @@ def test_every_hit_leads_to_its_line(small: Index) -> None:
 
 
 def test_nothing_is_found(small: Index) -> None:
-    for query in ("", "  ", "...", "qqqqqqqqqqqq", "tree qqqqqqqqqqqq"):
+    for query in ("", "  ", "...", "qqqqqqqqqqqq", "qqqqqqqqqqqq zzzzzzzzzz"):
         assert search(small, query) == []
     assert search(small, "tree", 0) == []
 

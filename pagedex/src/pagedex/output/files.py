@@ -6,7 +6,7 @@ from importlib.resources import files
 
 from pagedex.output.names import RESERVED
 
-_ASSETS = ("style.css", "theme.js", "site.js", "search.js")
+_ASSETS = ("style.css", "search.css", "theme.js", "site.js", "search.js")
 
 
 def assets() -> dict[str, bytes]:

@@ -1,15 +1,16 @@
 """What can be found, as plain columns that a browser reads as quickly as Python.
 
-One table of *names* holds every name once: of definitions, of names that are only used, and the names of files. What bears a
-name points to its row. Words of documentation are held by their stems, each with the files in which they stand. The index lies
-in scripts that call ``pagedexIndex``: a page that was opened from a disk may load scripts and nothing else.
+One table of *names* holds every name once: of definitions, of names that are only used, and the names of files. What
+bears a name points to its row. Words, of prose and of names, are held by their stems, each with the files in which
+they stand. The index lies in scripts that call ``pagedexIndex``: a page that was opened from a disk may load scripts
+and nothing else.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,10 +18,12 @@ from pagedex.errors import PagedexError
 from pagedex.model.anchors import definition_anchors
 from pagedex.model.ties import Repository
 from pagedex.words.english import stem
+from pagedex.words.identifiers import parts_of
 
 SCHEMA = "pagedex/search/1"
 # A stem that stands in more files than this tells nothing by itself: the files where it stands most often are kept.
 _MOST_FILES = 500
+_SHORTEST_PART = 3
 _CALL = "pagedexIndex"
 # The scripts, in the order in which they are loaded: search answers after the first, and better after the others.
 SCRIPTS = ("search-index-0.js", "search-index-1.js", "search-index-2.js")
@@ -29,8 +32,8 @@ SCRIPTS = ("search-index-0.js", "search-index-1.js", "search-index-2.js")
 @dataclass(slots=True)
 class Index:
     """Columns run parallel. ``d_*`` are definitions: name, kind, file, line, the definition around it or -1, uses, and
-    whether it is public; ``u_*`` names that are used and defined nowhere here: name, file and line of the first use, how
-    many files use it. ``stems`` are sorted; ``s_files[i]`` are pairs of file and line, in order of files.
+    whether it is public; ``u_*`` names that are used and defined nowhere here: name, file and line of the first use,
+    how many files use it. ``stems`` are sorted; ``s_files[i]`` are pairs of file and line, in order of files.
 
     ``addresses`` has the page of each file whose name doesn't follow from its path, ``anchors`` the anchor of each
     definition whose doesn't follow from its name, ``rendered`` files with a page elsewhere, where search leads instead.
@@ -72,8 +75,8 @@ _SHARDS = (
 def build_index(
     repository: Repository, page_of: Callable[[str], str], rendered: Callable[[str], str] = lambda path: ""
 ) -> Index:
-    """The index of a repository. ``page_of`` gives the address of a file's page, ``rendered`` that of a page which another
-    tool made of it, or nothing; both as seen from the output's folder."""
+    """The index of a repository. ``page_of`` gives the address of a file's page, ``rendered`` that of a page which
+    another tool made of it, or nothing; both as seen from the output's folder."""
     index = Index()
     rows: dict[str, int] = {}
     kinds: dict[str, int] = {}
@@ -154,17 +157,26 @@ def _add_used(index: Index, repository: Repository, rows: dict[str, int]) -> Non
 def _add_words(index: Index, repository: Repository) -> None:
     stems: defaultdict[str, dict[int, tuple[int, int]]] = defaultdict(dict)  # stem -> file -> first line, how many lines
     for number, facts in enumerate(repository.facts):
-        for word, lines in facts.words.items() if facts is not None else ():
-            if not lines:
-                continue
-            found = stems[stem(word)]
-            line, count = found.get(number, (lines[0], 0))
-            found[number] = (min(line, lines[0]), count + len(lines))
+        if facts is None:
+            continue
+        for word, lines in facts.words.items():
+            _add(stems[stem(word)], number, lines)
+        # The parts of names say what a file is about as well as its prose does: TruncatedError, zstd_level.
+        for name, lines in facts.identifiers.items():
+            for part in set(parts_of(name)):
+                if len(part) >= _SHORTEST_PART and not part.isdigit():
+                    _add(stems[stem(part)], number, lines)
     for one in sorted(stems):
         files = stems[one]
         kept = sorted(sorted(files, key=lambda number: (-files[number][1], number))[:_MOST_FILES])
         index.stems.append(one)
         index.s_files.append([value for number in kept for value in (number, files[number][0])])
+
+
+def _add(files: dict[int, tuple[int, int]], number: int, lines: Sequence[int]) -> None:
+    if lines:
+        line, count = files.get(number, (lines[0], 0))
+        files[number] = (min(line, lines[0]), count + len(lines))
 
 
 def to_scripts(index: Index) -> dict[str, bytes]:

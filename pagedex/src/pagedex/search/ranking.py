@@ -1,8 +1,9 @@
 """What is found first. ``output/assets/search.js`` does the same, step by step, and a test holds both to it.
 
-A query is cut into words at everything that no name has. Every word must match what is found: its name, best of all; a name
-around it; a part of its file's path; or, least, the words that stand in the file's documentation and comments. Points are whole
-numbers, so that both programs agree.
+A query is cut into words at everything that no name has. Every word must match what is found (where nothing matches them
+all, one is enough): its name, best of all; a
+name around it; a part of its file's path; or, least, the words that stand in the file's documentation and comments.
+Points are whole numbers, so that both programs agree.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pagedex.words.identifiers import parts_of
 EXACT, SAME, JOINED, PREFIX, PART, PART_PREFIX, INSIDE, TYPO, TYPOS = 100, 95, 90, 80, 70, 60, 40, 30, 20
 # What a match elsewhere is worth.
 _AROUND, _PATH, _WORD = 2, 3, 12  # the points of a name, halved and divided by three; the points of a word
-_USED, _FILE, _SECTION, _PRIVATE, _TEST = -25, -12, -6, -5, -8
+_USED, _FILE, _SECTION, _PRIVATE, _TEST = -25, -12, -6, -5, -20
 _MOST_USES = 8
 _SHORTEST_INSIDE, _SHORTEST_TYPO, _SHORTEST_TYPOS = 2, 4, 8
 # Mistyped letters are looked for where so few names match as they are written.
@@ -27,8 +28,8 @@ _SPLIT = re.compile(r"\W+")
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """``kind`` is that of a definition, "used", "file" or "words"; ``line`` 0 means the whole file. ``address`` is from the
-    output's folder, ``score`` compares hits of one query."""
+    """``kind`` is that of a definition, "used", "file" or "words"; ``line`` 0 means the whole file. ``address`` is
+    from the output's folder, ``score`` compares hits of one query."""
 
     title: str
     kind: str
@@ -51,11 +52,19 @@ class _Search:
         self._index = index
         self._names = [*index.names, *index.used_names]
         self._words = words
+        self._strict = True
         self._by_name = [self._name_points(word) for word in words]
         self._by_path = [self._path_points(word) for word in words]
         self._by_word = [self._word_lines(word.lower()) for word in words]
 
     def hits(self, limit: int) -> list[Hit]:
+        return self._found(limit) or (self._loosened(limit) if len(self._words) > 1 else [])
+
+    def _loosened(self, limit: int) -> list[Hit]:
+        self._strict = False
+        return self._found(limit)
+
+    def _found(self, limit: int) -> list[Hit]:
         index = self._index
         # (points, how it is ordered among equals, what, which)
         found: list[tuple[int, int, int, str, int]] = []
@@ -82,7 +91,7 @@ class _Search:
             if not own:
                 points = max(self._around(one, word), self._by_path[word][file] // _PATH)
                 points = points or (_WORD if file in self._by_word[word] else 0)
-                if not points:
+                if not points and self._strict:
                     return 0
             total += points
         if not named:
@@ -106,7 +115,7 @@ class _Search:
             own = self._by_name[word][name]
             named += own
             points = own or self._by_path[word][file] // _PATH or (_WORD if file in self._by_word[word] else 0)
-            if not points:
+            if not points and self._strict:
                 return 0
             total += points
         return max(total + (_TEST if self._index.tests[file] else 0), 1 - _USED) if named else 0
@@ -117,11 +126,13 @@ class _Search:
             own = self._by_name[word][self._index.f_name[file]]
             path = self._by_path[word][file] // _AROUND
             points = max(own, path) or (_WORD if file in self._by_word[word] else 0)
-            if not points:
+            if not points and self._strict:
                 return 0
             named += own + path
             total += points
-        return max(total + _FILE + (_TEST if self._index.tests[file] else 0), 1) if named else max(total + _FILE, 1)
+        if not total:
+            return 0
+        return max(total + _FILE + (_TEST if named and self._index.tests[file] else 0), 1)
 
     # Points of names, paths and words
 
@@ -201,8 +212,8 @@ def _points(word: str, small: str, name: str) -> int:
 
 
 def _is_form_of(word: str, one: str) -> bool:
-    """Whether a word may be a form of a stem: one begins with the other, and little follows. Stems end in i where words end
-    in y."""
+    """Whether a word may be a form of a stem: one begins with the other, and little follows. Stems end in i where
+    words end in y."""
     if word.endswith("y"):
         word = word[:-1] + "i"
     if len(word) < 3 or len(one) < 3:

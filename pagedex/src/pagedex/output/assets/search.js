@@ -3,23 +3,35 @@
 const pagedexSearch = (() => {
   const EXACT = 100, SAME = 95, JOINED = 90, PREFIX = 80, PART = 70, PART_PREFIX = 60, INSIDE = 40, TYPO = 30, TYPOS = 20;
   const AROUND = 2, PATH = 3, WORD = 12;
-  const USED = -25, FILE = -12, SECTION = -6, PRIVATE = -5, TEST = -8;
+  const USED = -25, FILE = -12, SECTION = -6, PRIVATE = -5, TEST = -20;
   const MOST_USES = 8, SHORTEST_INSIDE = 2, SHORTEST_TYPO = 4, SHORTEST_TYPOS = 8, FEW = 3, MOST_WORDS = 8;
   const SPLIT = /[^\p{L}\p{N}_]+/u;
   const PARTS = /[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\p{Nd}+|(?:(?![A-Za-z])[\p{L}\p{Nl}\p{No}])+/gu;
   const SCRIPTS = ["search-index-0.js", "search-index-1.js", "search-index-2.js"];
+
+  const partsOf = (name) => (name.match(PARTS) || []).map((part) => part.toLowerCase());
 
   const index = {
     files: [], tests: [], names: [], kinds: [], f_name: [], d_name: [], d_kind: [], d_file: [], d_line: [], d_parent: [],
     d_uses: [], d_public: [], addresses: {}, rendered: {}, anchors: {}, used_names: [], u_name: [], u_file: [], u_line: [],
     u_count: [], stems: [], s_files: [],
   };
-  // Made from the index when they are first needed, and anew when another script has come.
-  let names = null, lowers = null, joined = null, vocabulary = null;
+  // Of each name what is compared with it, made once: when its script has come, not when somebody waits for an answer.
+  let names = [], lowers = [], joined = [], parts = [], vocabulary = null;
+  // The folders' names, each once, and which of them lead to each file.
+  let folders = [], foldersOf = null;
 
   const add = (number, said) => {
     Object.assign(index, said);
-    names = lowers = joined = vocabulary = null;
+    const every = index.names.concat(index.used_names);
+    for (let row = names.length; row < every.length; row++) {
+      const name = every[row], lower = name.toLowerCase();
+      names.push(name);
+      lowers.push(lower);
+      joined.push(lower.includes("_") ? lower.replaceAll("_", "") : "");
+      parts.push(partsOf(name));
+    }
+    vocabulary = null;
   };
 
   const load = async (fetch, came) => {
@@ -28,22 +40,13 @@ const pagedexSearch = (() => {
     Promise.all(SCRIPTS.slice(1).map(fetch)).then(came, came);
   };
 
-  const prepare = () => {
-    if (names) return;
-    names = index.names.concat(index.used_names);
-    lowers = names.map((name) => name.toLowerCase());
-    joined = lowers.map((name) => (name.includes("_") ? name.replaceAll("_", "") : ""));
-  };
-
-  const partsOf = (name) => (name.match(PARTS) || []).map((part) => part.toLowerCase());
-
-  const pointsOf = (word, small, name, lower, flat) => {
+  const pointsOf = (word, small, name, lower, flat, parts) => {
     if (!lower.includes(small)) return flat === small ? JOINED : 0;
     if (name === word) return EXACT;
     if (lower === small) return SAME;
     if (lower.startsWith(small)) return PREFIX;
     let prefix = false;
-    for (const part of partsOf(name)) {
+    for (const part of parts) {
       if (part === small) return PART;
       prefix ||= part.startsWith(small);
     }
@@ -96,7 +99,7 @@ const pagedexSearch = (() => {
       }
       return found;
     };
-    const ofName = lowers.map((lower, at) => [row(lower), ...partsOf(names[at]).map(row)]);
+    const ofName = lowers.map((lower, at) => [row(lower), ...parts[at].map(row)]);
     vocabulary = { texts, bits, ofName };
     return vocabulary;
   };
@@ -106,7 +109,7 @@ const pagedexSearch = (() => {
     const points = new Int16Array(names.length);
     let matched = 0;
     for (let row = 0; row < names.length; row++) {
-      const found = pointsOf(word, small, names[row], lowers[row], joined[row]);
+      const found = pointsOf(word, small, names[row], lowers[row], joined[row], parts[row]);
       points[row] = found;
       if (found) matched++;
     }
@@ -131,18 +134,25 @@ const pagedexSearch = (() => {
 
   const pathPoints = (word) => {
     const small = word.toLowerCase();
-    const known = new Map();
-    return Int16Array.from(index.files, (path) => {
-      let best = 0;
-      for (const part of path.split("/").slice(0, -1)) {
-        if (!known.has(part)) {
-          const lower = part.toLowerCase();
-          known.set(part, pointsOf(word, small, part, lower, lower.includes("_") ? lower.replaceAll("_", "") : ""));
-        }
-        best = Math.max(best, known.get(part));
-      }
-      return best;
-    });
+    if (!foldersOf) {
+      const rows = new Map();
+      foldersOf = index.files.map((path) =>
+        path.split("/").slice(0, -1).map((part) => {
+          if (!rows.has(part)) rows.set(part, rows.size);
+          return rows.get(part);
+        }),
+      );
+      folders = [...rows.keys()].map((part) => {
+        const lower = part.toLowerCase();
+        return [part, lower, lower.includes("_") ? lower.replaceAll("_", "") : "", partsOf(part)];
+      });
+    }
+    const points = folders.map((folder) => pointsOf(word, small, ...folder));
+    const found = new Int16Array(foldersOf.length);
+    for (let file = 0; file < found.length; file++) {
+      for (const row of foldersOf[file]) if (points[row] > found[file]) found[file] = points[row];
+    }
+    return found;
   };
 
   const isFormOf = (word, stem) => {
@@ -178,20 +188,26 @@ const pagedexSearch = (() => {
   const search = (query, limit = 20) => {
     const asked = query.split(SPLIT).filter(Boolean).slice(0, MOST_WORDS);
     if (!asked.length || limit <= 0) return [];
-    prepare();
     const byName = asked.map(namePoints);
     const byPath = asked.map(pathPoints);
     const byWord = asked.map((word) => wordLines(word.toLowerCase()));
-    // Points -> what has them, in the order in which equals are shown.
+    const hits = find(asked.length, byName, byPath, byWord, limit, true);
+    return hits.length || asked.length < 2 ? hits : find(asked.length, byName, byPath, byWord, limit, false);
+  };
+
+  const find = (count, byName, byPath, byWord, limit, strict) => {
+    // Points -> what has them, in the order in which equals are shown: definitions, then uses, then files, as one number.
     const buckets = [];
-    const put = (points, what, one) => {
-      (buckets[points] ||= []).push([what, one]);
+    const put = (points, row) => {
+      const bucket = (buckets[points] ||= []);
+      if (bucket.length < limit) bucket.push(row);
     };
+    const definitions = index.d_name.length, uses = index.u_name.length;
 
     for (let one = 0; one < index.d_name.length; one++) {
       const file = index.d_file[one];
       let total = 0, named = 0;
-      for (let word = 0; word < asked.length; word++) {
+      for (let word = 0; word < count; word++) {
         let points = byName[word][index.d_name[one]];
         named += points;
         if (!points) {
@@ -199,8 +215,7 @@ const pagedexSearch = (() => {
             points = Math.max(points, Math.floor(byName[word][index.d_name[parent]] / AROUND));
           }
           points = Math.max(points, Math.floor(byPath[word][file] / PATH)) || (byWord[word].has(file) ? WORD : 0);
-          if (!points) {
-            total = 0;
+          if (!points && strict) {
             named = 0;
             break;
           }
@@ -212,44 +227,46 @@ const pagedexSearch = (() => {
       if (!index.d_public[one]) total += PRIVATE;
       if (index.tests[file]) total += TEST;
       if (index.kinds[index.d_kind[one]] === "section") total += SECTION;
-      put(Math.max(total, 1), "definition", one);
+      put(Math.max(total, 1), one);
     }
     for (let one = 0; one < index.u_name.length; one++) {
       const file = index.u_file[one];
       let total = 0, named = 0;
-      for (let word = 0; word < asked.length; word++) {
+      for (let word = 0; word < count; word++) {
         const own = byName[word][index.u_name[one]];
         const points = own || Math.floor(byPath[word][file] / PATH) || (byWord[word].has(file) ? WORD : 0);
-        if (!points) {
+        if (!points && strict) {
           named = 0;
           break;
         }
         named += own;
         total += points;
       }
-      if (named) put(Math.max(total + (index.tests[file] ? TEST : 0), 1 - USED) + USED, "used", one);
+      if (named) put(Math.max(total + (index.tests[file] ? TEST : 0), 1 - USED) + USED, definitions + one);
     }
     for (let file = 0; file < index.files.length; file++) {
       let total = 0, named = 0, all = true;
-      for (let word = 0; word < asked.length; word++) {
+      for (let word = 0; word < count; word++) {
         const own = byName[word][index.f_name[file]];
         const path = Math.floor(byPath[word][file] / AROUND);
         const points = Math.max(own, path) || (byWord[word].has(file) ? WORD : 0);
-        if (!points) {
+        if (!points && strict) {
           all = false;
           break;
         }
         named += own + path;
         total += points;
       }
-      if (all) put(Math.max(total + FILE + (named && index.tests[file] ? TEST : 0), 1), "file", file);
+      if (all && total) put(Math.max(total + FILE + (named && index.tests[file] ? TEST : 0), 1), definitions + uses + file);
     }
 
     const hits = [];
     for (let points = buckets.length - 1; points > 0 && hits.length < limit; points--) {
-      for (const [what, one] of buckets[points] || []) {
+      for (const row of buckets[points] || []) {
         if (hits.length >= limit) break;
-        hits.push(hit(what, one, points, byName, byPath, byWord));
+        if (row < definitions) hits.push(hit("definition", row, points, byName, byPath, byWord));
+        else if (row < definitions + uses) hits.push(hit("used", row - definitions, points, byName, byPath, byWord));
+        else hits.push(hit("file", row - definitions - uses, points, byName, byPath, byWord));
       }
     }
     return hits;
