@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pagedex.model.blocks import Block, Box, Link, Picture, Runs, Strong, ToLine, ToPage
+from pagedex.model.blocks import Block, Box, Picture, Runs, Strong, ToPage
 from pagedex.model.facts import Import
 from pagedex.model.ties import Place
 from pagedex.pages.subject import Subject
-from pagedex.words.phrases import bullets, counted, enumerated, joined, line_links, paragraph, some
+from pagedex.words.phrases import bullets, counted, enumerated, joined, line_link, line_links, paragraph, some
 
 _MOST_BOXES = 8
 _MOST_LISTED = 30
@@ -220,8 +220,7 @@ def _inside(subject: Subject) -> list[Block]:
     items: list[Runs] = []
     for user in sorted(found):
         parts: list[Runs] = [
-            (subject.link(used), " (", Link(f"{line}", ToLine(subject.path, line)), ")")
-            for used, line in found[user].items()
+            (subject.link(used), " (", line_link(subject.path, line), ")") for used, line in found[user].items()
         ]
         items.append((subject.link(user), " uses ", *some(parts, _MOST_BOXES)))
     told = f" {counted(len(found), 'definition')} at the top {'uses' if len(found) == 1 else 'use'} others"
