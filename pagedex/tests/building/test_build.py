@@ -69,8 +69,8 @@ def test_a_change_writes_what_it_touches_and_gives_what_a_new_build_would(reposi
     assert summary.analysed == 2
     assert 0 < summary.written < len(contents(out))
     assert not list(out.glob("data.bin*"))
-    document(repository, tmp_path / "new" / "out")
-    assert contents(out) == contents(tmp_path / "new" / "out")
+    document(repository, tmp_path / "new")
+    assert contents(out) == contents(tmp_path / "new")
 
 
 def test_what_somebody_changed_in_the_output_is_written_again(repository: Path, tmp_path: Path) -> None:

@@ -66,7 +66,6 @@ def test_metadata(tree: Page):
         "- Lines: 26, 9 of them blank",
         "- Encoding: utf-8",
         f"- Digest: `{4:040x}` (BLAKE2b)",
-        "- Revision: `f00d`",
         "- Test file: no",
         "- Keywords: [keyword index]",
     ]

@@ -183,14 +183,12 @@ def site_of(repository: Repository, root: str, options: Options) -> Site:
             folder = folder.rpartition("/")[0]
     lines = {file.path: file.lines if file.kind is FileKind.TEXT else 0 for file in repository.files}
     way = os.path.relpath(root, os.path.realpath(options.output)).replace(os.sep, "/")
-    # Only an output inside the repository stays beside it when both are moved.
-    inside = set(way.split("/")) == {".."}
     return Site(
         repository.name,
         repository.revision,
         lines,
         frozenset(folders),
         options.source_url,
-        way if inside else "",
+        way,
         options.links,
     )

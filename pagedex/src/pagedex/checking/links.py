@@ -12,14 +12,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
-
 from pagedex.model.blocks import anchor_of
 from pagedex.reading.text import decode, line_count
 
 _HREF = re.compile(r"""<(?:a|link|script|img|image)\b[^>]*?\s(?:href|src)="([^"]*)\"""")
 _ID = re.compile(r"""\sid="([^"]+)\"""")
+# Markdown as pages hold it: fences and spans of code, which have no links, links, headings.
+_FENCE = re.compile(r"(?ms)^(`{3,})[^\n`]*\n.*?^\1`*[ ]*$")
+_SPAN = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)")
+_TARGET = re.compile(r"(?<!\\)\]\(([^)\s]*)\)")
+_LINK = re.compile(r"\[((?:[^\]\\]|\\.)*)\]\([^)\s]*\)")
+_HEADING = re.compile(r"(?m)^#{1,6} (.*)$")
 _LINE = re.compile(r"L(\d+)(?:-L(\d+))?")
 _OUTSIDE = frozenset(("http", "https", "mailto"))
 
@@ -72,7 +75,7 @@ class _Pages:
         self.root = root
         self._anchors: dict[str, frozenset[str]] = {}
         self._lines: dict[str, int] = {}
-        self._markdown = MarkdownIt("commonmark").enable("table")
+        self._followed: dict[tuple[str, str], str] = {}
 
     def targets(self, path: str) -> list[str]:
         with open(path, encoding="utf-8", errors="strict") as opened:
@@ -80,12 +83,18 @@ class _Pages:
         if path.endswith(".html"):
             self._anchors[path] = frozenset(map(html.unescape, _ID.findall(text)))
             return [html.unescape(found) for found in _HREF.findall(text)]
-        tokens = self._markdown.parse(text)
-        self._anchors[path] = frozenset(_markdown_anchors(tokens))
-        return list(_markdown_targets(tokens))
+        self._anchors[path] = frozenset(_markdown_anchors(text))
+        return [found for found in _TARGET.findall(_without_code(text)) if found]
 
     def follow(self, path: str, target: str) -> str:
         """Why a link leads nowhere; empty where it leads somewhere."""
+        # Pages of one folder share most of their links.
+        key = (path if target.startswith("#") else os.path.dirname(path), target)
+        if key not in self._followed:
+            self._followed[key] = self._follow(path, target)
+        return self._followed[key]
+
+    def _follow(self, path: str, target: str) -> str:
         parts = urlsplit(target)
         at = path
         if parts.path:
@@ -132,26 +141,15 @@ def _file_name(path: str) -> str:
     return os.fsdecode(unquote_to_bytes(path)) if "%" in path else path
 
 
-def _markdown_targets(tokens: list[Token]) -> Iterator[str]:
-    for token in tokens:
-        for child in token.children or ():
-            if child.type == "link_open":
-                yield str(child.attrGet("href") or "")
-            elif child.type == "image":
-                yield str(child.attrGet("src") or "")
+def _without_code(text: str) -> str:
+    return _SPAN.sub("``", _FENCE.sub("", text))
 
 
-def _markdown_anchors(tokens: list[Token]) -> Iterator[str]:
+def _markdown_anchors(text: str) -> Iterator[str]:
     seen: dict[str, int] = {}
-    for index, token in enumerate(tokens):
-        if token.type == "heading_open":
-            inline = tokens[index + 1]
-            text = "".join(child.content for child in inline.children or () if child.type in ("text", "code_inline"))
-            anchor = anchor_of(text)
-            count = seen.get(anchor, 0)
-            seen[anchor] = count + 1
-            yield f"{anchor}-{count}" if count else anchor
-        content = token.content if token.type == "html_block" else ""
-        for child in token.children or ():
-            content += child.content if child.type == "html_inline" else ""
-        yield from (html.unescape(found) for found in _ID.findall(content))
+    for heading in _HEADING.findall(_FENCE.sub("", text)):
+        anchor = anchor_of(_LINK.sub(r"\1", heading))
+        count = seen.get(anchor, 0)
+        seen[anchor] = count + 1
+        yield f"{anchor}-{count}" if count else anchor
+    yield from map(html.unescape, _ID.findall(text))

@@ -22,6 +22,7 @@ from pagedex.model.blocks import (
     Text,
     ToFolder,
     ToKeywords,
+    ToLetter,
     ToLine,
     ToPage,
 )
@@ -141,9 +142,13 @@ def _crumbs(folders: Folders, path: str, kind: str) -> list[Link]:
 def _lead(folders: Folders, path: str, kind: str) -> Paragraph:
     titles = {"index": "files", "doc": "what it is", "sub": "what is defined below it"}
     others = joined((Link(titles[one], ToFolder(path, one)),) for one in titles if one != kind)
-    return paragraph(
-        f"{counted(folders.counts.get(path, 0), 'file')} in and below this folder. See also ", *others, "."
-    )
+    counts = f"{counted(folders.counts.get(path, 0), 'file')} in and below this folder. See also "
+    if path:
+        return paragraph(counts, *others, ".")
+    # The commit stands here alone: pages of files that didn't change stay as they are from one to the next.
+    revision = folders.repository.revision
+    commit: Runs = (" At commit ", Code(revision), ".") if revision else ()
+    return paragraph(counts, *others, ", ", Link("A to Z", ToLetter("")), ".", *commit)
 
 
 def _folder(path: str, page: str = "index") -> Link:

@@ -57,7 +57,12 @@ def relative(start: str, target: str) -> str:
 
 @lru_cache(maxsize=1 << 17)
 def _way(folder: str, target: str) -> str:
-    return encoded(posixpath.relpath(target, folder or "."))
+    # Not os.path's: both begin at the output, which ".." at the beginning of a target leaves, wherever it lies.
+    here, there = folder.split("/") if folder else [], target.split("/")
+    shared = 0
+    while shared < min(len(here), len(there) - 1) and here[shared] == there[shared]:
+        shared += 1
+    return encoded("/".join([*[".."] * (len(here) - shared), *there[shared:]]))
 
 
 def encoded(path: str) -> str:

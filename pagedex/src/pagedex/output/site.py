@@ -29,8 +29,8 @@ class Site:
 
     ``revision`` stands on no page by itself: pages of files that didn't change stay as they are from commit to commit.
     Markdown cites the file itself: at ``source_url``, a template with ``{revision}``, ``{path}`` and ``{line}``, or at
-    ``to_repository``, the way from the output's folder to the repository's where the one lies in the other. Without
-    either it cites the page's own Original Source. ``links`` stand at the top of each page of the site: a text and an
+    ``to_repository``, the way from the output's folder to the repository's. Without either it cites the page's own
+    Original Source. ``links`` stand at the top of each page of the site: a text and an
     address from the output's folder, such as that of guides which lie beside it.
     """
 

@@ -49,8 +49,6 @@ def metadata(subject: Subject) -> list[Block]:
         items.append((Strong("Encoding"), f": {file.encoding}"))
     if file.digest:
         items.append((Strong("Digest"), ": ", Code(file.digest), " (BLAKE2b)"))
-    if subject.repository.revision:
-        items.append((Strong("Revision"), ": ", Code(subject.repository.revision)))
     if file.executable:
         items.append((Strong("Executable"), ": yes"))
     items.append((Strong("Test file"), f": {'yes' if file.test else 'no'}"))
