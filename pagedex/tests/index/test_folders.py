@@ -63,7 +63,8 @@ def test_the_root_leads_to_the_letters_and_says_the_commit():
     made.add("a.py", "\n")
     (lead,) = pages_of(made, "")["index"].lead
     assert plain(lead.runs) == (  # type: ignore[union-attr]
-        "1 file in and below this folder. See also [what it is], [what is defined below it], [A to Z]. At commit `f00d`."
+        "1 file in and below this folder. See also [what it is], [what is defined below it], [A to Z]. "
+        "At commit `f00d`."
     )
 
 
