@@ -58,6 +58,16 @@ def test_index(made: Made):
     assert lines_of(page, "Subfolders") == ["Folder | Files | Says", "[ripe] | 1 | "]
 
 
+def test_the_root_leads_to_the_letters_and_says_the_commit():
+    made = Made(revision="f00d")
+    made.add("a.py", "\n")
+    (lead,) = pages_of(made, "")["index"].lead
+    assert plain(lead.runs) == (  # type: ignore[union-attr]
+        "1 file in and below this folder. See also [what it is], [what is defined below it], [A to Z]. "
+        "At commit `f00d`."
+    )
+
+
 def test_a_folder_without_files_leads_to_its_subfolders(made: Made):
     page = pages_of(made, "src")["index"]
     assert lines_of(page, "Files") == ["0 files in this folder itself."]

@@ -112,10 +112,12 @@ def _groups(facts: Facts) -> dict[str, list[_Keyword]]:
     other = {name: _Keyword(name) for name in facts.identifiers if name not in known}
     for keywords in (*defined.values(), imported, other):
         for keyword in keywords.values():
-            keyword.defined = sorted(set(keyword.defined))
-            keyword.lines = [line for line in facts.identifiers.get(keyword.name, ()) if line not in keyword.defined]
+            lines = set(keyword.defined)
+            keyword.defined = sorted(lines)
+            keyword.lines = [line for line in facts.identifiers.get(keyword.name, ()) if line not in lines]
     # Where nothing is defined but sections, all names are the same to a reader.
-    others = "Identifiers" if set(filter(defined.get, defined)) <= {"section"} and not imported else "Other Names"
+    kinds = {kind for kind in KINDS if defined[kind]}
+    others = "Identifiers" if kinds <= {"section"} and not imported else "Other Names"
     groups = {KINDS[kind]: _sorted(defined[kind]) for kind in KINDS}
     groups |= {"Imports": _sorted(imported), others: _sorted(other), "Words": _words(facts)}
     return {title: keywords for title, keywords in groups.items() if keywords}
@@ -208,6 +210,6 @@ def _holds(section: Section) -> list[str]:
         "heading": sum(isinstance(one, Heading) for one in section.blocks),
         "table row": sum(len(one.rows) for one in section.blocks if isinstance(one, Table)),
         "list item": sum(len(one.items) for one in section.blocks if isinstance(one, Bullets)),
-        "line": sum(len(one.text.splitlines()) for one in section.blocks if isinstance(one, Source)),
+        "line": sum(one.text.removesuffix("\n").count("\n") + 1 for one in section.blocks if isinstance(one, Source)),
     }
     return [counted(count, noun) for noun, count in counts.items() if count]

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 
 from pagedex.model.blocks import (
     Block,
     Bullets,
-    Code,
     Fence,
     Fold,
     Heading,
-    Link,
     Paragraph,
     Picture,
     Runs,
     Section,
     Source,
-    Strong,
     Table,
     Text,
 )
 
 _TOKEN = re.compile(r"\w+")
-_WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
+_LETTERS = re.compile(r"[^\W\d_]+")
 
 
 class SectionTokens:
@@ -33,8 +31,7 @@ class SectionTokens:
     def __init__(self, section: Section) -> None:
         self._text = "\n".join(texts_of(section.blocks))
         self._names = frozenset(_TOKEN.findall(self._text))
-        words = {word.lower() for word in _WORD.findall(self._text)}
-        self._words = words.union(*(word.split("-") for word in words if "-" in word))
+        self._words = frozenset(_LETTERS.findall("\n".join(self._names).lower()))
 
     def has_name(self, name: str) -> bool:
         """Whether a name stands there, as a whole token; or as it is, where it is none, like ``operator<``."""
@@ -44,7 +41,14 @@ class SectionTokens:
         return parts != [name] and all(part in self._names for part in parts) and name in self._text
 
     def has_word(self, word: str) -> bool:
-        return word in self._words
+        """Whether a word in lower case stands there, in any case; one with hyphens as a whole."""
+        if "-" not in word:
+            return word in self._words
+        return all(part in self._words for part in word.split("-")) and word in self._lower
+
+    @cached_property
+    def _lower(self) -> str:
+        return self._text.lower()
 
 
 def texts_of(blocks: Iterable[Block]) -> Iterator[str]:
@@ -68,4 +72,4 @@ def texts_of(blocks: Iterable[Block]) -> Iterator[str]:
 
 
 def _plain(runs: Runs) -> str:
-    return "".join(run.text if isinstance(run, Code | Strong | Link) else run for run in runs)
+    return "".join([run if isinstance(run, str) else run.text for run in runs])

@@ -79,9 +79,10 @@ def purpose(subject: Subject) -> list[Block]:
 
 
 def _unshown(subject: Subject) -> str:
-    kind = _UNSHOWN[subject.file.kind]
-    note = f" ({subject.file.note})" if subject.file.note and not subject.file.note.startswith("symbolic") else ""
-    return (subject.file.note if subject.file.note.startswith("symbolic") else kind) + note
+    file = subject.file
+    if file.kind is FileKind.LINK and file.note:
+        return f"a {file.note}"
+    return f"{_UNSHOWN[file.kind]} ({file.note})" if file.note else _UNSHOWN[file.kind]
 
 
 def _doc_name(subject: Subject) -> str:
@@ -156,11 +157,8 @@ def _links(subject: Subject) -> list[tuple[int, int, int, To, str]]:
     free = (0, 0)
     for (line, column), (length, to, title) in sorted(found.items(), key=lambda one: one[0]):
         # Nothing is linked twice, and nothing beyond the end of a line.
-        if (
-            (line, column) >= free
-            and 0 < line <= len(subject.lines)
-            and column + length <= len(subject.lines[line - 1])
-        ):
+        room = len(subject.lines[line - 1]) if 0 < line <= len(subject.lines) else 0
+        if (line, column) >= free and column + length <= room:
             links.append((line, column, length, to, title))
             free = (line, column + length)
     return links

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pagedex.model.blocks import Block, Box, Link, Picture, Runs, Strong, ToLine, ToPage
+from pagedex.model.blocks import Block, Box, Code, Picture, Runs, Strong, ToPage
 from pagedex.model.facts import Import
 from pagedex.model.ties import Place
 from pagedex.pages.subject import Subject
-from pagedex.words.phrases import bullets, counted, enumerated, joined, line_links, paragraph, some
+from pagedex.words.phrases import bullets, counted, enumerated, joined, line_link, line_links, paragraph, some
 
 _MOST_BOXES = 8
 _MOST_LISTED = 30
@@ -193,17 +193,13 @@ def _inheritance_picture(subject: Subject, classes: Sequence[int]) -> Picture:
 
 
 def _inherits(subject: Subject, index: int) -> Runs:
-    tables = subject.tables
     runs: Runs = (subject.link(index), ", ", subject.line(subject.definition(index).line))
     bases: list[Runs] = [
-        (tables.definition_link(base),) if base is not None else (text,) for text, base in subject.bases(index)
+        subject.relative(base) if base is not None else (Code(text),) for text, base in subject.bases(index)
     ]
     if bases:
         runs = (*runs, ", inherits from ", *joined(bases))
-    below: list[Runs] = [
-        (tables.definition_link(child),)
-        for child in sorted(subject.repository.subclasses.get(subject.place(index), []))
-    ]
+    below = [subject.relative(child) for child in sorted(subject.repository.subclasses.get(subject.place(index), []))]
     return (*runs, ", is the base of ", *some(below, _MOST_BOXES)) if below else runs
 
 
@@ -220,8 +216,7 @@ def _inside(subject: Subject) -> list[Block]:
     items: list[Runs] = []
     for user in sorted(found):
         parts: list[Runs] = [
-            (subject.link(used), " (", Link(f"{line}", ToLine(subject.path, line)), ")")
-            for used, line in found[user].items()
+            (subject.link(used), " (", line_link(subject.path, line), ")") for used, line in found[user].items()
         ]
         items.append((subject.link(user), " uses ", *some(parts, _MOST_BOXES)))
     told = f" {counted(len(found), 'definition')} at the top {'uses' if len(found) == 1 else 'use'} others"

@@ -9,7 +9,7 @@ from pagedex.model.blocks import Block, Code, Link, Runs, Table, ToAddress, ToLi
 from pagedex.model.facts import Import, Reference
 from pagedex.model.ties import ImportTarget
 from pagedex.pages.subject import Subject
-from pagedex.words.phrases import counted, enumerated, joined, number, paragraph
+from pagedex.words.phrases import counted, enumerated, joined, line_link, number, paragraph
 
 _MOST_ROWS = 500
 
@@ -115,4 +115,4 @@ def _link(subject: Subject, one: Reference, file: int) -> tuple[Runs, ...]:
         leads = (Link(one.target, ToAddress(one.target)),)
     else:
         leads = (Code(one.target),)
-    return (one.text or one.target,), leads, (Link(f"{one.line}", ToLine(subject.path, one.line)),)
+    return (one.text or one.target,), leads, (line_link(subject.path, one.line),)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pagedex.model.blocks import Block, Bullets, Code, Fence, Heading, Link, Run, Runs, Strong, ToLine
+from pagedex.model.blocks import Block, Bullets, Code, Fence, Heading, Link, Run, Runs, Strong
 from pagedex.model.facts import Definition
 from pagedex.model.ties import Place
 from pagedex.pages.subject import Subject
@@ -89,18 +89,5 @@ def _relatives(subject: Subject, title: str, places: Sequence[Place]) -> list[Ru
     if not places:
         return []
     count = f" ({len(places):,})" if len(places) > 1 else ""
-    relatives = [_relative(subject, place) for place in sorted(places)]
+    relatives = [subject.relative(place) for place in sorted(places)]
     return [(Strong(title), f"{count}: ", *some(relatives, _MOST_RELATIVES))]
-
-
-def _relative(subject: Subject, place: Place) -> Runs:
-    link = subject.tables.definition_link(place)
-    if place.file == subject.index:
-        return (link,)
-    line = subject.repository.definition(place).line
-    return (
-        link,
-        " (",
-        Link(f"{subject.tables.display(place.file)}:{line}", ToLine(subject.tables.path(place.file), line)),
-        ")",
-    )

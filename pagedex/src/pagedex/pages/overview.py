@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pagedex.model.blocks import Block, Link, Runs, Table, ToLine
+from pagedex.model.blocks import Block, Link, Runs, Table
 from pagedex.pages.about import defined_in_words
 from pagedex.pages.subject import Subject
-from pagedex.words.phrases import counted, first_sentence, number, paragraph
+from pagedex.words.phrases import counted, first_sentence, line_link, number, paragraph
 
 _MOST_ROWS = 1000
 
@@ -48,7 +48,7 @@ def _head(subject: Subject) -> tuple[str, ...]:
 def _row(subject: Subject, index: int) -> tuple[Runs, ...]:
     one = subject.definition(index)
     name: Runs = (Link(one.name, subject.link(index).to, code=not subject.is_document),)
-    line: Runs = (Link(f"{one.line}", ToLine(subject.path, one.line)),)
+    line: Runs = (line_link(subject.path, one.line),)
     says: Runs = (first_sentence(one.doc),)
     if subject.is_document:
         return name, line, says

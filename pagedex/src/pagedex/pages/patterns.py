@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pagedex.model.blocks import Block, Bullets, Code, Link, Runs, Strong, ToLine
+from pagedex.model.blocks import Block, Bullets, Code, Runs, Strong
 from pagedex.pages.findings import found
 from pagedex.pages.subject import Subject
-from pagedex.words.phrases import line_links, number, paragraph, some
+from pagedex.words.phrases import line_link, line_links, number, paragraph, some
 
 _MOST = 40
 _CLASSES = ("class", "struct", "interface", "trait", "enum")
@@ -111,4 +111,4 @@ def _decorators(subject: Subject) -> Iterator[tuple[str, Runs]]:
 
 def _told(subject: Subject, index: int) -> Runs:
     line = subject.definition(index).line
-    return (subject.link(index), " (", Link(f"{line}", ToLine(subject.path, line)), ")")
+    return (subject.link(index), " (", line_link(subject.path, line), ")")

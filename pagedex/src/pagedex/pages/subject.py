@@ -108,6 +108,14 @@ class Subject:
     def line(self, line: int) -> Link:
         return Link(f"line {line}", ToLine(self.path, line))
 
+    def relative(self, place: Place) -> Runs:
+        """The link to a definition, with its file and line where that is another file's."""
+        link = self.tables.definition_link(place)
+        if place.file == self.index:
+            return (link,)
+        line, path = self.repository.definition(place).line, self.tables.path(place.file)
+        return (link, " (", Link(f"{self.tables.display(place.file)}:{line}", ToLine(path, line)), ")")
+
     def bases(self, index: int) -> list[tuple[str, Place | None]]:
         """The bases of a class as they are written, and where they are defined in the repository."""
         known = {base.text: base.place for base in self.repository.bases.get(self.place(index), [])}

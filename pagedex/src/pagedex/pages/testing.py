@@ -9,7 +9,7 @@ from pagedex.model.facts import Definition
 from pagedex.model.ties import Place, Use
 from pagedex.pages.example import example_of
 from pagedex.pages.subject import Subject
-from pagedex.words.phrases import bullets, counted, line_links, number, paragraph, some
+from pagedex.words.phrases import bullets, counted, line_link, line_links, number, paragraph, some
 
 _TESTED = ("class", "struct", "interface", "trait", "function", "method", "property", "macro", "constant")
 _MOST_DEFINITIONS = 60
@@ -133,7 +133,7 @@ def _as_test(subject: Subject) -> list[Block]:
                 (
                     subject.tables.definition_link(Place(file, index)),
                     " (",
-                    Link(f"{line}", ToLine(subject.path, line)),
+                    line_link(subject.path, line),
                     ")",
                 )
                 for index, line in reached[file].items()

@@ -67,8 +67,10 @@ def _head(subject: Subject, name: str, uses: Sequence[Use], shown: Sequence[Use]
         if uses[0].file == subject.index
         else (" of ", subject.tables.page_link(uses[0].file), ": ")
     )
-    more = f"; {number(len(uses) - len(shown))} more" if len(shown) < len(uses) else ""
-    return (Strong(f"Used in {name}"), f" at {times}", *where, *_places(subject, shown), more)
+    parts = [_places(subject, shown)] if shown else []
+    if len(shown) < len(uses):
+        parts.append((f"{number(len(uses) - len(shown))} more",))
+    return (Strong(f"Used in {name}"), f" at {times}", *where, *joined(parts, "; "))
 
 
 def _items(subject: Subject, uses: Sequence[Use], shown: Sequence[Use]) -> list[Runs]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from pagedex.model.blocks import Bullets, Link, Paragraph, Run, Runs, ToLine
 
@@ -70,9 +71,15 @@ def paragraph(*runs: Run) -> Paragraph:
     return Paragraph(runs)
 
 
+@lru_cache(maxsize=1 << 14)
+def line_link(path: str, line: int) -> Link:
+    """The number of a line, leading to it. Pages lead to the same few lines again and again."""
+    return Link(f"{line}", ToLine(path, line))
+
+
 def line_links(path: str, lines: Sequence[int], most: int) -> Runs:
     """``3, 17, 40, and 12 more``: each line leads to where it stands."""
-    shown = joined((Link(f"{line}", ToLine(path, line)),) for line in lines[:most])
+    shown = joined([(line_link(path, line),) for line in lines[:most]])
     return (*shown, f", and {len(lines) - most:,} more") if len(lines) > most else shown
 
 
