@@ -49,8 +49,8 @@ html_sidebars = {
 
 
 class Links:
-    """Rewrites a page's links to files of the repository: to the page where the file has one on this site; to its page among
-    the pages of the code, where it is another file or a folder. Pictures are copied.
+    """Rewrites a page's links to files of the repository: to the page where the file has one on this site; to its page
+    among the pages of the code, where it is another file or a folder. Pictures are copied.
 
     MyST would take a link for one from the place where the symbolic link lies, or knows no page at its own.
     """

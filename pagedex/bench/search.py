@@ -1,7 +1,7 @@
 """How long a search takes with 100,000 definitions, in Python and in node, which runs what a browser runs.
 
-``python bench/search.py``, with pagedex installed and node on PATH. Definitions are made of parts of real names; each query is
-typed letter by letter, as in the search's box, and each key press is timed.
+``python bench/search.py``, with pagedex installed and node on PATH. Definitions are made of parts of real names; each
+query is typed letter by letter, as in the search's box, and each key press is timed.
 """
 
 from __future__ import annotations
@@ -20,10 +20,19 @@ from pagedex.search.ranking import search
 
 DEFINITIONS, FILES, USED, STEMS = 100_000, 5_000, 60_000, 20_000
 PARTS = (
-    "read write load save check chunk item store frame codec tensor shard rank plan state dict meta data file path open close "
-    "block stream buffer index key value name type size shape list group process device host copy move async wait lock"
+    "read write load save check chunk item store frame codec tensor shard rank plan state dict meta data file path "
+    "open close block stream buffer index key value name type size shape list group process device host copy move "
+    "async wait lock"
 ).split()
-QUERIES = ("ChunkReader", "load_state_dict", "write metadata", "tnesor shard", "zzqqx", "asyncbufferlock", "read file lock")
+QUERIES = (
+    "ChunkReader",
+    "load_state_dict",
+    "write metadata",
+    "tnesor shard",
+    "zzqqx",
+    "asyncbufferlock",
+    "read file lock",
+)
 
 IN_NODE = """
 const fs = require("fs");
@@ -80,7 +89,10 @@ def main() -> None:
     index = synthetic()
     presses = [query[:length] for query in QUERIES for length in range(1, len(query) + 1)]
     scripts = to_scripts(index)
-    print(f"{len(index.d_name):,} definitions, {len(index.u_name):,} used names, {sum(map(len, scripts.values())):,} bytes")
+    print(
+        f"{len(index.d_name):,} definitions, {len(index.u_name):,} used names, "
+        f"{sum(map(len, scripts.values())):,} bytes"
+    )
     with tempfile.TemporaryDirectory() as folder:
         for name, content in scripts.items():
             (Path(folder) / name).write_bytes(content)
@@ -108,7 +120,8 @@ def show(who: str, times: list[float], presses: list[str]) -> None:
     ordered = sorted(times)
     slowest = sorted(zip(times, presses, strict=True), reverse=True)[:5]
     print(
-        f"{who}: a key press takes {statistics.median(ordered):.1f} ms (median), {ordered[int(len(ordered) * 0.95)]:.1f} "
+        f"{who}: a key press takes {statistics.median(ordered):.1f} ms (median), "
+        f"{ordered[int(len(ordered) * 0.95)]:.1f} "
         f"(19 of 20), {ordered[-1]:.1f} (all); slowest " + ", ".join(f"{press!r} {took:.0f}" for took, press in slowest)
     )
 

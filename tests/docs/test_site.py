@@ -68,7 +68,9 @@ def test_links_lead_to_files_and_headings(site: Path):
 
 def test_the_sidebar_leads_to_the_code(site: Path):
     assert f'href="{CODE}/index.html">The code, file by file</a>' in (site / "index.html").read_text(encoding="utf-8")
-    assert f'href="../{CODE}/index.html">The code, file by file</a>' in (site / "spec" / "format.html").read_text(encoding="utf-8")
+    assert f'href="../{CODE}/index.html">The code, file by file</a>' in (site / "spec" / "format.html").read_text(
+        "utf-8"
+    )
 
 
 def test_files_of_the_repository_lead_to_their_pages(site: Path):
@@ -77,5 +79,6 @@ def test_files_of_the_repository_lead_to_their_pages(site: Path):
 
 
 def test_the_search_is_over_the_code_as_well(site: Path):
-    assert f'<script src="{CODE}/_pagedex/site.js" defer data-root="{CODE}/">' in (site / "start.html").read_text("utf-8")
+    page = (site / "start.html").read_text("utf-8")
+    assert f'<script src="{CODE}/_pagedex/site.js" defer data-root="{CODE}/">' in page
     assert f'data-root="../{CODE}/">' in (site / "spec" / "format.html").read_text("utf-8")

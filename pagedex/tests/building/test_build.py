@@ -15,7 +15,9 @@ from tests.support.folders import contents, document, write
 FILES: dict[str, str | bytes] = {
     "README.md": "# Demo\n\nSee [the code](src/demo/core.py) and `Engine`.\n",
     "src/demo/__init__.py": "from demo.core import Engine as Engine\n",
-    "src/demo/core.py": '"""The engine."""\nimport os\n\nclass Engine:\n    """Runs."""\n    def run(self): return os.name\n',
+    "src/demo/core.py": (
+        '"""The engine."""\nimport os\n\nclass Engine:\n    """Runs."""\n    def run(self): return os.name\n'
+    ),
     "tests/test_core.py": "from demo import Engine\n\ndef test_run():\n    assert Engine().run()\n",
     "data.bin": b"\0\1",
 }

@@ -1,5 +1,5 @@
-"""The pages of torch's ``_extension.py``, and of that page in turn: every name that the reference generator's index of it
-has, each leading to its line and section, and no plain word among them."""
+"""The pages of torch's ``_extension.py``, and of that page in turn: every name that the reference generator's index of
+it has, each leading to its line and section, and no plain word among them."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ SECTIONS = (
     "Cross-References",
 )
 NAMES = (
-    "ABC Buffer EndlessZstdDecompressor Extension ExtensionRegistry IO RawIOBase Reader Sequence StreamTransformExtension "
-    "ValueError Writer ZStandard ZstdCompressor ZstdDecompressor"
+    "ABC Buffer EndlessZstdDecompressor Extension ExtensionRegistry IO RawIOBase Reader Sequence "
+    "StreamTransformExtension ValueError Writer ZStandard ZstdCompressor ZstdDecompressor"
 ).split()
 # What else the reference's index of the page has that isn't a mere word and stands in the source as it is now.
 MORE = "EOF False None NOTE True".split()

@@ -33,7 +33,9 @@ def test_a_source_folder_and_its_tests(tmp_path: Path) -> None:
             "src/pack/__init__.py": "from pack.inner import mod\nfrom . import inner\nfrom .inner.mod import thing\n",
             "src/pack/inner/__init__.py": "import os.path\nimport pack.inner.mod as m\nfrom ... import nothing\n",
             "src/pack/inner/mod.py": "from ..inner import mod\nthing = 1\n",
-            "tests/test_pack.py": "import pack\nimport helpers\nfrom tests import helpers\nfrom pack import thing, inner\n",
+            "tests/test_pack.py": (
+                "import pack\nimport helpers\nfrom tests import helpers\nfrom pack import thing, inner\n"
+            ),
             "tests/helpers.py": "",
             "other/helpers.py": "",
         },
@@ -85,7 +87,10 @@ def test_circles_have_an_end(tmp_path: Path) -> None:
         tmp_path,
         {
             "a.py": "from b import x as y\nfrom b import *\nclass A(B): pass\n",
-            "b.py": "from a import y as x\nfrom a import *\nclass B(A): pass\nz = z\ndef f(): return g()\ndef g(): return f()\nf().h\n",
+            "b.py": (
+                "from a import y as x\nfrom a import *\nclass B(A): pass\nz = z\n"
+                "def f(): return g()\ndef g(): return f()\nf().h\n"
+            ),
         },
     )
     assert leads(found, "a.py") == ["b.py", "b.py"]
@@ -96,8 +101,12 @@ def test_inheritance(tmp_path: Path) -> None:
     found = repository(
         tmp_path,
         {
-            "base.py": "class Base:\n    def run(self): ...\n    def stop(self): ...\nclass Mixin:\n    def stop(self): ...\n",
-            "sub.py": "import base\nclass Sub(base.Mixin, base.Base):\n    def run(self): ...\n    def stop(self): ...\n",
+            "base.py": (
+                "class Base:\n    def run(self): ...\n    def stop(self): ...\nclass Mixin:\n    def stop(self): ...\n"
+            ),
+            "sub.py": (
+                "import base\nclass Sub(base.Mixin, base.Base):\n    def run(self): ...\n    def stop(self): ...\n"
+            ),
         },
     )
     definitions = {one.qualname: index for file in found.facts if file for index, one in enumerate(file.definitions)}

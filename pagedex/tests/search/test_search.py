@@ -148,7 +148,18 @@ def queries_of(index: Index, count: int) -> list[str]:
     """Queries as people type them: names, their beginnings and parts, mistyped, several, and words."""
     draw = random.Random(7)
     names = [*index.names, *index.used_names, *index.stems]
-    found = ["", "a", "Z", "tree", "zstd truncated", "Engine.run", "descriptor list", "é", "a b c d e f g h i j", "src/x"]
+    found = [
+        "",
+        "a",
+        "Z",
+        "tree",
+        "zstd truncated",
+        "Engine.run",
+        "descriptor list",
+        "é",
+        "a b c d e f g h i j",
+        "src/x",
+    ]
     for _ in range(count):
         name = draw.choice(names)
         kind = draw.randrange(5)
@@ -192,7 +203,9 @@ def test_the_browser_finds_the_same(which: str, request: pytest.FixtureRequest, 
 
 def test_odd_names_have_their_addresses() -> None:
     repository: Repository = python_repository(FIXTURE)
-    index = build_index(repository, lambda path: f"x/{path}.html", lambda path: "../guide.html" if "report" in path else "")
+    index = build_index(
+        repository, lambda path: f"x/{path}.html", lambda path: "../guide.html" if "report" in path else ""
+    )
     assert len(index.addresses) == len(index.files)
     hit = next(hit for hit in search(index, "report") if hit.kind == "file")
     assert hit.address == "../guide.html"

@@ -23,7 +23,6 @@ from pagedex.model.ties import Repository, Use
 from pagedex.reading.tree import Tree, read_text, read_tree
 from pagedex.resolving.resolve import resolve
 
-
 # Told of each phase: its name, how many steps it has in all, how many more are done.
 Progress = Callable[[str, int, int], None]
 
@@ -108,4 +107,3 @@ def _digest(tree: Tree, options: Options) -> str:
     for one in said:
         digest.update(repr(one).encode("utf-8", "backslashreplace") + b"\n")
     return digest.hexdigest()
-

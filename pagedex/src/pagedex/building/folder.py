@@ -45,7 +45,8 @@ class Folder:
             return {str(name) for name in said["files"] if _is_inside(str(name))}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise PagedexError(
-                f"the output {self.path!r} holds something that pagedex didn't write: choose an empty folder, or empty it"
+                f"the output {self.path!r} holds something that pagedex didn't write: "
+                "choose an empty folder, or empty it"
             ) from error
 
     def write(self, name: str, content: bytes) -> bool:

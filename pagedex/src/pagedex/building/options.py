@@ -15,9 +15,10 @@ from pagedex.reading.tree import Selection
 class Options:
     """What is documented and where it goes.
 
-    ``source_url`` is a template with ``{revision}``, ``{path}`` and ``{line}``. ``links``, a text and an address each, stand
-    at the top of the site's pages. ``rendered`` are folders whose documents another tool makes pages of, each with the
-    address of these: search leads there. Addresses are as seen from the output. ``processes`` 0 means one a core.
+    ``source_url`` is a template with ``{revision}``, ``{path}`` and ``{line}``. ``links``, a text and an address each,
+    stand at the top of the site's pages. ``rendered`` are folders whose documents another tool makes pages of, each
+    with the address of these: search leads there. Addresses are as seen from the output. ``processes`` 0 means one a
+    core.
     """
 
     root: str

@@ -30,9 +30,7 @@ class Read:
 
 def read_facts(tree: Tree, cache: Cache, processes: int, advance: Callable[[int], None]) -> Read:
     """Reads all files of a tree. ``advance`` is told how many more files are done."""
-    languages = [
-        language_of(file.path, file.first_line) if file.kind is FileKind.TEXT else None for file in tree.files
-    ]
+    languages = [language_of(file.path, file.first_line) if file.kind is FileKind.TEXT else None for file in tree.files]
     keys = [
         key_of(file.digest, file.path, language.name, language.version, _INTERPRETER) if language is not None else ""
         for file, language in zip(tree.files, languages, strict=True)

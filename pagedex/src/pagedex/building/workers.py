@@ -39,7 +39,10 @@ def run(function: Callable[[int], Found], count: int, processes: int) -> Iterato
     gc.freeze()  # children leave the shared pages as they are
     try:
         context = multiprocessing.get_context("fork")
-        with concurrent.futures.ProcessPoolExecutor(min(processes, count), mp_context=context) as pool:
+        # Children make many values that live as long as they do: looking for garbage often finds none.
+        with concurrent.futures.ProcessPoolExecutor(
+            min(processes, count), context, gc.set_threshold, (100_000, 20, 20)
+        ) as pool:
             try:
                 yield from pool.map(_call, range(count))
             except concurrent.futures.process.BrokenProcessPool as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -66,9 +66,7 @@ class Output:
 class Writing:
     """The pages of one repository, written into one folder."""
 
-    def __init__(
-        self, repository: Repository, tree: Tree, options: Options, folder: Folder
-    ) -> None:
+    def __init__(self, repository: Repository, tree: Tree, options: Options, folder: Folder) -> None:
         self._repository = repository
         self._tree = tree
         self._forms = tuple(form for form in _RENDER if form in options.forms)

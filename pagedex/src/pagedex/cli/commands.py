@@ -35,8 +35,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="A page for every file of a repository and an index for every page; every statement leads to a file and a line. "
-    "It reads what it documents and never runs it.",
+    help="A page for every file of a repository and an index for every page; every statement leads to a file and a "
+    "line. It reads what it documents and never runs it.",
 )
 
 Root = Annotated[Path, typer.Argument(help="The repository, or a folder of one.")]
@@ -50,7 +50,8 @@ SourceUrl = Annotated[
     str, typer.Option(help="Where Markdown's citations lead: an address with {revision}, {path} and {line}.")
 ]
 Link = Annotated[
-    list[str] | None, typer.Option(help="TEXT=ADDRESS at the top of every page, as seen from the output; may be repeated.")
+    list[str] | None,
+    typer.Option(help="TEXT=ADDRESS at the top of every page, as seen from the output; may be repeated."),
 ]
 Rendered = Annotated[
     list[str] | None,
@@ -171,7 +172,8 @@ def check_command(
         bool, typer.Option("--strict", help="Fail for public definitions without a docstring too.")
     ] = False,
 ) -> None:
-    """Check an output: every link and every citation leads somewhere; public definitions without a docstring are listed.
+    """Check an output: every link and every citation leads somewhere; public definitions without a docstring are
+    listed.
 
     `pagedex check . -o docs/code`
 
@@ -189,8 +191,8 @@ def check_command(
     for page, target, why in checked.broken:
         typer.echo(f"{page}: {target}: {why}")
     typer.echo(
-        f"{checked.pages} pages, {checked.links} links, {checked.citations} of them to a line, {checked.outside} to the "
-        f"network (not followed): {len(checked.broken)} broken; {len(bare)} public definitions without a docstring"
+        f"{checked.pages} pages, {checked.links} links, {checked.citations} of them to a line, {checked.outside} to "
+        f"the network (not followed): {len(checked.broken)} broken; {len(bare)} public definitions without a docstring"
     )
     if checked.broken or (strict and bare):
         raise typer.Exit(1)

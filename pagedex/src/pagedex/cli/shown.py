@@ -12,7 +12,8 @@ _ANCHOR = re.compile(r'<a id="d-([^"]+)"></a>')
 
 
 def shown(out: Path, what: str) -> str:
-    """The Markdown of ``FILE``'s page, or of the definition in ``FILE:NAME``: by its dotted name, else by its last part.
+    """The Markdown of ``FILE``'s page, or of the definition in ``FILE:NAME``: by its dotted name, else by its last
+    part.
 
     Raises:
         PagedexError: there is no such page or definition.

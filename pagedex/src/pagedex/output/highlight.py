@@ -1,4 +1,5 @@
-"""A source as lines of HTML: highlighted by Pygments, each line a place to link to, names linked to where they are defined."""
+"""A source as lines of HTML: highlighted by Pygments, each line a place to link to, names linked to where they are
+defined."""
 
 from __future__ import annotations
 
@@ -48,7 +49,8 @@ _CLASSES: tuple[tuple[_TokenType, str], ...] = (
 
 
 def lines(text: str, lexer: str, links: Callable[[int], LineLinks] = lambda line: ()) -> Iterator[str]:
-    """Each line of ``text`` (separated by ``\\n`` alone) as HTML, without a line's end. ``links`` gives those of a line."""
+    """Each line of ``text`` (separated by ``\\n`` alone) as HTML, without a line's end. ``links`` gives those of a
+    line."""
     every = text.split("\n")
     if every[-1] == "":
         every.pop()
@@ -73,7 +75,7 @@ def _tokens(text: str, every: list[str], lexer: str) -> Iterator[_Tokens]:
     if (
         found is None
         or len(found) < len(every)
-        or any("".join(part for _, part in one) != line for one, line in zip(found, every))
+        or any("".join(part for _, part in one) != line for one, line in zip(found, every, strict=False))
     ):
         return iter([("", line)] for line in every)
     return iter(found[: len(every)])

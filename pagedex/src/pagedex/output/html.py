@@ -1,7 +1,7 @@
 """Pages as a static site: opens by double click, without a server, a network or anything but its own files.
 
-The frame of a page is a template; what stands in it is made by functions that escape all text. There is no script, style or
-handler inside a page, and its policy forbids the browser to run any.
+The frame of a page is a template; what stands in it is made by functions that escape all text. There is no script,
+style or handler inside a page, and its policy forbids the browser to run any.
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ class _Html:
         if isinstance(block, Text):
             return f'<div class="text">{self._text(block)}</div>'
         if isinstance(block, Fence):
-            return f'<div class="wide"><pre class="code"><code>{highlight.plain(block.text, block.lexer)}</code></pre></div>'
+            shown = highlight.plain(block.text, block.lexer)
+            return f'<div class="wide"><pre class="code"><code>{shown}</code></pre></div>'
         if isinstance(block, Source):
             return self._source(block)
         if isinstance(block, Picture):

@@ -19,8 +19,9 @@ def llms_txt(site: Site, described: Sequence[tuple[str, str]]) -> str:
     lines = [
         f"# {escaped(site.name)}",
         "",
-        f"> {len(described)} files, each with a page: what it is for, its source, its definitions and who uses them, what it",
-        "> imports and who imports it, with the line of everything. Pages are Markdown; the same pages as HTML and JSON lie beside.",
+        f"> {len(described)} files, each with a page: what it is for, its source, its definitions and who uses them,",
+        "> what it imports and who imports it, with the line of everything. Pages are Markdown; the same pages as HTML and",
+        "> JSON lie beside them.",
         "",
     ]
     if site.revision:

@@ -1,7 +1,7 @@
 """Pages as GitHub-flavoured Markdown, for code hosts, terminals and programs.
 
-Nothing of what is documented is read as Markdown: text is escaped, docstrings and sources stand in fences that are longer than any
-run of backticks in them.
+Nothing of what is documented is read as Markdown: text is escaped, docstrings and sources stand in fences that are
+longer than any run of backticks in them.
 """
 
 from __future__ import annotations

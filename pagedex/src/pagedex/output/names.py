@@ -1,8 +1,8 @@
 """Where each page lies in the output, and how to get from one to another.
 
-All forms of a page lie beside each other: ``a/b.py_docs.md``, ``a/b.py_docs.html``. Names are the same on every system, and no
-two pages have the same one: a repository's folder that is called like a page gets ``_dir`` appended, a name longer than file
-systems take is cut and told apart by a digest.
+All forms of a page lie beside each other: ``a/b.py_docs.md``, ``a/b.py_docs.html``. Names are the same on every
+system, and no two pages have the same one: a repository's folder that is called like a page gets ``_dir`` appended, a
+name longer than file systems take is cut and told apart by a digest.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ _SOURCE = "original-source"
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """``lines`` has the number of lines of each file of the repository, 0 for one whose text isn't shown; ``folders`` every
-    folder, ``""`` the root.
+    """``lines`` has the number of lines of each file of the repository, 0 for one whose text isn't shown; ``folders``
+    every folder, ``""`` the root.
 
     ``revision`` stands on no page by itself: pages of files that didn't change stay as they are from commit to commit.
     Markdown cites the file itself: at ``source_url``, a template with ``{revision}``, ``{path}`` and ``{line}``, or at

@@ -88,6 +88,8 @@ class Inference:
         found: list[Place] = []
         for thing in base:
             found += (place for place in self.member(thing, name)[0] if place not in found)
+        for thing in () if found else self._narrowed(file, code.first[row]):
+            found += (place for place in self.member(thing, name)[0] if place not in found)
         return self._unaliased(tuple(found)), bool(base)
 
     def _unaliased(self, places: tuple[Place, ...]) -> tuple[Place, ...]:
@@ -145,7 +147,8 @@ class Inference:
             return self._name_values(file, first, code.texts[code.name[row]])
         if op == Op.ATTRIBUTE:
             name = code.texts[code.name[row]]
-            return tuple(found for thing in self.values(file, first) for found in self.member(thing, name)[1])
+            worth = tuple(found for thing in self.values(file, first) for found in self.member(thing, name)[1])
+            return worth or tuple(found for one in self._narrowed(file, first) for found in self.member(one, name)[1])
         if op == Op.CALL:
             return self._call(file, first, code.second[row])
         if op == Op.ITEM:
@@ -223,10 +226,19 @@ class Inference:
             if one.how is not Bound.NARROWED:
                 found += self._binding_values(file, one)
         if all(thing[0] == Kind.MADE_OUTSIDE for thing in found):
-            for one in bindings:
-                if one.how is Bound.NARROWED:
-                    found += self.typed(file, one.what)
+            found += self._compared_with(file, bindings)
         return tuple(found)
+
+    def _compared_with(self, file: int, bindings: list[Binding]) -> Things:
+        return tuple(found for one in bindings if one.how is Bound.NARROWED for found in self.typed(file, one.what))
+
+    def _narrowed(self, file: int, row: int) -> Things:
+        """What isinstance says of a name beside its type: for members that the type itself doesn't have."""
+        code = self._code(file)
+        if code.op[row] != Op.NAME:
+            return NOTHING
+        bindings = self._name_bindings(file, code.first[row], code.texts[code.name[row]])
+        return self._compared_with(file, bindings) if bindings else NOTHING
 
     def _binding_values(self, file: int, one: Binding) -> Things:
         if one.how is Bound.DEFINITION:

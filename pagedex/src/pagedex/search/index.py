@@ -155,7 +155,9 @@ def _add_used(index: Index, repository: Repository, rows: dict[str, int]) -> Non
 
 
 def _add_words(index: Index, repository: Repository) -> None:
-    stems: defaultdict[str, dict[int, tuple[int, int]]] = defaultdict(dict)  # stem -> file -> first line, how many lines
+    stems: defaultdict[str, dict[int, tuple[int, int]]] = defaultdict(
+        dict
+    )  # stem -> file -> first line, how many lines
     for number, facts in enumerate(repository.facts):
         if facts is None:
             continue
@@ -240,5 +242,3 @@ def _check(index: Index) -> None:
     right &= all(0 <= file < files for pairs in index.s_files for file in pairs[::2])
     if not right:
         raise PagedexError("the search's index is damaged: build again")
-
-

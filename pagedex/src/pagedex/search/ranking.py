@@ -1,9 +1,8 @@
 """What is found first. ``output/assets/search.js`` does the same, step by step, and a test holds both to it.
 
-A query is cut into words at everything that no name has. Every word must match what is found (where nothing matches them
-all, one is enough): its name, best of all; a
-name around it; a part of its file's path; or, least, the words that stand in the file's documentation and comments.
-Points are whole numbers, so that both programs agree.
+A query is cut into words at everything that no name has. Every word must match what is found (where nothing matches
+them all, one is enough): its name, best of all; a name around it; a part of its file's path; or, least, the words that
+stand in the file's documentation and comments. Points are whole numbers, so that both programs agree.
 """
 
 from __future__ import annotations
@@ -182,7 +181,9 @@ class _Search:
             address = f"{self._page(file)}#L{line}"
             return Hit(self._names[index.u_name[one]], "used", index.files[file], line, address, score)
         lines = [found[one] for found in self._by_word if one in found]
-        is_named = any(self._by_name[word][index.f_name[one]] or self._by_path[word][one] for word in range(len(self._words)))
+        is_named = any(
+            self._by_name[word][index.f_name[one]] or self._by_path[word][one] for word in range(len(self._words))
+        )
         if is_named or not lines:
             address = index.rendered.get(str(one), "") or self._page(one)
             return Hit(index.files[one], "file", index.files[one], 0, address, score)
@@ -230,7 +231,8 @@ def _distance(one: str, other: str, most: int) -> int:
     """How many letters have to be changed, added, left out or swapped with the next; ``most + 1`` where it is more."""
     if abs(len(one) - len(other)) > most:
         return most + 1
-    before, row = [], list(range(len(other) + 1))
+    before: list[int] = []
+    row = list(range(len(other) + 1))
     for at, letter in enumerate(one):
         after = [at + 1]
         for to, against in enumerate(other):

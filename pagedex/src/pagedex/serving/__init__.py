@@ -33,7 +33,8 @@ def serve(
     failed: Callable[[PagedexError], None],
     stop: threading.Event,
 ) -> None:
-    """Builds, serves the output on 127.0.0.1 and builds again whenever a file of the repository changes, until ``stop``.
+    """Builds, serves the output on 127.0.0.1 and builds again whenever a file of the repository changes, until
+    ``stop``.
 
     ``built`` is told of each build, with the address; ``failed`` of one that failed later than the first.
 

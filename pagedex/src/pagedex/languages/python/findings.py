@@ -96,8 +96,8 @@ _READS_OR_WRITES = frozenset(
     """.split()
 )
 _METHODS_THAT_READ_OR_WRITE = frozenset(
-    """
-    read readline readlines readinto read_text read_bytes write writelines write_text write_bytes recv send sendall flush
+    """ read readline readlines readinto read_text read_bytes write writelines write_text write_bytes recv send sendall
+    flush
     """.split()
 )
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)
