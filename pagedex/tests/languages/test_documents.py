@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from sources import found
 
 from pagedex.languages.tables import language_of
 from pagedex.model.facts import Facts
+from tests.languages.sources import found
 
 MARKDOWN = """\
 ---

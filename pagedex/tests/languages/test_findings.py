@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from sources import looked
 
 from pagedex.languages.tables import language_of
+from tests.languages.sources import looked
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from sources import found, imported, looked, named
 
 from pagedex.languages.tables import language_of
 from pagedex.model.facts import Facts
+from tests.languages.sources import found, imported, looked, named
 
 SOURCE = """\
 #!/usr/bin/env node

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from sources import found
 
 from pagedex.languages.tables import LANGUAGES, language_of
+from tests.languages.sources import found
 
 
 @pytest.mark.parametrize(

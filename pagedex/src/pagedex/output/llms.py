@@ -20,8 +20,8 @@ def llms_txt(site: Site, described: Sequence[tuple[str, str]]) -> str:
         f"# {escaped(site.name)}",
         "",
         f"> {len(described)} files, each with a page: what it is for, its source, its definitions and who uses them,",
-        "> what it imports and who imports it, with the line of everything. Pages are Markdown; the same pages as HTML and",
-        "> JSON lie beside them.",
+        "> what it imports and who imports it, with the line of everything. Pages are Markdown; the same pages as",
+        "> HTML and JSON lie beside them.",
         "",
     ]
     if site.revision:
