@@ -38,7 +38,7 @@ format-cpp: $(VENV)/installed  ## The format of the kernels
 
 tests: $(VENV)/installed $(VENV)/browser  ## Every test but the long ones
 	$(BIN)/python -m pytest
-	cd pagedex && $(abspath $(BIN))/python -m pytest
+	cd pagedex && $(abspath $(BIN))/python -m pytest -n 2
 
 # The guides by Sphinx, a page for every file by pagedex beside them, one search over both.
 docs: $(VENV)/installed  ## The documentation, into build/docs

@@ -135,8 +135,8 @@ def test_structure(site: Path, opened: Any, name: str) -> None:
     assert page.evaluate("document.activeElement.className") == "skip"
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "content"
-    twice = "[...document.querySelectorAll('[id]')].map((one) => one.id).filter((id, at, all) => all.indexOf(id) !== at)"
-    assert page.evaluate(twice) == []
+    names = page.evaluate("[...document.querySelectorAll('[id]')].map((one) => one.id)")
+    assert len(set(names)) == len(names)
 
 
 def test_without_scripts_every_page_still_reads(site: Path, opened: Any) -> None:
