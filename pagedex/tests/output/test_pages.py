@@ -63,7 +63,7 @@ HOSTILE = st.sampled_from(
         "x\n===",
     ]
 )
-texts = HOSTILE | st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=30)
+texts = HOSTILE | st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=30).filter(str.strip)
 
 
 def page(*blocks: Block, title: str = "Documentation: `a/b.py`") -> Page:

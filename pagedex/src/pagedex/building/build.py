@@ -46,6 +46,7 @@ def build(options: Options, progress: Progress = lambda phase, count, done: None
             summary.unchanged = len(said["files"]) - 1  # all but the list of files
             summary.written = summary.removed = summary.analysed = 0
         else:
+            folder.start(before)
             cache.say("build", None)  # of an output that is half old and half new nothing is true
             repository, anew = read_repository(tree, options, cache, progress)
             writing = Writing(repository, tree, options, folder)

@@ -3,15 +3,21 @@ there."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import posixpath
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Sequence
 
 from pagedex.errors import PagedexError
+from pagedex.output.names import RESERVED
 
-MANIFEST = "_pagedex/files.json"
+MANIFEST = f"{RESERVED}/files.json"
 _SCHEMA = "pagedex/files/1"
+_LIKE_OURS = re.compile(
+    r"(?:.+_(?:docs|kw)\.(?:md|html|json)|(?:index|doc|sub)\.(?:md|html|json)|llms\.txt)(?:\.[0-9a-f]+\.part)?"
+)
 
 
 class Folder:
@@ -35,14 +41,20 @@ class Folder:
             names = os.listdir(self.path)
         except OSError as error:
             raise PagedexError(f"the output {self.path!r} can't be made: {error.strerror}") from error
-        if not names:
-            return set()
+        return self._before(names) if names else set()
+
+    def start(self, before: set[str]) -> None:
+        """Says that files will change: a build that is ended leaves a folder that the next one knows as its own."""
+        self._say(before, complete=False)
+
+    def _before(self, names: Sequence[str]) -> set[str]:
         try:
             with open(os.path.join(self.path, MANIFEST), encoding="utf-8") as opened:
                 said = json.load(opened)
             if said.get("schema") != _SCHEMA:
                 raise ValueError
-            return {str(name) for name in said["files"] if _is_inside(str(name))}
+            files = {str(name) for name in said["files"] if _is_inside(str(name))}
+            return files if said["complete"] else files | self._pages()
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise PagedexError(
                 f"the output {self.path!r} holds something that pagedex didn't write: "
@@ -56,16 +68,19 @@ class Folder:
             PagedexError: it can't be written, or would lie outside the folder.
         """
         full = self._full(name)
+        # Two builds into one folder write the same, and not into one another's files.
+        part = f"{full}.{os.getpid():x}.part"
         try:
             if _holds(full, content):
                 return False
-            with open(full + ".part", "xb") as opened:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(part)  # of a build that was ended
+            with open(part, "xb") as opened:
                 opened.write(content)
-            os.replace(full + ".part", full)
-        except FileExistsError:
-            os.unlink(full + ".part")  # of a build that was ended
-            return self.write(name, content)
+            os.replace(part, full)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                os.unlink(part)
             raise PagedexError(f"{full!r} can't be written: {error.strerror}") from error
         return True
 
@@ -94,9 +109,23 @@ class Folder:
                 except OSError:
                     break
                 folder = posixpath.dirname(folder)
-        said: Mapping[str, object] = {"schema": _SCHEMA, "files": names}
-        self.write(MANIFEST, (json.dumps(said, indent=0) + "\n").encode())
+        self._say(names, complete=True)
         return len(gone)
+
+    def _say(self, names: Iterable[str], complete: bool) -> None:
+        said = {"schema": _SCHEMA, "complete": complete, "files": sorted(names)}
+        self.write(MANIFEST, (json.dumps(said, indent=0) + "\n").encode())
+
+    def _pages(self) -> set[str]:
+        """What a build that was ended may have left: every file that is called like one of its own."""
+        found = set()
+        for folder, _, names in os.walk(self.path):
+            below = os.path.relpath(folder, self.path).replace(os.sep, "/")
+            for name in names:
+                whole = name if below == "." else f"{below}/{name}"
+                if _LIKE_OURS.fullmatch(name) or whole.startswith(f"{RESERVED}/"):
+                    found.add(whole)
+        return found
 
     def _full(self, name: str) -> str:
         """The path of a file, its folders made; none of them may be a link that leads elsewhere."""

@@ -202,7 +202,7 @@ def check_command(
 def serve_command(
     root: Root = Path("."),
     out: Out = OUTPUT,
-    port: Annotated[int, typer.Option(help="The port on 127.0.0.1; 0: a free one.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port on 127.0.0.1; 0: a free one.")] = 8000,
     name: Name = "",
     only: Only = None,
     exclude: Exclude = None,

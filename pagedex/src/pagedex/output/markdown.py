@@ -33,6 +33,8 @@ from pagedex.output.site import Site
 FORM = "md"
 _SPECIAL = re.compile(r"[\\`*\[\]<>|~$]|(?<!\w)_|_(?!\w)|&(?=[#\w])|!(?=\[)")
 _TICKS = re.compile(r"`+")
+# What a name of blanks alone is shown as: there has to be something to see and to click.
+_BLANK = "\N{OPEN BOX}"
 _SPACE = re.compile(r"\s+")
 
 
@@ -50,7 +52,7 @@ def code(text: str, cell: bool = False) -> str:
     """A span of code; ``cell`` in a table, whose bars are told from the text's."""
     text = _SPACE.sub(" ", text)
     if not text.strip():
-        return ""
+        text = _BLANK
     ticks = "`" * (max((len(run) for run in _TICKS.findall(text)), default=0) + 1)
     pad = " " if text[0] in "` " or text[-1] in "` " else ""
     text = text.replace("|", "\\|") if cell else text
@@ -132,7 +134,7 @@ class _Markdown:
         if isinstance(run, Strong):
             return f"**{escaped(run.text)}**" if run.text.strip() else ""
         if isinstance(run, Link):
-            text = code(run.text, cell) if run.code else escaped(run.text)
+            text = code(run.text, cell) if run.code else escaped(run.text if run.text.strip() else _BLANK)
             address = self._site.address(self._page, run.to, FORM)
             return f"[{text}]({address})" if address and text else text
         return escaped(run)

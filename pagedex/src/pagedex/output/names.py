@@ -14,8 +14,8 @@ import re
 from functools import lru_cache
 from urllib.parse import quote
 
-# The longest name that common file systems take, in bytes, less what a file is called until it is whole (".part").
-_LONGEST = 250
+# The longest name that common file systems take, in bytes, less what it has at its end until it is whole.
+_LONGEST = 240
 RESERVED = "_pagedex"
 # What a folder of the repository can't be called in the output, and what that becomes when it is escaped.
 _TAKEN = re.compile(r"(?:.*_(?:docs|kw)\.(?:md|html|json)|(?:index|doc|sub)\.(?:md|html)|_pagedex|llms\.txt)(?:_dir)*")
