@@ -11,31 +11,13 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Sequence
-from enum import IntEnum
-from typing import Any
 
 from pagedex.model.code import Binding, Bound, Code, Op
 from pagedex.model.facts import Facts
 from pagedex.model.files import SourceFile
 from pagedex.model.ties import Place
 from pagedex.resolving.modules import Modules
-
-
-class Kind(IntEnum):
-    MODULE = 0  # file
-    FOLDER = 1  # path: a package without __init__
-    DEFINITION = 2  # file, definition: the class or function itself
-    INSTANCE = 3  # file, definition: an instance of that class
-    SUPER = 4  # file, definition: super() in a method of that class
-    OUTSIDE = 5  # dotted name of what lies outside the repository
-    MADE_OUTSIDE = 6  # dotted name of what gave it, by a call or as a type
-    CONTAINER = 7  # of things
-    ELEMENTS = 8  # a method of a container that gives one of its things
-
-
-Thing = tuple[Any, ...]  # (Kind, ...) as said above
-Things = tuple[Thing, ...]
-NOTHING: Things = ()
+from pagedex.resolving.things import NOTHING, Kind, Thing, Things
 
 # A name worth more things than this is worth nothing that people could use.
 _MOST = 12

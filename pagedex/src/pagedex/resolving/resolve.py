@@ -14,6 +14,7 @@ from pagedex.resolving.inheritance import add_inheritance
 from pagedex.resolving.mentions import mentions_of
 from pagedex.resolving.modules import Modules
 from pagedex.resolving.paths import Paths
+from pagedex.resolving.things import Kind
 
 # Mentions are found in shares of so many files, each by an inference of its own: what is found depends on the share,
 # and not on how many processes there are or who took which.
@@ -113,8 +114,9 @@ def _python_target(modules: Modules, inference: Inference, file: int, index: int
     module = inference.imported_module(file, index)
     if module is not None and one.name not in ("", "*"):
         # from package import module: the module, unless the package itself has something of that name.
-        places, values = inference.member((0, module) if isinstance(module, int) else (1, module), one.name)
-        if not places and len(values) == 1 and values[0][0] == 0:
+        package = (Kind.MODULE if isinstance(module, int) else Kind.FOLDER, module)
+        places, values = inference.member(package, one.name)
+        if not places and len(values) == 1 and values[0][0] == Kind.MODULE:
             return ImportTarget(values[0][1])
     if isinstance(module, int):
         return ImportTarget(module)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from pagedex.model.blocks import anchor_of
 from pagedex.search.index import Index, default_page, qualname
 from pagedex.words.identifiers import parts_of
 
@@ -174,7 +175,7 @@ class _Search:
             anchor = index.anchors.get(str(one), f"d-{title}")
             kind = index.kinds[index.d_kind[one]]
             page = index.rendered.get(str(file), "") if kind == "section" else ""
-            address = f"{page}#{_heading(index.names[index.d_name[one]])}" if page else f"{self._page(file)}#{anchor}"
+            address = f"{page}#{anchor_of(index.names[index.d_name[one]])}" if page else f"{self._page(file)}#{anchor}"
             return Hit(title, kind, index.files[file], index.d_line[one], address, score)
         if what == "used":
             file, line = index.u_file[one], index.u_line[one]
@@ -220,11 +221,6 @@ def _is_form_of(word: str, one: str) -> bool:
     if len(word) < 3 or len(one) < 3:
         return word == one
     return (word.startswith(one) and len(word) - len(one) <= 5) or (one.startswith(word) and len(one) - len(word) <= 5)
-
-
-def _heading(title: str) -> str:
-    kept = (letter for letter in title.lower() if letter.isalnum() or letter in " -_")
-    return "".join(kept).replace(" ", "-")
 
 
 def _distance(one: str, other: str, most: int) -> int:
