@@ -97,6 +97,16 @@ def test_circles_have_an_end(tmp_path: Path) -> None:
     assert found.bases[Place(0, 0)][0].place == Place(1, 0)
 
 
+@pytest.mark.parametrize("upwards", [False, True])
+def test_a_long_line_of_classes(tmp_path: Path, upwards: bool) -> None:
+    order = range(2000) if upwards else reversed(range(2000))
+    text = "".join(f"class C{at}(C{at + 1}):\n    def m(self): return super().m()\n" for at in order)
+    found = repository(tmp_path, {"a.py": text})
+    assert len(found.bases) == 2000
+    # What is far away is looked up as far as anybody writes by hand.
+    assert len(found.overrides) > 1900
+
+
 def test_inheritance(tmp_path: Path) -> None:
     found = repository(
         tmp_path,

@@ -22,6 +22,8 @@ from pagedex.resolving.things import NOTHING, Kind, Thing, Things
 # A name worth more things than this is worth nothing that people could use.
 _MOST = 12
 _DEEPEST = 80
+# Nobody's classes inherit from so many; what was generated to is looked up that far.
+_LONGEST_ORDER = 64
 
 _TRANSPARENT = frozenset(("Optional", "Union", "Annotated", "Final", "ClassVar", "Required", "NotRequired", "ReadOnly"))
 _CONTAINERS = frozenset(
@@ -380,10 +382,14 @@ class Inference:
         if known is not None:
             return known
         self._orders[place] = (place,)  # until it is known: a class may be its own base by mistake
+        if self._depth > _DEEPEST:
+            return (place,)
+        self._depth += 1
         bases = [base for base in self.bases(place) if base != place]
         lines = [list(self.order(base)) for base in bases] + [list(bases)]
+        self._depth -= 1
         found = [place]
-        while any(lines):
+        while any(lines) and len(found) < _LONGEST_ORDER:
             lines = [line for line in lines if line]
             head = next((line[0] for line in lines if not any(line[0] in other[1:] for other in lines)), lines[0][0])
             if head not in found:
