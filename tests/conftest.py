@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from dcpx import StreamTransformExtension, registry
+from tests.support.s3 import Proxy, s3_server
 
 pytest.register_assert_rewrite("dcpx.testing")
 
@@ -46,3 +47,17 @@ def plug_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlugIn]:
     sys.path.remove(str(target))
     importlib.invalidate_caches()
     registry._plug_ins.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """The endpoint of a real S3 server."""
+    with s3_server() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def proxy(s3: str) -> Iterator[Proxy]:
+    """A proxy before the S3 server, which breaks what it is asked to break, and counts."""
+    with Proxy(s3) as found:
+        yield found

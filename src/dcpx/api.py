@@ -36,6 +36,7 @@ from .saving.keys import named_by_text, odd_keys
 from .saving.planner import OwnSavePlanner
 from .saving.storable import name_unstorable
 from .saving.writer import Writer
+from .store.address import StorageOptions, shown_path
 
 __all__ = ["load", "save"]
 
@@ -56,8 +57,12 @@ def save(
     process_group: dist.ProcessGroup | None = None,
     no_dist: bool = False,
     use_collectives: bool = True,
+    storage_options: StorageOptions | None = None,
 ) -> Metadata:
-    """Save `state_dict` as a checkpoint in the directory `path`; every rank calls it, as with `dcp.save`.
+    """Save `state_dict` as a checkpoint at `path`; every rank calls it, as with `dcp.save`.
+
+    `path` is a local directory or the address of one in another store, such as `s3://bucket/run/step-10`, for whose
+    client `storage_options` are.
 
     `pack` is how items are stored (see `Pack`), `overwrite` allows replacing an existing checkpoint, `user` is put into
     the manifest, `sync` fsyncs the files. An object that a load refuses by default, such as one of a class of your own,
@@ -76,7 +81,7 @@ def save(
     that was to be replaced is as it was. Without collectives that holds for the rank that failed; the others return.
     """
     alone = no_dist or not (dist.is_available() and dist.is_initialized())
-    with paused_collector, _shown(progress, f"saving {os.fspath(path)}") as tell:
+    with paused_collector, _shown(progress, f"saving {shown_path(path)}") as tell:
         writer = Writer(
             path,
             pack=pack,
@@ -87,6 +92,7 @@ def save(
             threads=threads,
             budget=budget,
             progress=tell,
+            storage_options=storage_options,
         )
         with _raising(SaveError, alone):
             try:
@@ -132,10 +138,12 @@ def load(
     planner: LoadPlanner | None = None,
     process_group: dist.ProcessGroup | None = None,
     no_dist: bool = False,
+    storage_options: StorageOptions | None = None,
 ) -> dict[str, DcpxError]:
     """Load a checkpoint into `state_dict` in place; every rank calls it, as with `dcp.load`, resharding as DCP does.
 
-    Reads what dcpx or stock DCP wrote; `threads`, `budget`, `progress` and `no_dist` are those of `save`. Nothing in
+    Reads what dcpx or stock DCP wrote; `path` and `storage_options`, `threads`, `budget`, `progress` and `no_dist` are
+    those of `save`. Nothing in
     the checkpoint is run: what objects may be made of is said at `Reader`, with `registry`, `safe_globals`, `trust`,
     what `require`, `limits` and `cast=False` refuse, and `rank_local`. Where another save replaces the checkpoint
     meanwhile, all ranks begin again with the new one.
@@ -151,7 +159,7 @@ def load(
     alone = no_dist or not (dist.is_available() and dist.is_initialized())
     chosen = OwnLoadPlanner(allow_partial_load=not strict) if planner is None else planner
     named = named_by_text(state_dict)
-    with paused_collector, _shown(progress, f"loading {os.fspath(path)}") as tell:
+    with paused_collector, _shown(progress, f"loading {shown_path(path)}") as tell:
         reader = Reader(
             path,
             registry=registry,
@@ -165,6 +173,7 @@ def load(
             partial=partial,
             rank_local=rank_local,
             cast=cast,
+            storage_options=storage_options,
         )
         try:
             options = _given(dcp_load, no_dist=no_dist)

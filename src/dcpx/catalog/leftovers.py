@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import DcpxError, LoadError, NotFoundError, Where
-from ..store.address import open_store
+from ..store.address import StorageOptions, open_store
 from ..store.contract import Entry, Store
 from .lost import lost_checkpoints
 from .manifest import Manifest
@@ -25,7 +25,7 @@ from .owner import Owner
 from .plain import PLAIN
 from .pointer import read_pointer
 
-__all__ = ["Leftover", "find_leftovers", "remove_leftovers"]
+__all__ = ["Leftover", "find_leftovers", "leftovers_in", "remove_leftovers"]
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,9 @@ class Leftover:
         return "unknown" if running is None else "running" if running else "dead"
 
 
-def find_leftovers(path: str | os.PathLike[str]) -> list[Leftover]:
-    """What saves have left in the directory of a checkpoint, or where there was to be one; the oldest first.
+def find_leftovers(path: str | os.PathLike[str], *, storage_options: StorageOptions | None = None) -> list[Leftover]:
+    """What saves have left in the directory of a checkpoint, or where there was to be one; the oldest first. `path` and
+    `storage_options` are those of a save.
 
     Saves that are still going on are among them. Once a save has succeeded, at most its owner's file is; a whole
     checkpoint that has only lost its pointer is none either.
@@ -58,7 +59,11 @@ def find_leftovers(path: str | os.PathLike[str]) -> list[Leftover]:
     Raises LoadError if a pointer or, where there is none, a manifest can't be read, because nobody knows then what
     belongs to a checkpoint.
     """
-    store = open_store(path)
+    return leftovers_in(open_store(path, storage_options=storage_options))
+
+
+def leftovers_in(store: Store) -> list[Leftover]:
+    """As `find_leftovers`, in a store that is open."""
     files, pointers = _list(store)
     # After the files were listed, or they could be of a save that succeeds now.
     used = _used_saves(store, files, pointers)
@@ -80,7 +85,9 @@ def find_leftovers(path: str | os.PathLike[str]) -> list[Leftover]:
     return sorted(found, key=lambda one: one.modified)
 
 
-def remove_leftovers(path: str | os.PathLike[str], *, older_than: float = 86400.0) -> list[Leftover]:
+def remove_leftovers(
+    path: str | os.PathLike[str], *, older_than: float = 86400.0, storage_options: StorageOptions | None = None
+) -> list[Leftover]:
     """Remove what dead saves have left, and return what that was.
 
     A save is dead if its owner's process is. Where that can't be known, as of another machine's, it counts as dead once
@@ -91,10 +98,10 @@ def remove_leftovers(path: str | os.PathLike[str], *, older_than: float = 86400.
     """
     if not older_than >= 0:
         raise ValueError(f"older_than must be a number of seconds, at least 0, not {older_than!r}")
-    store, end = open_store(path), time.time() - older_than
-    dead = {one.save for one in find_leftovers(path) if _is_dead(one, end)}
+    store, end = open_store(path, storage_options=storage_options), time.time() - older_than
+    dead = {one.save for one in leftovers_in(store) if _is_dead(one, end)}
     # A process that was dead just now commits nothing any more: what the pointers leave out from here on is nobody's.
-    removed = [one for one in find_leftovers(path) if one.save in dead and _is_dead(one, end)] if dead else []
+    removed = [one for one in leftovers_in(store) if one.save in dead and _is_dead(one, end)] if dead else []
     for one in removed:
         # The owner's file goes last: without it, what an interrupt leaves would be of unknown state.
         for name in sorted(one.names, key=lambda name: name == owner_name(one.save)):

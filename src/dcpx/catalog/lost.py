@@ -15,7 +15,7 @@ from collections.abc import Collection
 
 from ..errors import CorruptError, DcpxError, LoadError, LostPointerError, MissingFileError, NotFoundError, Where
 from ..located import naming
-from ..store.address import open_store
+from ..store.address import StorageOptions, open_store
 from ..store.contract import Store
 from .manifest import Manifest, parse_manifest
 from .metadata import MAX_METADATA_SIZE
@@ -25,7 +25,9 @@ from .owner import Owner
 __all__ = ["lost_checkpoints", "missing_pointer", "restore_pointer"]
 
 
-def restore_pointer(path: str | os.PathLike[str], *, save: str | None = None) -> list[str]:
+def restore_pointer(
+    path: str | os.PathLike[str], *, save: str | None = None, storage_options: StorageOptions | None = None
+) -> list[str]:
     """Write the `.metadata` again of a checkpoint that has lost it, or each rank's own; returns their names.
 
     What is in the files is checked when they are loaded, or by `verify`; of a checkpoint that has lost some of them,
@@ -36,7 +38,7 @@ def restore_pointer(path: str | os.PathLike[str], *, save: str | None = None) ->
     what the pointer said; CorruptError; LoadError for all else, such as a checkpoint that has its pointer, or several
     to choose from.
     """
-    store = open_store(path)
+    store = open_store(path, storage_options=storage_options)
     place = Where(store.place(""))
     try:
         found = _chosen(store, save)

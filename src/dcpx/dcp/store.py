@@ -1,4 +1,4 @@
-"""FileSystemStore: whatever file system somebody gave to DCP's storage classes, as a keeper of dcpx's contract."""
+"""The store behind DCP's storage classes: dcpx's own by its address, or whatever file system somebody gave to them."""
 
 from __future__ import annotations
 
@@ -12,18 +12,41 @@ from typing import IO, Any, cast
 
 from torch.distributed.checkpoint.filesystem import FileSystem, FileSystemBase
 
-from ..store.address import open_store
+from ..store.address import StorageOptions, is_address, open_store
 from ..store.contract import Entry, ObjectReader, ObjectWriter, Store, read_limited
 from ..store.local import LocalStore
 from ..streams import write_all
 from .private import list_directory
 
-__all__ = ["FileSystemStore", "StreamReader", "StreamWriter", "store_of"]
+__all__ = ["FileSystemStore", "Storage", "StreamReader", "StreamWriter", "store_of"]
+
+
+class Storage(FileSystem):
+    """What dcpx's Writer and Reader have for a file system: torch's own for a local path, and any store's address."""
+
+    def __init__(self, storage_options: StorageOptions | None = None) -> None:
+        super().__init__()
+        self.storage_options = storage_options
+        self._opened: tuple[Any, bool, Store] | None = None
+
+    def init_path(self, path: str | os.PathLike[str]) -> Any:
+        return path if is_address(path) else super().init_path(path)
+
+    def store_at(self, path: Any, *, sync: bool) -> Store:
+        """The store of this path or address, opened once: its connections are kept."""
+        if self._opened is None or self._opened[:2] != (path, sync):
+            self._opened = path, sync, open_store(path, sync=sync, storage_options=self.storage_options)
+        return self._opened[2]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_opened": None}  # another process has connections of its own
 
 
 def store_of(fs: FileSystemBase, path: Any, *, sync: bool = True) -> Store:
     """The store behind a storage class of DCP's, whose `fs` and `path` these are: dcpx's own for the file system that
     torch gives it, else one whose files go through that of somebody else."""
+    if isinstance(fs, Storage):
+        return fs.store_at(path, sync=sync)
     if type(fs) is FileSystem:
         return open_store(os.fspath(path), sync=sync)
     if isinstance(fs, FileSystem):

@@ -23,7 +23,7 @@ from ..catalog.pointer import is_replaced, read_pointer
 from ..catalog.protection import Require, check_encrypted
 from ..dcp.metadata import DCP
 from ..dcp.private import HAS_RANK_LOCAL
-from ..dcp.store import store_of
+from ..dcp.store import Storage, store_of
 from ..errors import (
     DcpxError,
     LoadError,
@@ -39,7 +39,7 @@ from ..parallel import DEFAULT_BUDGET, Crew, check_crew
 from ..pickles.trust import SafeGlobal, Trust
 from ..progress import Meter, OnProgress
 from ..registry import ExtensionRegistry, default_registry
-from ..store.address import check_path
+from ..store.address import StorageOptions, check_path, shown_path
 from ..store.contract import Store
 from ..store.source import Sources
 from .casts import check_casts
@@ -53,7 +53,9 @@ _log = logging.getLogger(__name__)
 
 
 class Reader(FileSystemReader):
-    """Reads a checkpoint directory that dcpx or stock DCP wrote, with any extensions of `registry`.
+    """Reads a checkpoint that dcpx or stock DCP wrote, with any extensions of `registry`.
+
+    `path` is a local path or an address, such as `s3://bucket/run/step-10`; `storage_options` are for its client.
 
     `threads` threads decode, by default as many as the process may use cores, straight into the target tensors where
     these are contiguous and of the stored dtype. Only what the plan needs is read, and all of it is verified. Beside
@@ -95,16 +97,19 @@ class Reader(FileSystemReader):
         partial: bool = False,
         rank_local: bool = False,
         cast: bool = True,
+        storage_options: StorageOptions | None = None,
     ) -> None:
-        """Nothing is opened yet. ValueError for wrong arguments, such as the address of a store; UnsupportedError where
-        this torch can't do what is asked for."""
+        """Nothing is opened yet. ValueError for wrong arguments; UnsupportedError where this torch can't do what is
+        asked for, or a store's package isn't installed."""
         if require not in (None, *get_args(Require)):
             raise ValueError(f"require must be 'checksums', 'encrypted' or None, not {require!r}")
         if rank_local and not HAS_RANK_LOCAL:
             raise UnsupportedError(f"torch {torch.__version__} can't load with rank_local=True", remedy="Upgrade torch")
-        check_path(path)
+        check_path(path, storage_options)
         check_crew(threads, budget)
         super().__init__(path)
+        self.fs = Storage(storage_options)
+        self.path = self.fs.init_path(path)
         self.metadata_error: DcpxError | None = None
         self.registry = default_registry() if registry is None else registry
         self.threads = threads
@@ -125,10 +130,10 @@ class Reader(FileSystemReader):
         self.finished = False
 
     def __repr__(self) -> str:
-        return f"Reader({str(self.path)!r})"
+        return f"Reader({shown_path(self.path)!r})"
 
     def reset(self, checkpoint_id: str | os.PathLike[str] | None = None) -> None:
-        """Begin another load, of `checkpoint_id` if it is given; DCP calls it. ValueError for what is no local path."""
+        """Begin another load, of `checkpoint_id` if it is given; DCP calls it. ValueError for what is no path."""
         if checkpoint_id is not None:
             check_path(checkpoint_id)
         super().reset(checkpoint_id)
@@ -197,7 +202,7 @@ class Reader(FileSystemReader):
         """ReplacedError unless all ranks have opened the same save."""
         if len({plan.storage_data for plan in plans}) > 1:
             cause = "the checkpoint was replaced while it was being opened: some ranks see another save than others"
-            raise ReplacedError(cause, Where(str(self.path)))
+            raise ReplacedError(cause, Where(self._store.place("")))
         return plans
 
     def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> Future[None]:
@@ -205,7 +210,7 @@ class Reader(FileSystemReader):
 
         Raises CorruptError, LoadError or another DcpxError. With `partial` the error of an item goes to `failures`.
         """
-        with portable_errors(LoadError), self._noticing_replacement(), reading(str(self.path)):
+        with portable_errors(LoadError), self._noticing_replacement(), reading(shown_path(self.path)):
             check_casts(plan.items, self.metadata, planner, refuse=not self.cast)
             items = requested_items(plan.items, self.metadata, self.manifest)
             if self.require == "encrypted":

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from torch.distributed.checkpoint.filesystem import FileSystemWriter
-from torch.distributed.checkpoint.metadata import Metadata
+from torch.distributed.checkpoint.metadata import Metadata, StorageMeta
 from torch.distributed.checkpoint.planner import SavePlan, SavePlanner, WriteItem
 from torch.distributed.checkpoint.storage import WriteResult
 from torch.futures import Future
@@ -17,7 +17,7 @@ from torch.futures import Future
 from ..catalog.manifest import check_user
 from ..catalog.names import data_file_names, metadata_name
 from ..dcp.private import StoragePrefix, is_object, own_rank, set_version, split_by_size, tensor_bytes
-from ..dcp.store import store_of
+from ..dcp.store import Storage, store_of
 from ..descriptor import Descriptor
 from ..errors import ExtensionError, SaveError, Where, portable_errors
 from ..extension import StreamTransformExtension
@@ -26,7 +26,7 @@ from ..located import writing
 from ..parallel import DEFAULT_BUDGET, Crew, check_crew
 from ..progress import Meter, OnProgress
 from ..registry import is_stream_transform
-from ..store.address import check_path
+from ..store.address import StorageOptions, check_path, shown_path
 from ..store.contract import Store
 from .changes import Changes
 from .commit import Commit, check_free
@@ -42,7 +42,9 @@ __all__ = ["Writer"]
 
 
 class Writer(FileSystemWriter):
-    """Writes a checkpoint to a directory in DCP's layout, every item through `pack`.
+    """Writes a checkpoint to a directory or another store in DCP's layout, every item through `pack`.
+
+    `path` is a local path or an address, such as `s3://bucket/run/step-10`; `storage_options` are for its client.
 
     `pack` is any stream transform, a Chain for several; None stores plain items. `threads` encode (by default as many
     as the process may use cores); what they and the copies from a device hold is limited to about `budget` bytes.
@@ -75,12 +77,13 @@ class Writer(FileSystemWriter):
         user: Mapping[str, Any] | None = None,
         strict: bool = False,
         progress: OnProgress | None = None,
+        storage_options: StorageOptions | None = None,
     ) -> None:
-        """Nothing is written yet. ExtensionError for what is no stream transform or can't be named, ValueError for
-        other wrong arguments, such as the address of a store."""
+        """Nothing is written yet. ExtensionError for what is no stream transform or can't be named, UnsupportedError
+        for a store whose package isn't installed, ValueError for other wrong arguments."""
         if pack is not None and not is_stream_transform(pack):
             raise ExtensionError(f"pack must be a StreamTransformExtension or None, not {pack!r}")
-        check_path(path)
+        check_path(path, storage_options)
         if pack is not None:
             Descriptor.parse(pack.get_descriptor())  # what can't be read back is refused before anything is written
         check_crew(threads, budget)
@@ -91,6 +94,8 @@ class Writer(FileSystemWriter):
             cache_staged_state_dict=cache_staged_state_dict,
             overwrite=overwrite,
         )
+        self.fs = Storage(storage_options)
+        self.path = self.fs.init_path(path)
         self.pack = pack
         self.threads = threads
         self.budget = budget
@@ -103,15 +108,19 @@ class Writer(FileSystemWriter):
         """What the coordinator has to warn of, where DCP's planner flattens the state; see `keys`."""
 
     def __repr__(self) -> str:
-        return f"Writer({str(self.path)!r}, pack={self.pack!r})"
+        return f"Writer({shown_path(self.path)!r}, pack={self.pack!r})"
 
     # --- on every rank ------------------------------------------------------------------------------------------------
 
     def reset(self, checkpoint_id: str | os.PathLike[str] | None = None) -> None:
-        """Begin another save, to `checkpoint_id` if it is given; DCP calls it. ValueError for what is no local path."""
+        """Begin another save, to `checkpoint_id` if it is given; DCP calls it. ValueError for what is no path."""
         if checkpoint_id is not None:
             check_path(checkpoint_id)
         super().reset(checkpoint_id)
+
+    def storage_meta(self) -> StorageMeta | None:
+        """What the metadata says of where it lies: no password that the address may hold."""
+        return StorageMeta(checkpoint_id=shown_path(self.path), save_id=self.save_id)
 
     def set_up_storage_writer(self, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
         """Take up whether this rank coordinates the save; DCP calls it once for each."""
@@ -125,7 +134,7 @@ class Writer(FileSystemWriter):
 
     def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
         """Make the directory. SaveError if it holds a checkpoint that is not to be replaced, or can't be made."""
-        with portable_errors(SaveError), writing(str(self.path)):
+        with portable_errors(SaveError), writing(shown_path(self.path)):
             _check_names(plan.items)
             self._store.make()
             check_free(self._store, self._pointer, self.overwrite)
@@ -159,7 +168,7 @@ class Writer(FileSystemWriter):
             if isinstance(place, _Place) and place.ranks > 1:
                 values = getattr(planner, "state_dict", None)
                 written.held = replicas(self._planned, values if isinstance(values, Mapping) else None)
-            with writing(str(self.path)):
+            with writing(shown_path(self.path)):
                 self._store.sync()  # so that no manifest is ever there without what it lists
         changes.warn()
         future: Future[list[WriteResult]] = Future()

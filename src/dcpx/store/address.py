@@ -1,35 +1,87 @@
-"""What names a checkpoint, a local path, and the store that is opened for it."""
+"""What names a checkpoint, a local path or a store's address, and the store that is opened for it."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+from urllib.parse import unquote
 
 from .contract import Store
 from .local import LocalStore
 
-__all__ = ["check_path", "open_store"]
+__all__ = ["StorageOptions", "check_path", "is_address", "open_store", "shown_path"]
+
+StorageOptions: TypeAlias = Mapping[str, Any]
+"""What a store's client is to be told beside the address: its endpoint, credentials, time limits."""
 
 
-def open_store(path: str | os.PathLike[str], *, sync: bool = True) -> Store:
-    """The store that a path names; nothing is looked at or made yet. With `sync` it keeps what it said is durable
-    through a crash of the machine, without it nothing is. ValueError for what is no path, as by `check_path`."""
-    check_path(path)
-    return LocalStore(path, sync=sync)
+def open_store(
+    path: str | os.PathLike[str], *, sync: bool = True, storage_options: StorageOptions | None = None
+) -> Store:
+    """The store that a path or an address names; nothing is looked at or made yet. With `sync` it keeps what it said is
+    durable through a crash of the machine, without it a local directory doesn't; other stores always do.
+
+    ValueError for what is no path or a wrong option, as by `check_path`; UnsupportedError where the package isn't
+    installed that knows such a store.
+    """
+    check_path(path, storage_options)
+    scheme, rest = _parts(path)
+    if scheme in _LOCAL:
+        return LocalStore(rest, sync=sync)
+    options = dict(storage_options or {})
+    # What only some need is imported when they need it.
+    if scheme in _OBJECTS:
+        from .objects import ObjectStore
+
+        return ObjectStore(str(path), options)
+    from .remote import RemoteStore
+
+    return RemoteStore(str(path), options)
 
 
-def check_path(path: str | os.PathLike[str]) -> None:
-    """Raise ValueError for what is no path: the address of a store, which would name a local folder that nobody looks
-    into, an empty string, which would name the working directory, and bytes."""
+_LOCAL = ("", "file", "local")
+_OBJECTS = ("s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss", "adl", "memory")
+"""Schemes of the stores that keep objects and can publish one on a condition."""
+
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
+_FLATTENED = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+"""An address of which pathlib.Path has made one slash of two."""
+
+
+def is_address(path: str | os.PathLike[str]) -> bool:
+    """Whether it is the address of a store, and no local path."""
+    return isinstance(path, str) and _parts(path)[0] not in _LOCAL
+
+
+def shown_path(path: str | os.PathLike[str]) -> str:
+    """A path or an address as it may be shown to anybody: without the password that it may hold."""
+    return re.sub(r"(?<=://)[^/@]*:[^/@]*@", "***@", os.fspath(path))
+
+
+def _parts(path: str | os.PathLike[str]) -> tuple[str, str]:
+    """The scheme of an address, in small letters, and what a local path is; no scheme for what is no address."""
+    found = _ADDRESS.fullmatch(path) if isinstance(path, str) else None
+    if found is None:
+        return "", os.fspath(path)
+    scheme, rest = found[1].lower(), found[2]
+    return scheme, unquote(rest.removeprefix("localhost")) if scheme == "file" else rest
+
+
+def check_path(path: str | os.PathLike[str], storage_options: StorageOptions | None = None) -> None:
+    """Raise ValueError for what is no path or address: an empty string, which would name the working directory, bytes,
+    and an address that was made a pathlib.Path, which would name a local folder that nobody looks into; and for
+    options of a local path, which has none."""
     name = os.fspath(path)
     if not isinstance(name, str) or "\0" in name:
         raise ValueError(f"{name!r} is no path: it must be text, without NUL")
     if not name:
         raise ValueError("the checkpoint's path is empty. Pass '.' if it is to lie in the working directory itself")
-    # A pathlib.Path has made one slash of two.
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/" + ("/" if isinstance(path, str) else ""), name):
-        raise ValueError(
-            f"{name!r} is no local path. For other stores use DCP's own functions with torch's "
-            "FsspecWriter(url, _extensions=[dcpx.Pack()]), and with reader = FsspecReader(url) after "
-            "reader.transforms.extension_registry = dcpx.default_registry()"
-        )
+    scheme, rest = _parts(path)
+    if not scheme and _FLATTENED.match(name):
+        raise ValueError(f"{name!r} is no local path. Pass a store's address as a string, not as a pathlib.Path")
+    if scheme and not rest.strip("/"):
+        raise ValueError(f"{shown_path(name)!r} names no place: after {scheme}:// there must be one")
+    if scheme in _LOCAL and storage_options:
+        raise ValueError("storage_options are for a store's address, such as s3://bucket/run: a local path has none")

@@ -49,7 +49,8 @@ class ObjectWriter(ABC):
 
     @abstractmethod
     def discard(self) -> None:
-        """Give up: nothing of it stays. OSError where that can't be done, also of what is gone already."""
+        """Give up: nothing of it stays. OSError where that can't be done, and where the store can tell that it is gone
+        already."""
 
 
 class ObjectReader(ABC):

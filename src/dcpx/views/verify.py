@@ -13,7 +13,7 @@ from .. import kernels
 from ..catalog.containers import open_item, read_object
 from ..catalog.frames import HEAD, checked_hint, frame_map, holds_own_container, runs, whole_elements
 from ..catalog.items import StoredItem, all_items
-from ..catalog.leftovers import find_leftovers
+from ..catalog.leftovers import leftovers_in
 from ..catalog.limits import Limits
 from ..catalog.lost import missing_pointer
 from ..catalog.manifest import FileRecord
@@ -32,7 +32,7 @@ from ..pickles.objects import check_object
 from ..pickles.trust import SafeGlobal, Trust
 from ..progress import Meter, OnProgress, telling
 from ..registry import ExtensionRegistry, default_registry
-from ..store.address import open_store
+from ..store.address import StorageOptions, open_store, shown_path
 from ..store.contract import Store
 from ..store.source import FileSource
 from .findings import Problem, Report
@@ -60,6 +60,7 @@ def verify(
     trust: bool = False,
     limits: Limits = Limits(),  # noqa: B008 (immutable)
     progress: bool | OnProgress = False,
+    storage_options: StorageOptions | None = None,
 ) -> Report:
     """Read the whole checkpoint at `path`, in one process, and check it against all checksums that it has.
 
@@ -68,15 +69,15 @@ def verify(
     raised but listed in the report, with what can still be loaded; and apart from it what a load with the same
     `registry`, `safe_globals`, `trust` and `limits` would refuse, found by the same checks. Needs no torch and makes
     nothing of what is stored: what only this machine's torch, device or version of a class refuses, it can't know.
-    These arguments, `threads` and `budget` are those of `Reader`; an object is held as a whole. `progress` is True for
-    a bar in the terminal (needs rich), or a function that is called with a `Progress`, which counts stored bytes and
-    items.
+    These arguments, `storage_options`, `threads` and `budget` are those of `Reader`; an object is held as a whole.
+    `progress` is True for a bar in the terminal (needs rich), or a function that is called with a `Progress`, which
+    counts stored bytes and items.
 
     Raises NotFoundError if there is no checkpoint, LostPointerError if there is one that has only lost its pointer,
     ReplacedError if others are saving there all the time, LoadError if the directory can't be read, and ValueError for
     wrong arguments.
     """
-    store = open_store(path)
+    store = open_store(path, storage_options=storage_options)
     check_crew(threads, budget)
     try:
         names = [METADATA] if store.exists(METADATA) else sorted(filter(is_pointer, store.names()))
@@ -84,14 +85,16 @@ def verify(
         raise LoadError(f"{type(error).__name__}: {error}", Where(store.place(""))) from error
     if not names:
         raise missing_pointer(store, METADATA)
-    with telling(progress, f"verifying {os.fspath(path)}") as tell, Crew(threads, budget) as crew:
+    with telling(progress, f"verifying {shown_path(path)}") as tell, Crew(threads, budget) as crew:
         for _ in range(_ATTEMPTS):
             verifier = _Verifier(store, registry or default_registry(), Trust(safe_globals, trust), limits)
             verifier.verify(names, crew, tell)
-            report = verifier.report(os.fspath(path))
+            report = verifier.report(shown_path(path))
             if report.ok or not verifier.is_replaced():
                 return report
-    raise ReplacedError(f"the checkpoint was replaced {_ATTEMPTS} times while it was being verified", Where(str(path)))
+    raise ReplacedError(
+        f"the checkpoint was replaced {_ATTEMPTS} times while it was being verified", Where(shown_path(path))
+    )
 
 
 class _Batch(NamedTuple):
@@ -176,7 +179,7 @@ class _Verifier:
             unchecked=[name for name in names if name in self._unchecked - lost - refused],
             problems=damage,
             refusals=refusals,
-            leftovers=_leftovers(path),
+            leftovers=_leftovers(self._store),
             files=len({item.info.relative_path for item in self._items}),
             nbytes=sum(item.info.length for item in self._items),
         )
@@ -323,9 +326,9 @@ class _Verifier:
         return vouched
 
 
-def _leftovers(path: str) -> list[str]:
+def _leftovers(store: Store) -> list[str]:
     try:
-        return [name for one in find_leftovers(path) if one.state != "running" for name in one.names]
+        return [name for one in leftovers_in(store) if one.state != "running" for name in one.names]
     except LoadError:
         return []  # with a pointer that can't be read, nobody knows
 

@@ -1,0 +1,305 @@
+"""ObjectStore: S3, Google Cloud Storage, Azure, and objects in memory, through obstore."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import pairwise
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..errors import LimitError, UnsupportedError, Where
+from .contract import Entry, ObjectReader, ObjectWriter, Store
+from .credentials import client_options
+
+try:
+    import obstore
+    from obstore.exceptions import (
+        AlreadyExistsError,
+        BaseError,
+        NotSupportedError,
+        PermissionDeniedError,
+        PreconditionError,
+        UnauthenticatedError,
+    )
+    from obstore.store import MemoryStore, from_url
+except ImportError as error:
+    raise UnsupportedError(
+        "the package obstore, through which S3, Google Cloud Storage and Azure are reached, can't be imported",
+        remedy="Install it: pip install 'dcpx[cloud]'",
+    ) from error
+
+__all__ = ["ObjectStore"]
+
+PART = 10 << 20
+"""Bytes of one part of an upload. S3 takes 10,000 parts: an object may have 97 GiB."""
+
+PARTS = 4
+"""Parts of one object that are on their way at once, beside the one that is being filled."""
+
+RANGE = 8 << 20
+"""Bytes that one request reads at most."""
+
+RANGES = 4
+"""Requests that one large read makes at once."""
+
+_ATTEMPTS = 4
+"""How often a range is asked for, where the connection breaks while it is being read: the client itself repeats a
+request that failed before its answer began."""
+
+
+class ObjectStore(Store):
+    """The objects below one address. An object appears whole or not at all, and is durable once it does.
+
+    The pointer is published on a condition: that there is none, or that it is still the one that was seen. A store that
+    doesn't know conditions is asked before, and then written to.
+    """
+
+    def __init__(self, address: str, options: dict[str, Any]) -> None:
+        """ValueError for an address or for options that the client doesn't know."""
+        self._address = address.rstrip("/")
+        parts = urlsplit(self._address)
+        self._prefix = parts._replace(scheme="", netloc="").geturl().strip("/")
+        if any(segment in ("", ".", "..") for segment in self._prefix.split("/") if self._prefix):
+            raise ValueError(f"{self._address!r} has an empty, '.' or '..' part, which names no object")
+        try:
+            if parts.scheme == "memory":
+                self._client: Any = _memory(options)
+                self._prefix = f"{parts.netloc}/{self._prefix}".strip("/")
+            else:
+                self._client = from_url(
+                    f"{_SCHEMES.get(parts.scheme, parts.scheme)}://{parts.netloc}",
+                    **client_options(parts.scheme, options),
+                )
+        except BaseError as error:
+            raise ValueError(f"{self._address}: {_text(error)}") from error
+
+    def place(self, name: str) -> str:
+        return f"{self._address}/{name}" if name else self._address
+
+    # --- what is there ------------------------------------------------------------------------------------------------
+
+    def _list(self) -> Iterator[tuple[str, Any]]:
+        with self.telling(""):
+            for meta in obstore.list_with_delimiter(self._client, self._prefix or None)["objects"]:
+                name = meta["path"].removeprefix(self._prefix).lstrip("/")
+                if name:  # some stores list the folder itself
+                    yield name, meta
+
+    def names(self) -> list[str]:
+        return [name for name, _ in self._list()]
+
+    def entries(self, wanted: Callable[[str], bool]) -> dict[str, Entry]:
+        found = dict(self._list())
+        if not found:
+            raise FileNotFoundError(f"there are no objects in {self._address}")
+        return {
+            name: Entry(meta["size"], meta["last_modified"].timestamp()) for name, meta in found.items() if wanted(name)
+        }
+
+    def exists(self, name: str) -> bool:
+        try:
+            self._head(name)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def size(self, name: str) -> int:
+        return int(self._head(name)["size"])
+
+    def _head(self, name: str) -> Any:
+        with self.telling(name):
+            return obstore.head(self._client, self._key(name))
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    def open(self, name: str) -> ObjectReader:
+        return _RangeReader(self, name, self.size(name))
+
+    def read(self, name: str, limit: int) -> bytes:
+        size = self.size(name)
+        if size > limit:
+            raise LimitError(f"the file has more than {limit} bytes", Where(self.place(name)))
+        reader = _RangeReader(self, name, size)
+        memory = bytearray(size)
+        return bytes(memory[: reader.read_into(0, memoryview(memory))])
+
+    def read_ranges(self, name: str, begin: int, sizes: list[int]) -> list[memoryview]:
+        """Adjacent ranges from byte `begin` on, all at once."""
+        starts = [begin + sum(sizes[:number]) for number in range(len(sizes))]
+        for attempt in range(_ATTEMPTS):
+            try:
+                with self.telling(name):
+                    if len(sizes) == 1:
+                        return [
+                            memoryview(obstore.get_range(self._client, self._key(name), start=begin, length=sizes[0]))
+                        ]
+                    parts = obstore.get_ranges(self._client, self._key(name), starts=starts, lengths=sizes, coalesce=0)
+                    return [memoryview(part) for part in parts]
+            except (FileNotFoundError, PermissionError):
+                raise
+            except OSError:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+                time.sleep(0.1 * 4**attempt)
+        raise AssertionError
+
+    # --- writing ------------------------------------------------------------------------------------------------------
+
+    def create(self, name: str, *, durable: bool = True) -> ObjectWriter:
+        return _Upload(self, name)
+
+    def upload(self, name: str) -> Any:
+        """A file of the client's that begins an upload."""
+        return obstore.open_writer(self._client, self._key(name), buffer_size=PART, max_concurrency=PARTS)
+
+    def write(self, name: str, data: bytes, *, durable: bool = True) -> None:
+        with self.telling(name):
+            obstore.put(self._client, self._key(name), data, chunk_size=PART, max_concurrency=PARTS)
+
+    def publish(self, name: str, data: bytes, temporary: str, *, replace: bool) -> None:
+        mode: Any = "create"
+        if replace:
+            with suppress(FileNotFoundError):
+                found = self._head(name)
+                mode = {key: found[key] for key in ("e_tag", "version") if found[key] is not None}
+        try:
+            with self.telling(name):
+                obstore.put(self._client, self._key(name), data, mode=mode, use_multipart=False)
+        except FileExistsError:
+            # The client repeats a request whose answer is lost, and finds what it has itself put there.
+            if not self._holds(name, data):
+                raise
+        except NotImplementedError:
+            self._publish_unconditionally(name, data, replace=replace)
+
+    def _publish_unconditionally(self, name: str, data: bytes, *, replace: bool) -> None:
+        if not replace and self.exists(name):
+            raise FileExistsError(f"{self.place(name)} is there already")
+        with self.telling(name):
+            obstore.put(self._client, self._key(name), data, use_multipart=False)
+
+    def _holds(self, name: str, data: bytes) -> bool:
+        with suppress(FileNotFoundError, LimitError):
+            return self.read(name, len(data)) == data
+        return False
+
+    def remove(self, name: str) -> None:
+        with self.telling(name):
+            obstore.delete(self._client, self._key(name))
+
+    def _key(self, name: str) -> str:
+        return f"{self._prefix}/{name}" if self._prefix else name
+
+    @contextmanager
+    def telling(self, name: str) -> Iterator[None]:
+        """The client's errors as OSErrors, as the contract has them."""
+        try:
+            yield
+        except (BaseError, OSError, ValueError) as error:
+            raise _os_error(error, self.place(name)) from error
+
+
+_SCHEMES = {"gcs": "gs"}
+
+_memories: dict[str, Any] = {}
+_memories_lock = threading.Lock()
+
+
+def _memory(options: dict[str, Any]) -> Any:
+    """The memory of this process, which all addresses share."""
+    if options:
+        raise ValueError(f"objects in memory have no options, such as {next(iter(options))!r}")
+    with _memories_lock:
+        return _memories.setdefault("", MemoryStore())
+
+
+class _RangeReader(ObjectReader):
+    """One object, read by requests of its own for each range."""
+
+    def __init__(self, store: ObjectStore, name: str, size: int) -> None:
+        self._store = store
+        self._name = name
+        self._size = size
+
+    def read_into(self, offset: int, buffer: memoryview) -> int:
+        end = min(offset + len(buffer), self._size)
+        done = 0
+        while offset + done < end:
+            begin = offset + done
+            edges = [*range(begin, min(end, begin + RANGE * RANGES), RANGE), min(end, begin + RANGE * RANGES)]
+            sizes = [stop - start for start, stop in pairwise(edges)]
+            for size, part in zip(sizes, self._store.read_ranges(self._name, begin, sizes), strict=True):
+                buffer[done : done + len(part)] = part
+                done += len(part)
+                if len(part) < size:
+                    return done
+        return done
+
+    def close(self) -> None:
+        pass
+
+
+class _Upload(ObjectWriter):
+    """One object on its way in parts, of which nobody sees anything before all are there."""
+
+    def __init__(self, store: ObjectStore, name: str) -> None:
+        self.place = store.place(name)
+        self._store = store
+        self._name = name
+        self._stored = 0
+        self._file = store.upload(name)
+
+    def write(self, parts: Sequence[memoryview]) -> None:
+        with self._store.telling(self._name):
+            for part in parts:
+                self._file.write(part)
+                self._stored += len(part)
+
+    def finish(self) -> None:
+        try:
+            with self._store.telling(self._name):
+                self._file.close()
+        except OSError:
+            # The last answer may be lost: then the object is there, and is of nobody else, as its name is.
+            if not self._is_there():
+                raise
+
+    def _is_there(self) -> bool:
+        with suppress(OSError):
+            return self._store.size(self._name) == self._stored
+        return False
+
+    def discard(self) -> None:
+        with suppress(Exception):  # what was finished or has failed can't be aborted
+            self._file.__exit__(InterruptedError, InterruptedError(), None)
+        with suppress(FileNotFoundError):
+            self._store.remove(self._name)
+
+
+_BODY = re.compile(r"<Code>(.*?)</Code>.*?<Message>(.*?)</Message>", re.DOTALL)
+
+
+def _text(error: BaseException) -> str:
+    """What the client says of an error, without its own state and the answer's markup."""
+    text = str(error).partition("\n\nDebug source")[0]
+    said = _BODY.search(text)
+    if said is not None:
+        text = f"{text.partition('<?xml')[0].partition('<Error>')[0].strip().rstrip(':')}: {said[1]}: {said[2]}"
+    return " ".join(text.split())[:600]
+
+
+def _os_error(error: Exception, place: str) -> OSError | NotImplementedError:
+    text = f"{place}: {_text(error)}"
+    if isinstance(error, FileNotFoundError):
+        return FileNotFoundError(text)
+    if isinstance(error, (AlreadyExistsError, PreconditionError)):
+        return FileExistsError(text)
+    if isinstance(error, (PermissionDeniedError, UnauthenticatedError)):
+        return PermissionError(text)
+    if isinstance(error, NotSupportedError):
+        return NotImplementedError(text)
+    return OSError(text)

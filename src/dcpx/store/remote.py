@@ -1,0 +1,222 @@
+"""RemoteStore: every store that fsspec knows and that isn't kept better elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from ..errors import LimitError, UnsupportedError, Where
+from .address import shown_path
+from .contract import Entry, ObjectReader, ObjectWriter, Store
+
+try:
+    import fsspec
+    from fsspec.core import url_to_fs
+except ImportError as error:
+    raise UnsupportedError(
+        "the package fsspec, through which this store is reached, can't be imported",
+        remedy="Install it: pip install 'dcpx[cloud]'",
+    ) from error
+
+__all__ = ["RemoteStore"]
+
+
+class RemoteStore(Store):
+    """A directory of a file system of fsspec's.
+
+    It is trusted to keep what it took once the file is closed. A file system that can rename publishes by that; another
+    one is trusted to show a file once it is closed, and whole. Whether there is one already is asked before, and by the
+    store itself where it can.
+    """
+
+    def __init__(self, address: str, options: dict[str, Any]) -> None:
+        """ValueError for an address or for options that fsspec doesn't know, UnsupportedError where the package isn't
+        installed that knows such a store."""
+        self._address = shown_path(address.rstrip("/"))
+        try:
+            self._fs, path = url_to_fs(address, **options)
+        except ImportError as error:
+            raise UnsupportedError(f"{self._address}: {error}", remedy="Install what it names") from error
+        except OSError:
+            raise
+        except Exception as error:
+            raise ValueError(f"{self._address}: {type(error).__name__}: {error}") from error
+        self._path: str = path.rstrip("/")
+        self._renames = type(self._fs).mv is not fsspec.AbstractFileSystem.mv
+
+    def place(self, name: str) -> str:
+        return f"{self._address}/{name}" if name else self._address
+
+    # --- what is there ------------------------------------------------------------------------------------------------
+
+    def _list(self) -> dict[str, Any]:
+        self._fs.invalidate_cache()  # what it remembers of a listing may be of before another's write
+        try:
+            with self.telling(""):
+                found = self._fs.ls(self._path, detail=True)
+        except FileNotFoundError:
+            return {}
+        names = {info["name"].rstrip("/").rpartition("/")[2]: info for info in found}
+        return {name: info for name, info in names.items() if name and info["name"].strip("/") != self._path.strip("/")}
+
+    def names(self) -> list[str]:
+        return list(self._list())
+
+    def entries(self, wanted: Callable[[str], bool]) -> dict[str, Entry]:
+        found = self._list()
+        if not found:
+            raise FileNotFoundError(f"there are no files in {self._address}")
+        return {
+            name: Entry(int(info["size"]), self._modified(info), info.get("islink", False))
+            for name, info in found.items()
+            if info["type"] != "directory" and wanted(name)
+        }
+
+    def _modified(self, info: dict[str, Any]) -> float:
+        with self.telling(""):
+            moment = next(
+                (info[key] for key in ("mtime", "LastModified", "last_modified", "created") if info.get(key)), None
+            )
+            if moment is None:
+                moment = self._fs.modified(info["name"])
+            return float(moment.timestamp() if hasattr(moment, "timestamp") else moment)
+
+    def exists(self, name: str) -> bool:
+        try:
+            self._info(name)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def size(self, name: str) -> int:
+        info = self._info(name)
+        if info["type"] == "directory" or info.get("size") is None:
+            raise OSError(f"{self.place(name)} is no file")
+        return int(info["size"])
+
+    def _info(self, name: str) -> Any:
+        self._fs.invalidate_cache()
+        with self.telling(name):
+            return self._fs.info(self._at(name))
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    def open(self, name: str) -> ObjectReader:
+        return _RemoteReader(self, name, self.size(name))
+
+    def read(self, name: str, limit: int) -> bytes:
+        size = self.size(name)
+        if size > limit:
+            raise LimitError(f"the file has more than {limit} bytes", Where(self.place(name)))
+        return self.read_range(name, 0, size)
+
+    def read_range(self, name: str, begin: int, size: int) -> bytes:
+        """Exactly what is asked for, without what a file's own buffer would read beside it."""
+        with self.telling(name):
+            return bytes(self._fs.cat_file(self._at(name), begin, begin + size)) if size else b""
+
+    # --- writing ------------------------------------------------------------------------------------------------------
+
+    def make(self) -> None:
+        with self.telling(""):
+            self._fs.makedirs(self._path, exist_ok=True)
+
+    def create(self, name: str, *, durable: bool = True) -> ObjectWriter:
+        with self.telling(name):
+            return _RemoteWriter(self, name, self._fs.open(self._at(name), "wb"))
+
+    def publish(self, name: str, data: bytes, temporary: str, *, replace: bool) -> None:
+        if not replace and self.exists(name):
+            raise FileExistsError(f"{self.place(name)} is there already")
+        if self._renames:
+            self.write(temporary, data)
+            try:
+                with self.telling(name):
+                    self._fs.mv(self._at(temporary), self._at(name))
+            except BaseException:
+                with suppress(OSError):
+                    self.remove(temporary)
+                raise
+            return
+        with self.telling(name):
+            if replace:
+                self._fs.pipe_file(self._at(name), data)
+            else:
+                self._fs.pipe_file(self._at(name), data, mode="create")
+
+    def remove(self, name: str) -> None:
+        with self.telling(name):
+            self._fs.rm_file(self._at(name))
+
+    def _at(self, name: str) -> str:
+        return f"{self._path}/{name}"
+
+    @contextmanager
+    def telling(self, name: str) -> Iterator[None]:
+        """Whatever the file system raises as an OSError, as the contract has it."""
+        try:
+            yield
+        except OSError:
+            raise
+        except Exception as error:
+            raise OSError(f"{self.place(name)}: {type(error).__name__}: {error}") from error
+
+
+class _RemoteReader(ObjectReader):
+    """One file, read by requests of its own for each range."""
+
+    def __init__(self, store: RemoteStore, name: str, size: int) -> None:
+        self._store = store
+        self._name = name
+        self._size = size
+
+    def read_into(self, offset: int, buffer: memoryview) -> int:
+        done = 0
+        end = min(offset + len(buffer), self._size)
+        while offset + done < end:
+            part = self._store.read_range(self._name, offset + done, min(_RANGE, end - offset - done))
+            buffer[done : done + len(part)] = part
+            done += len(part)
+            if not part:
+                break
+        return done
+
+    def close(self) -> None:
+        pass
+
+
+_RANGE = 8 << 20
+"""Bytes that one request reads at most."""
+
+
+class _RemoteWriter(ObjectWriter):
+    """One file while it is written."""
+
+    def __init__(self, store: RemoteStore, name: str, file: Any) -> None:
+        self.place = store.place(name)
+        self._store = store
+        self._name = name
+        self._file = file
+
+    def write(self, parts: Sequence[memoryview]) -> None:
+        with self._store.telling(self._name):
+            for part in parts:
+                rest = part
+                while rest:
+                    taken = self._file.write(rest)
+                    rest = rest[len(rest) if taken is None else taken :]
+
+    def finish(self) -> None:
+        with self._store.telling(self._name):
+            self._file.close()
+
+    def discard(self) -> None:
+        # Closing such a file publishes it, even on the way out of an error, and so does its end.
+        with suppress(Exception):
+            if hasattr(self._file, "discard"):
+                self._file.discard()
+        with suppress(AttributeError):
+            self._file.closed = True
+        with suppress(FileNotFoundError):
+            self._store.remove(self._name)
