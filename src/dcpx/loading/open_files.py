@@ -15,6 +15,8 @@ class OpenFiles:
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
+        self.far = sources.far
+        """Whether each read is a request to another machine."""
         self._current: str | None = None  # the file that jobs are being planned for
         self._jobs: Counter[str] = Counter()  # those under way, by file
 

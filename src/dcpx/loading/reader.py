@@ -35,7 +35,7 @@ from ..errors import (
     portable_errors,
 )
 from ..located import reading
-from ..parallel import DEFAULT_BUDGET, Crew, check_crew
+from ..parallel import DEFAULT_BUDGET, Crew, check_crew, worker_count
 from ..pickles.trust import SafeGlobal, Trust
 from ..progress import Meter, OnProgress
 from ..registry import ExtensionRegistry, default_registry
@@ -110,6 +110,7 @@ class Reader(FileSystemReader):
         super().__init__(path)
         self.fs = Storage(storage_options)
         self.path = self.fs.init_path(path)
+        self.fs.check(self.path)
         self.metadata_error: DcpxError | None = None
         self.registry = default_registry() if registry is None else registry
         self.threads = threads
@@ -137,6 +138,8 @@ class Reader(FileSystemReader):
         if checkpoint_id is not None:
             check_path(checkpoint_id)
         super().reset(checkpoint_id)
+        if isinstance(self.fs, Storage):
+            self.fs.check(self.path)
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
         """What is in the checkpoint, or with `rank=` in that rank's own. Nothing is run; `manifest` is known then.
@@ -181,6 +184,12 @@ class Reader(FileSystemReader):
     def _store(self) -> Store:
         return store_of(self.fs, self.path)
 
+    def _crew(self) -> Crew:
+        """Where a read is a request, more of them are under way than there are cores."""
+        if self.threads is None and self._store.connections:
+            return Crew(max(worker_count(), self._store.connections), self.budget)
+        return Crew(self.threads, self.budget)
+
     def _checked(self, content: bytes) -> bytes:
         """An object's content as the planner may unpickle it. UnsupportedError or another DcpxError if it may not."""
         return content if self.trust else checked_bytes(content, self.safe_globals)
@@ -218,7 +227,7 @@ class Reader(FileSystemReader):
             total = sum(map(request_bytes, plan.items, repeat(self.metadata)))
             meter = Meter(self.progress, total, len(plan.items))
             trust = Trust(self.safe_globals, self.trust)
-            with Sources(self._store, self._sizes()) as sources, Crew(self.threads, self.budget) as crew:
+            with Sources(self._store, self._sizes()) as sources, self._crew() as crew:
                 sources.hold(item.info.relative_path for item in items)
                 unpacker = Unpacker(
                     planner, self.registry, sources, crew, meter, self._checked, self.limits, self.partial, trust

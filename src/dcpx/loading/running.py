@@ -7,7 +7,6 @@ into the target's own memory where possible. All else goes through `containers`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from io import BytesIO
 from typing import IO, cast
 
 from ..catalog.containers import read_object
@@ -49,20 +48,26 @@ class Runner:
         with self._failures.reading(job.source.name, item):
             if isinstance(job, Chunks):
                 return Done(job, self._read_chunks(job), [])
-            return self._through_container(job, job.source.part(item.info.offset, item.info.length))
+            return self._through_container(job)
         return Done(job, 0, [])
 
     # --- an item through its container --------------------------------------------------------------------------------
 
-    def _through_container(self, job: Container, stored: IO[bytes]) -> Done:
-        """Read an item from `stored`, the stream of its stored bytes."""
+    def _through_container(self, job: Container, content: memoryview | None = None) -> Done:
+        """Read an item from its stored bytes, which are `content` where they are in memory already."""
         item, targets = job.wanted
-        if item.seal is not None and item.seal.kind == "stored":
-            stored = cast(IO[bytes], Held(self._whole(job.source, item)))  # to be checked, and then read
+        sealed = item.seal is not None and item.seal.kind == "stored"
+        if content is None and (sealed or job.source.far):
+            content = self._whole(job.source, item)  # to be checked, and then read; or to be read at once
+        if content is None:
+            stored = job.source.part(item.info.offset, item.info.length)
+        else:
+            stored = cast(IO[bytes], Held(content))
+        if sealed:
             item.check_stored(stored)
         if not targets:
-            content = read_object(stored, item, self._registry, self._limits.most_bytes(item))
-            return Done(job, 0, [(item, content)])
+            loaded = read_object(stored, item, self._registry, self._limits.most_bytes(item))
+            return Done(job, 0, [(item, loaded)])
         return Done(job, fill_from_container(stored, item, self._registry, targets, self._trust), [])
 
     def _whole(self, source: FileSource, item: RequestedItem) -> memoryview:
@@ -91,9 +96,9 @@ class Runner:
             with self._failures.reading(job.source.name, item):
                 begin = item.info.offset - job.offset
                 content = stored[begin : begin + item.info.length]
-                found = self._unpack(wanted, content) if targets else None
+                found = self._unpack(wanted, content) if targets and item.is_packed else None
                 if found is None:
-                    done = self._through_container(Container(job.source, wanted), BytesIO(content))
+                    done = self._through_container(Container(job.source, wanted), content)
                     objects += done.objects
                     nbytes += done.nbytes
                 else:

@@ -7,13 +7,16 @@ need. All else goes through its container as a whole.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import takewhile
 
 import torch
 from torch.distributed.checkpoint.planner import LoadItemType, LoadPlanner
 
 from ..catalog.frames import HEAD, checked_hint, frame_map, holds_own_container, needed_chunks, runs
 from ..dcp.metadata import DCP
-from ..errors import CorruptError
+from ..errors import CorruptError, DcpxError
+from ..frame.map import TAIL
 from ..located import reading
 from ..store.source import FileSource
 from .claims import Claims
@@ -34,8 +37,11 @@ _MOST_DECODED = 8 << 20
 _GAP = 64 << 10
 """Bytes between two items that are read and dropped, which costs less than a second read."""
 
-_JOB_BYTES = 2 << 20
-"""Stored bytes of neighbours, or decoded bytes of chunks, that make up a job."""
+_JOB_BYTES, _FAR_JOB_BYTES = 2 << 20, 8 << 20
+"""Stored bytes of neighbours, or decoded bytes of chunks, that make up a job; and where each job is a request."""
+
+_AHEAD = 256
+"""Large items whose ends are read ahead, all at once, where each read is a request."""
 
 _JOB_ITEMS = 128
 """Neighbours that make up a job, however small they are."""
@@ -49,6 +55,7 @@ class Schedule:
     """
 
     def __init__(self, planner: LoadPlanner, files: OpenFiles, failures: Failures) -> None:
+        self._job_bytes = _FAR_JOB_BYTES if files.far else _JOB_BYTES
         self._planner = planner
         self._files = files
         self._failures = failures
@@ -58,15 +65,18 @@ class Schedule:
         """The jobs for items in the order in which they are stored."""
         near: list[RequestedItem] = []
         unfolded = 0
-        for item in items:
-            small = item.is_packed and item.info.length <= _SMALL and item.nbytes <= _MOST_DECODED
-            if near and not (small and _are_near(near, unfolded, item)):
+        known = 0 if self._files.far else len(items)
+        for number, item in enumerate(items):
+            small = _is_small(item)
+            if near and not (small and _are_near(near, unfolded, item, self._job_bytes)):
                 yield self._neighbours(near, claims)
                 near, unfolded = [], 0
             if small:
                 near.append(item)
                 unfolded += item.nbytes
             else:
+                if number >= known:
+                    known = number + self._read_ends(items[number : number + _AHEAD])
                 yield self._single(item, claims)
         if near:
             yield self._neighbours(near, claims)
@@ -89,6 +99,20 @@ class Schedule:
                     groups[-1].append(wanted)
             return [_neighbours(source, group, alone=number > 0) for number, group in enumerate(groups) if group]
         return []
+
+    def _read_ends(self, items: Sequence[RequestedItem]) -> int:
+        """Read where the large ones of these items begin and end, which says how they are to be read, as far as they
+        are in the first one's file; returns how many that were."""
+        name = items[0].info.relative_path
+        same = list(takewhile(lambda item: item.info.relative_path == name, items))
+        ends: list[tuple[int, int]] = []
+        for item in same:
+            if item.is_packed and not _is_small(item):
+                begin, size = item.info.offset, item.info.length
+                ends += (begin, HEAD), (begin + size - TAIL, TAIL)
+        with suppress(DcpxError):  # the file is opened again for the first item
+            self._files.source(name).read_ahead(ends)
+        return len(same)
 
     def _single(self, item: RequestedItem, claims: Claims) -> list[Job]:
         """The jobs for an item that is read by itself."""
@@ -118,7 +142,7 @@ class Schedule:
         for target in wanted.targets:
             target.prepare()
         needed = needed_chunks(wanted.targets, frame, hint)
-        return [Chunks(source, wanted, frame, hint, numbers) for numbers in runs(needed, frame, _JOB_BYTES)]
+        return [Chunks(source, wanted, frame, hint, numbers) for numbers in runs(needed, frame, self._job_bytes)]
 
     def _wanted(self, item: RequestedItem) -> Wanted:
         """The item with the targets that the planner resolves for it."""
@@ -140,13 +164,20 @@ def _neighbours(source: FileSource, wanted: list[Wanted], *, alone: bool) -> Nei
     return Neighbours(source, offset, end - offset, wanted, alone)
 
 
-def _are_near(items: list[RequestedItem], unfolded: int, item: RequestedItem) -> bool:
-    """Whether `item` is read in one go with `items`, which come before it and unfold into so many bytes."""
+def _is_small(item: RequestedItem) -> bool:
+    """Whether an item is read with its neighbours: it has few bytes, and is known to unfold into few."""
+    known = item.is_packed or item.shape is not None or not item.info.transform_descriptors
+    return known and item.info.length <= _SMALL and item.nbytes <= _MOST_DECODED
+
+
+def _are_near(items: list[RequestedItem], unfolded: int, item: RequestedItem, most: int) -> bool:
+    """Whether `item` is read in one go with `items`, which come before it and unfold into so many bytes; `most` are
+    read at once."""
     first, last = items[0].info, items[-1].info
     return (
         item.info.relative_path == first.relative_path
         and item.info.offset - (last.offset + last.length) <= _GAP
-        and item.info.offset + item.info.length - first.offset <= _JOB_BYTES
+        and item.info.offset + item.info.length - first.offset <= most
         and len(items) < _JOB_ITEMS
         and unfolded + item.nbytes <= _MOST_DECODED
     )

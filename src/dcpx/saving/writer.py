@@ -96,6 +96,7 @@ class Writer(FileSystemWriter):
         )
         self.fs = Storage(storage_options)
         self.path = self.fs.init_path(path)
+        self.fs.check(self.path)
         self.pack = pack
         self.threads = threads
         self.budget = budget
@@ -110,6 +111,9 @@ class Writer(FileSystemWriter):
     def __repr__(self) -> str:
         return f"Writer({shown_path(self.path)!r}, pack={self.pack!r})"
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_commit": None}  # a save is gone through in one process
+
     # --- on every rank ------------------------------------------------------------------------------------------------
 
     def reset(self, checkpoint_id: str | os.PathLike[str] | None = None) -> None:
@@ -117,6 +121,8 @@ class Writer(FileSystemWriter):
         if checkpoint_id is not None:
             check_path(checkpoint_id)
         super().reset(checkpoint_id)
+        if isinstance(self.fs, Storage):
+            self.fs.check(self.path)
 
     def storage_meta(self) -> StorageMeta | None:
         """What the metadata says of where it lies: no password that the address may hold."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 from .contract import Store
 from .local import LocalStore
 
-__all__ = ["StorageOptions", "check_path", "is_address", "open_store", "shown_path"]
+__all__ = ["StorageOptions", "check_path", "is_address", "normal_path", "open_store", "shown_path"]
 
 StorageOptions: TypeAlias = Mapping[str, Any]
 """What a store's client is to be told beside the address: its endpoint, credentials, time limits."""
@@ -45,14 +46,20 @@ _LOCAL = ("", "file", "local")
 _OBJECTS = ("s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss", "adl", "memory")
 """Schemes of the stores that keep objects and can publish one on a condition."""
 
-_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
-_FLATTENED = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+_SCHEME = r"[A-Za-z][A-Za-z0-9+.-]+(?:::[A-Za-z][A-Za-z0-9+.-]+)*"  # fsspec chains them: simplecache::ftp
+_ADDRESS = re.compile(rf"({_SCHEME})://(.*)", re.DOTALL)
+_FLATTENED = re.compile(rf"{_SCHEME}:/")
 """An address of which pathlib.Path has made one slash of two."""
 
 
 def is_address(path: str | os.PathLike[str]) -> bool:
     """Whether it is the address of a store, and no local path."""
     return isinstance(path, str) and _parts(path)[0] not in _LOCAL
+
+
+def normal_path(path: str | os.PathLike[str]) -> str | Path:
+    """A local path as a Path, and a store's address as it is."""
+    return str(path) if is_address(path) else Path(_parts(path)[1])
 
 
 def shown_path(path: str | os.PathLike[str]) -> str:

@@ -71,6 +71,15 @@ class ObjectReader(ABC):
         the chunk is another codec's, damaged, or can't be read: whoever goes on with them by `read_into` learns why."""
         raise NotImplementedError(f"{type(self).__name__} reads no chunks")
 
+    def read_many(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """These ranges, each an offset and a size, of which those that lie near each other may be read at once; as
+        `read_into`."""
+        found = []
+        for offset, size in ranges:
+            buffer = bytearray(size)
+            found.append(bytes(buffer[: self.read_into(offset, memoryview(buffer))]))
+        return found
+
     @abstractmethod
     def close(self) -> None:
         """Once no thread is reading any more. OSError."""
@@ -105,6 +114,10 @@ class Store(ABC):
 
     A clean-up calls `entries` first, and `remove` last.
     """
+
+    connections: int = 0
+    """How many reads at once serve best where each is a request to another machine, for which a small one takes as long
+    as a large one; 0 where it isn't."""
 
     @abstractmethod
     def place(self, name: str) -> str:

@@ -7,8 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import pairwise
-from typing import Any
+from itertools import accumulate, pairwise
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from ..errors import LimitError, UnsupportedError, Where
@@ -46,9 +46,13 @@ RANGE = 8 << 20
 RANGES = 4
 """Requests that one large read makes at once."""
 
+_GAP = 64 << 10
+"""Bytes between two small ranges that are read and dropped, which costs less than a second request."""
+
 _ATTEMPTS = 4
-"""How often a range is asked for, where the connection breaks while it is being read: the client itself repeats a
-request that failed before its answer began."""
+"""How often is read what can't be."""
+
+T = TypeVar("T")
 
 
 class ObjectStore(Store):
@@ -57,6 +61,8 @@ class ObjectStore(Store):
     The pointer is published on a condition: that there is none, or that it is still the one that was seen. A store that
     doesn't know conditions is asked before, and then written to.
     """
+
+    connections = 16
 
     def __init__(self, address: str, options: dict[str, Any]) -> None:
         """ValueError for an address or for options that the client doesn't know."""
@@ -120,32 +126,41 @@ class ObjectStore(Store):
         return _RangeReader(self, name, self.size(name))
 
     def read(self, name: str, limit: int) -> bytes:
-        size = self.size(name)
-        if size > limit:
-            raise LimitError(f"the file has more than {limit} bytes", Where(self.place(name)))
-        reader = _RangeReader(self, name, size)
-        memory = bytearray(size)
-        return bytes(memory[: reader.read_into(0, memoryview(memory))])
+        def get() -> bytes:
+            answer = obstore.get(self._client, self._key(name))
+            if answer.meta["size"] > limit:
+                raise LimitError(f"the file has more than {limit} bytes", Where(self.place(name)))
+            return bytes(answer.bytes())
 
-    def read_ranges(self, name: str, begin: int, sizes: list[int]) -> list[memoryview]:
-        """Adjacent ranges from byte `begin` on, all at once."""
-        starts = [begin + sum(sizes[:number]) for number in range(len(sizes))]
-        for attempt in range(_ATTEMPTS):
+        return self._repeated(name, get)
+
+    def read_together(self, name: str, begin: int, sizes: list[int]) -> list[Any]:
+        """Adjacent ranges from byte `begin` on, by a request for each, all at once."""
+        starts = [begin + before for before in accumulate(sizes[:-1], initial=0)]
+        return self._repeated(
+            name, lambda: obstore.get_ranges(self._client, self._key(name), starts=starts, lengths=sizes, coalesce=0)
+        )
+
+    def read_apart(self, name: str, ranges: Sequence[tuple[int, int]]) -> list[Any]:
+        """Small ranges, neighbours of which are got by one request."""
+        starts, sizes = [offset for offset, _ in ranges], [size for _, size in ranges]
+        return self._repeated(
+            name, lambda: obstore.get_ranges(self._client, self._key(name), starts=starts, lengths=sizes, coalesce=_GAP)
+        )
+
+    def _repeated(self, name: str, read: Callable[[], T]) -> T:
+        """What `read` gives, which is called again where the connection breaks within an answer: the client itself
+        repeats only what fails before the answer begins."""
+        for attempt in range(_ATTEMPTS - 1):
             try:
                 with self.telling(name):
-                    if len(sizes) == 1:
-                        return [
-                            memoryview(obstore.get_range(self._client, self._key(name), start=begin, length=sizes[0]))
-                        ]
-                    parts = obstore.get_ranges(self._client, self._key(name), starts=starts, lengths=sizes, coalesce=0)
-                    return [memoryview(part) for part in parts]
+                    return read()
             except (FileNotFoundError, PermissionError):
                 raise
             except OSError:
-                if attempt == _ATTEMPTS - 1:
-                    raise
                 time.sleep(0.1 * 4**attempt)
-        raise AssertionError
+        with self.telling(name):
+            return read()
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
@@ -199,6 +214,8 @@ class ObjectStore(Store):
         """The client's errors as OSErrors, as the contract has them."""
         try:
             yield
+        except LimitError:
+            raise
         except (BaseError, OSError, ValueError) as error:
             raise _os_error(error, self.place(name)) from error
 
@@ -232,12 +249,18 @@ class _RangeReader(ObjectReader):
             begin = offset + done
             edges = [*range(begin, min(end, begin + RANGE * RANGES), RANGE), min(end, begin + RANGE * RANGES)]
             sizes = [stop - start for start, stop in pairwise(edges)]
-            for size, part in zip(sizes, self._store.read_ranges(self._name, begin, sizes), strict=True):
-                buffer[done : done + len(part)] = part
+            for size, part in zip(sizes, self._store.read_together(self._name, begin, sizes), strict=True):
+                buffer[done : done + len(part)] = memoryview(part)
                 done += len(part)
                 if len(part) < size:
                     return done
         return done
+
+    def read_many(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        sizes = [max(min(size, self._size - offset), 0) for offset, size in ranges]
+        wanted = [(offset, size) for (offset, _), size in zip(ranges, sizes, strict=True) if size]
+        found = iter(self._store.read_apart(self._name, wanted) if wanted else ())
+        return [bytes(next(found)) if size else b"" for size in sizes]
 
     def close(self) -> None:
         pass
@@ -256,7 +279,7 @@ class _Upload(ObjectWriter):
     def write(self, parts: Sequence[memoryview]) -> None:
         with self._store.telling(self._name):
             for part in parts:
-                self._file.write(part)
+                self._file.write(bytes(part))  # the client takes no copy, and sends it later
                 self._stored += len(part)
 
     def finish(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from ..errors import LimitError, UnsupportedError, Where
+from ..errors import LimitError, LoadError, UnsupportedError, Where
 from .address import shown_path
 from .contract import Entry, ObjectReader, ObjectWriter, Store
 
@@ -30,16 +30,18 @@ class RemoteStore(Store):
     store itself where it can.
     """
 
+    connections = 16
+
     def __init__(self, address: str, options: dict[str, Any]) -> None:
         """ValueError for an address or for options that fsspec doesn't know, UnsupportedError where the package isn't
-        installed that knows such a store."""
+        installed that knows such a store, LoadError where one that is asked at once can't be reached."""
         self._address = shown_path(address.rstrip("/"))
         try:
             self._fs, path = url_to_fs(address, **options)
         except ImportError as error:
             raise UnsupportedError(f"{self._address}: {error}", remedy="Install what it names") from error
-        except OSError:
-            raise
+        except OSError as error:
+            raise LoadError(f"the store can't be reached: {error}", Where(self._address)) from error
         except Exception as error:
             raise ValueError(f"{self._address}: {type(error).__name__}: {error}") from error
         self._path: str = path.rstrip("/")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterable, Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from types import TracebackType
 from typing import IO, Any, cast
@@ -32,15 +33,28 @@ class FileSource:
             raise LoadError(f"{type(error).__name__}: {error}", Where(self.name)) from error
         self.reads_chunks = self._reader.reads_chunks
         """Whether `read_chunks` can be called: then it is better than to read chunks and to decode them."""
+        self.far = store.connections > 0
+        """Whether each read is a request to another machine."""
+        self._ahead: tuple[list[int], list[bytes]] = [], []  # what was read ahead, by where it begins
 
     def read_chunks(self, jobs: list[ChunkJob]) -> list[int]:
         """Read and decode chunks; returns the numbers of the jobs that weren't done, of which `read` may say why."""
         return self._reader.read_chunks(jobs)
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
-        """Fill `buffer` from the file's byte `offset` on. TruncatedError where the file ends before, and LoadError."""
+        """Fill `buffer` from the file's byte `offset` on. TruncatedError where the file ends before, MissingFileError
+        where it is gone, and LoadError."""
+        begins, parts = self._ahead
+        number = bisect_right(begins, offset) - 1
+        if number >= 0:
+            part = parts[number][offset - begins[number] :][: len(buffer)]
+            if len(part) == len(buffer):
+                buffer[:] = part
+                return
         try:
             done = self._reader.read_into(offset, buffer)
+        except FileNotFoundError as error:
+            raise MissingFileError("the file is missing", Where(self.name)) from error
         except OSError as error:
             raise LoadError(f"{type(error).__name__}: {error}", Where(self.name)) from error
         if done != len(buffer):
@@ -52,6 +66,13 @@ class FileSource:
         buffer = bytearray(size)
         self.read_into(offset, memoryview(buffer))
         return bytes(buffer)
+
+    def read_ahead(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """Read these ranges, ascending offsets and sizes, for the reads that come next, in the place of what was read
+        ahead before. What can't be read is told by whoever needs it."""
+        self._ahead = [], []
+        with contextlib.suppress(OSError):
+            self._ahead = [offset for offset, _ in ranges], self._reader.read_many(ranges)
 
     def check_size(self, size: int) -> None:
         """CorruptError if the file goes on after `size` bytes. What is missing is told by whoever needs it."""
@@ -107,6 +128,8 @@ class Sources:
         self._store = store
         self._sizes = sizes or {}
         self._open: dict[str, FileSource] = {}
+        self.far = store.connections > 0
+        """Whether each read is a request to another machine."""
 
     def __getitem__(self, name: str) -> FileSource:
         if name not in self._open:

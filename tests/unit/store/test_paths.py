@@ -31,14 +31,14 @@ CALLS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-NO_PATHS = ["", "s3://bucket/run", "gs://bucket", "file:///tmp/x", Path("s3://bucket/run")]
+NO_PATHS = ["", "s3://", "memory:///", "nonsense://bucket/run", Path("s3://bucket/run")]
 
 
 @pytest.mark.parametrize("path", NO_PATHS, ids=str)
 @pytest.mark.parametrize("call", CALLS)
 def test_no_path(call: str, path: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match="path"):
+    with pytest.raises(ValueError, match=r"path|place|nonsense"):
         CALLS[call](path)
     assert not list(tmp_path.iterdir())
 
@@ -51,6 +51,13 @@ def test_a_path_in_the_working_directory(tmp_path: Path, monkeypatch: pytest.Mon
         dcpx.load(state, path)
         assert torch.equal(state["w"], STATE["w"])
     assert (tmp_path / "~" / ".metadata").exists()
+
+
+def test_a_file_address(tmp_path: Path):
+    dcpx.save(STATE, f"file://{tmp_path}/a%20b")
+    state = {"w": torch.zeros(3)}
+    dcpx.load(state, tmp_path / "a b")
+    assert torch.equal(state["w"], STATE["w"])
 
 
 def test_a_writer_can_be_sent_elsewhere(tmp_path: Path):

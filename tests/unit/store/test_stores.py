@@ -26,7 +26,7 @@ from dcpx.store.local import LocalStore
 from dcpx.store.objects import ObjectStore
 from dcpx.store.remote import RemoteStore
 from tests.support.leaks import nothing_left
-from tests.support.s3 import bucket_options
+from tests.support.s3 import BUCKET, bucket_options
 
 TEMPORARY = "temporary"
 
@@ -121,9 +121,7 @@ TELLING = [*LOCAL, "objects in memory", "fsspec in memory", "fsspec that renames
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     if request.param == "S3":
         options = bucket_options(request.getfixturevalue("s3"))
-        found = open_store(f"s3://stores/{uuid.uuid4()}/c", storage_options=options)
-        found.write("ready", b"")  # the bucket
-        found.remove("ready")
+        found = open_store(f"s3://{BUCKET}/{uuid.uuid4()}/c", storage_options=options)
     else:
         found = KEEPERS[request.param](tmp_path / "a" / "c")
     assert found.names() == []
@@ -279,6 +277,18 @@ def test_an_object_in_many_parts(store: Store):
     assert read_range(store, "x", 4000, 200_000) == content[4000:204_000]
     assert read_range(store, "x", len(content) - 3, 10) == content[-3:], "fewer only at the end"
     assert read_range(store, "x", len(content) + 5, 10) == b""
+
+
+def test_parts_that_change_once_they_are_written(store: Store):
+    memory = bytearray(1 << 20)
+    content = os.urandom(12 << 20)
+    writer = store.create("x")
+    for begin in range(0, len(content), len(memory)):
+        memory[:] = content[begin : begin + len(memory)]
+        writer.write([memoryview(memory)[:7], memoryview(memory)[7:]])
+    memory[:] = bytes(len(memory))
+    writer.finish()
+    assert store.read("x", len(content)) == content
 
 
 def test_more_parts_than_a_system_takes(store: Store):
