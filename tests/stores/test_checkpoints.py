@@ -48,8 +48,9 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     match request.param:
         case "S3":
             endpoint = request.getfixturevalue("s3")
-            yield Place(f"s3://{BUCKET}/{name}", bucket_options(endpoint))
-            assert uploads(endpoint, BUCKET) == []
+            place = Place(f"s3://{BUCKET}/{name}", bucket_options(endpoint))
+            yield place
+            assert uploads(endpoint, place.address) == []
         case "objects in memory":
             yield Place(f"memory://{name}", {})
         case _:  # through fsspec's own view of a directory, which is another store to dcpx

@@ -58,7 +58,7 @@ def s3_server() -> Iterator[str]:
         _wait_for(endpoint, process, folder / "log")
         yield endpoint
     finally:
-        process.terminate()
+        process.kill()  # it takes its time to end, and nothing of it is kept
         process.wait(30)
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -217,11 +217,13 @@ class Proxy:
         return Handler
 
 
-def uploads(endpoint: str, bucket: str) -> list[str]:
-    """The keys of the multipart uploads that were begun there and neither finished nor aborted."""
+def uploads(endpoint: str, address: str) -> list[str]:
+    """The keys of the multipart uploads that were begun below this address and neither finished nor aborted."""
     import boto3
 
     client = boto3.client(
         "s3", endpoint_url=endpoint, aws_access_key_id=KEY, aws_secret_access_key=SECRET, region_name="us-east-1"
     )
-    return [upload["Key"] for upload in client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])]
+    bucket, _, prefix = address.removeprefix("s3://").partition("/")
+    found = client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])
+    return [upload["Key"] for upload in found if upload["Key"].startswith(prefix)]

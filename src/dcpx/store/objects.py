@@ -89,11 +89,11 @@ class ObjectStore(Store):
     # --- what is there ------------------------------------------------------------------------------------------------
 
     def _list(self) -> Iterator[tuple[str, Any]]:
-        with self.telling(""):
-            for meta in obstore.list_with_delimiter(self._client, self._prefix or None)["objects"]:
-                name = meta["path"].removeprefix(self._prefix).lstrip("/")
-                if name:  # some stores list the folder itself
-                    yield name, meta
+        found = self._repeated("", lambda: obstore.list_with_delimiter(self._client, self._prefix or None))
+        for meta in found["objects"]:
+            name = meta["path"].removeprefix(self._prefix).lstrip("/")
+            if name:  # some stores list the folder itself
+                yield name, meta
 
     def names(self) -> list[str]:
         return [name for name, _ in self._list()]
