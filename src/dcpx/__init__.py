@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .loading.reader import Reader
     from .registry import ExtensionRegistry, default_registry
     from .saving.writer import Writer
+    from .trainers.install import install, uninstall
     from .views.findings import Report
     from .views.verify import verify
 
@@ -66,9 +67,11 @@ __all__ = [
     "Writer",
     "ZStandard",
     "default_registry",
+    "install",
     "load",
     "restore_pointer",
     "save",
+    "uninstall",
     "verify",
 ]
 
@@ -87,9 +90,11 @@ _HOMES = {
     "Writer": "saving.writer",
     "ZStandard": "extensions.zstandard",
     "default_registry": "registry",
+    "install": "trainers.install",
     "load": "api",
     "restore_pointer": "catalog.lost",
     "save": "api",
+    "uninstall": "trainers.install",
     "verify": "views.verify",
 }
 

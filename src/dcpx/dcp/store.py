@@ -24,9 +24,10 @@ __all__ = ["FileSystemStore", "Storage", "StreamReader", "StreamWriter", "store_
 class Storage(FileSystem):
     """What dcpx's Writer and Reader have for a file system: torch's own for a local path, and any store's address."""
 
-    def __init__(self, storage_options: StorageOptions | None = None) -> None:
+    def __init__(self, storage_options: StorageOptions | None = None, *, through_fsspec: bool = False) -> None:
         super().__init__()
         self.storage_options = storage_options
+        self.through_fsspec = through_fsspec
         self._opened: tuple[Any, bool, Store] | None = None
 
     def init_path(self, path: str | os.PathLike[str]) -> Any:
@@ -40,7 +41,9 @@ class Storage(FileSystem):
     def store_at(self, path: Any, *, sync: bool) -> Store:
         """The store of this path or address, opened once: its connections are kept."""
         if self._opened is None or self._opened[:2] != (path, sync):
-            self._opened = path, sync, open_store(path, sync=sync, storage_options=self.storage_options)
+            options, fsspec = self.storage_options, self.through_fsspec
+            store = open_store(path, sync=sync, storage_options=options, through_fsspec=fsspec)
+            self._opened = path, sync, store
         return self._opened[2]
 
     def __getstate__(self) -> dict[str, Any]:

@@ -97,7 +97,7 @@ class Reader(FileSystemReader):
         partial: bool = False,
         rank_local: bool = False,
         cast: bool = True,
-        storage_options: StorageOptions | None = None,
+        storage_options: StorageOptions | Storage | None = None,
     ) -> None:
         """Nothing is opened yet. ValueError for wrong arguments; UnsupportedError where this torch can't do what is
         asked for, or a store's package isn't installed."""
@@ -105,10 +105,11 @@ class Reader(FileSystemReader):
             raise ValueError(f"require must be 'checksums', 'encrypted' or None, not {require!r}")
         if rank_local and not HAS_RANK_LOCAL:
             raise UnsupportedError(f"torch {torch.__version__} can't load with rank_local=True", remedy="Upgrade torch")
-        check_path(path, storage_options)
+        storage = storage_options if isinstance(storage_options, Storage) else Storage(storage_options)
+        check_path(path, storage.storage_options)
         check_crew(threads, budget)
         super().__init__(path)
-        self.fs = Storage(storage_options)
+        self.fs = storage
         self.path = self.fs.init_path(path)
         self.fs.check(self.path)
         self.metadata_error: DcpxError | None = None

@@ -19,17 +19,19 @@ FILE_BYTES = 4 << 30
 
 
 class DataFiles:
-    """Creates files in `store` on demand, whose names are taken from `names`.
+    """Creates files in `store` on demand, whose names are taken from `names`; `one_in_all` if
+    there may be no more than one, however large it is.
 
     A context manager. At its end all are finished, and `records` describes them; only the store's `sync` is left to be
     called. After an error what was written is removed again: nothing refers to it.
     """
 
-    def __init__(self, store: Store, names: Iterator[str], *, one_per_item: bool) -> None:
+    def __init__(self, store: Store, names: Iterator[str], *, one_per_item: bool, one_in_all: bool = False) -> None:
         self.records: list[FileRecord] = []
         self._store = store
         self._unused = names
         self._one_per_item = one_per_item
+        self._one_in_all = one_in_all
         self._finisher = ThreadPoolExecutor(1, thread_name_prefix="dcpx-fsync")
         self._finishing: list[tuple[str, Future[FileRecord]]] = []
         self._open: FileSink | None = None
@@ -55,7 +57,7 @@ class DataFiles:
 
     def end_item(self) -> None:
         """An item is complete: the next one may begin a new file."""
-        if self._one_per_item or self.sink.position >= FILE_BYTES:
+        if self._one_per_item or (self.sink.position >= FILE_BYTES and not self._one_in_all):
             self._finish()
 
     def __enter__(self) -> DataFiles:

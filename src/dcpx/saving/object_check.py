@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import warnings
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -14,6 +15,7 @@ from ..catalog.limits import Limits, limits_remedy
 from ..errors import DcpxError, DcpxWarning, LimitError, SaveError, Where
 from ..pickles.objects import check_object
 from ..pickles.torch_calls import BeyondStorageError
+from ..pickles.trust import SafeGlobal
 
 __all__ = ["ObjectCheck", "Resolver"]
 
@@ -29,11 +31,12 @@ class Resolver(Protocol):
 
 
 class ObjectCheck:
-    """Stands before a planner, and checks its objects as a load with default arguments does. `refused` has the errors
-    that such a load would raise."""
+    """Stands before a planner, and checks its objects as a load does that allows `safe_globals`. `refused` has the
+    errors that such a load would raise."""
 
-    def __init__(self, planner: Resolver) -> None:
+    def __init__(self, planner: Resolver, safe_globals: Sequence[SafeGlobal] = ()) -> None:
         self._planner = planner
+        self._safe_globals = safe_globals
         self._limits = Limits()
         self.refused: list[DcpxError] = []
 
@@ -71,7 +74,7 @@ class ObjectCheck:
                 most = self._limits.most_object_bytes(size, sealed=True)
                 if size > most:
                     raise LimitError(f"the object has more than {most} bytes", remedy=limits_remedy("object_size"))
-                check_object(data, size, ())
+                check_object(data, size, self._safe_globals)
         finally:
             data.seek(size)
 

@@ -6,7 +6,7 @@ import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from torch.distributed.checkpoint.filesystem import FileSystemWriter
 from torch.distributed.checkpoint.metadata import Metadata, StorageMeta
@@ -24,6 +24,7 @@ from ..extension import StreamTransformExtension
 from ..extensions.pack import Pack
 from ..located import writing
 from ..parallel import DEFAULT_BUDGET, Crew, check_crew
+from ..pickles.trust import SafeGlobal
 from ..progress import Meter, OnProgress
 from ..registry import is_stream_transform
 from ..store.address import StorageOptions, check_path, shown_path
@@ -51,8 +52,10 @@ class Writer(FileSystemWriter):
     `sync_files` fsyncs every file before the checkpoint counts as saved. `single_file_per_rank=False` gives each item
     a file. `overwrite` allows replacing an existing checkpoint, which is refused otherwise. `user`, a dictionary of
     what JSON can hold (a step, a loss, a commit's hash), goes to the manifest. An object that a load refuses by
-    default, such as one of a class of your own, is said in a DcpxWarning; `strict` refuses it. `progress` is called
-    with a `Progress` as the save goes on. `cache_staged_state_dict` is FileSystemWriter's.
+    default, such as one of a class of your own, is said in a DcpxWarning; `strict` refuses it; `safe_globals` are what
+    the load will allow. `progress` is called with a `Progress` as the save goes on. `cache_staged_state_dict` is
+    FileSystemWriter's. `names="stock"` names the data files as stock DCP does, one for each rank, which some trainers
+    look for: a save to the same place then writes over the old one's files, and if it fails neither is left.
 
     An error on any rank or thread, an extension's own included, fails the save. Until the moment when it succeeds, the
     checkpoint that it replaces stays whole, and is what readers find; see `commit`. Without collectives
@@ -76,14 +79,19 @@ class Writer(FileSystemWriter):
         overwrite: bool = False,
         user: Mapping[str, Any] | None = None,
         strict: bool = False,
+        safe_globals: Sequence[SafeGlobal] = (),
+        names: Literal["dcpx", "stock"] = "dcpx",
         progress: OnProgress | None = None,
-        storage_options: StorageOptions | None = None,
+        storage_options: StorageOptions | Storage | None = None,
     ) -> None:
         """Nothing is written yet. ExtensionError for what is no stream transform or can't be named, UnsupportedError
         for a store whose package isn't installed, ValueError for other wrong arguments."""
         if pack is not None and not is_stream_transform(pack):
             raise ExtensionError(f"pack must be a StreamTransformExtension or None, not {pack!r}")
-        check_path(path, storage_options)
+        if names not in ("dcpx", "stock"):
+            raise ValueError(f"names must be 'dcpx' or 'stock', not {names!r}")
+        storage = storage_options if isinstance(storage_options, Storage) else Storage(storage_options)
+        check_path(path, storage.storage_options)
         if pack is not None:
             Descriptor.parse(pack.get_descriptor())  # what can't be read back is refused before anything is written
         check_crew(threads, budget)
@@ -94,7 +102,7 @@ class Writer(FileSystemWriter):
             cache_staged_state_dict=cache_staged_state_dict,
             overwrite=overwrite,
         )
-        self.fs = Storage(storage_options)
+        self.fs = storage
         self.path = self.fs.init_path(path)
         self.fs.check(self.path)
         self.pack = pack
@@ -102,6 +110,8 @@ class Writer(FileSystemWriter):
         self.budget = budget
         self.user = check_user(user)
         self.strict = strict
+        self.safe_globals = safe_globals
+        self.names = names
         self.progress = progress
         self._commit: Commit | None = None
         self._planned: list[WriteItem] = []
@@ -154,11 +164,11 @@ class Writer(FileSystemWriter):
         nothing of them is left then."""
         place = cast(StoragePrefix, plan.storage_data)
         checkpoint = self._checkpoint(place)
-        names = data_file_names(checkpoint or str(uuid.uuid4()), place.prefix)
+        names = data_file_names("" if self.names == "stock" else checkpoint or str(uuid.uuid4()), place.prefix)
         item_checkpoint = None if checkpoint is None else uuid.UUID(checkpoint).bytes
         changes = Changes()
         meter = Meter(self.progress, sum(map(tensor_bytes, plan.items)), len(plan.items))
-        checked = ObjectCheck(planner)
+        checked = ObjectCheck(planner, self.safe_globals)
         with portable_errors(SaveError), Crew(self.threads, self.budget) as crew:
             if type(self.pack) is Pack:
                 objects_first = sorted(plan.items, key=is_object, reverse=True)
@@ -223,7 +233,8 @@ class Writer(FileSystemWriter):
         return Written(results, (record for files in every for record in files.records))
 
     def _files(self, names: Iterator[str]) -> DataFiles:
-        return DataFiles(self._store, names, one_per_item=not self.single_file_per_rank)
+        one_per_item = not self.single_file_per_rank
+        return DataFiles(self._store, names, one_per_item=one_per_item, one_in_all=self.names == "stock")
 
     @property
     def _store(self) -> Store:

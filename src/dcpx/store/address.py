@@ -19,10 +19,15 @@ StorageOptions: TypeAlias = Mapping[str, Any]
 
 
 def open_store(
-    path: str | os.PathLike[str], *, sync: bool = True, storage_options: StorageOptions | None = None
+    path: str | os.PathLike[str],
+    *,
+    sync: bool = True,
+    storage_options: StorageOptions | None = None,
+    through_fsspec: bool = False,
 ) -> Store:
     """The store that a path or an address names; nothing is looked at or made yet. With `sync` it keeps what it said is
-    durable through a crash of the machine, without it a local directory doesn't; other stores always do.
+    durable through a crash of the machine, without it a local directory doesn't; other stores always do. With
+    `through_fsspec` every other store is reached through fsspec, whose options the `storage_options` are then.
 
     ValueError for what is no path or a wrong option, as by `check_path`; UnsupportedError where the package isn't
     installed that knows such a store.
@@ -33,7 +38,7 @@ def open_store(
         return LocalStore(rest, sync=sync)
     options = dict(storage_options or {})
     # What only some need is imported when they need it.
-    if scheme in _OBJECTS:
+    if scheme in _OBJECTS and not through_fsspec:
         from .objects import ObjectStore
 
         return ObjectStore(str(path), options)
