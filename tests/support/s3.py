@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-__all__ = ["BUCKET", "Fault", "Proxy", "Request", "bucket_options", "s3_server"]
+__all__ = ["BUCKET", "KEY", "SECRET", "Fault", "Proxy", "Request", "bucket_options", "s3_server"]
 
 BUCKET = "tests"
 """The bucket that there is."""

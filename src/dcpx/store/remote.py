@@ -116,7 +116,7 @@ class RemoteStore(Store):
     def read_range(self, name: str, begin: int, size: int) -> bytes:
         """Exactly what is asked for, without what a file's own buffer would read beside it."""
         with self.telling(name):
-            return bytes(self._fs.cat_file(self._at(name), begin, begin + size)) if size else b""
+            return bytes(self._fs.cat_file(self._at(name), start=begin, end=begin + size)) if size else b""
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
