@@ -28,6 +28,7 @@ from .errors import (
 
 if TYPE_CHECKING:
     from .api import load, save
+    from .background import SaveHandle, async_save
     from .catalog.limits import Limits
     from .catalog.lost import restore_pointer
     from .extension import Extension, StreamTransformExtension
@@ -60,12 +61,14 @@ __all__ = [
     "ReplacedError",
     "Report",
     "SaveError",
+    "SaveHandle",
     "StreamTransformExtension",
     "TruncatedError",
     "TrustError",
     "UnsupportedError",
     "Writer",
     "ZStandard",
+    "async_save",
     "default_registry",
     "install",
     "load",
@@ -86,9 +89,11 @@ _HOMES = {
     "Pack": "extensions.pack",
     "Reader": "loading.reader",
     "Report": "views.findings",
+    "SaveHandle": "background",
     "StreamTransformExtension": "extension",
     "Writer": "saving.writer",
     "ZStandard": "extensions.zstandard",
+    "async_save": "background",
     "default_registry": "registry",
     "install": "trainers.install",
     "load": "api",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 import torch
@@ -38,7 +39,7 @@ from .saving.storable import name_unstorable
 from .saving.writer import Writer
 from .store.address import StorageOptions, shown_path
 
-__all__ = ["load", "save"]
+__all__ = ["load", "raising", "save", "unfolded"]
 
 
 def save(
@@ -81,7 +82,7 @@ def save(
     that was to be replaced is as it was. Without collectives that holds for the rank that failed; the others return.
     """
     alone = no_dist or not (dist.is_available() and dist.is_initialized())
-    with paused_collector, _shown(progress, f"saving {shown_path(path)}") as tell:
+    with _without_collector(), _shown(progress, f"saving {shown_path(path)}") as tell:
         writer = Writer(
             path,
             pack=pack,
@@ -94,9 +95,9 @@ def save(
             progress=tell,
             storage_options=storage_options,
         )
-        with _raising(SaveError, alone):
+        with raising(SaveError, alone):
             try:
-                state = {name: _unfolded(name, one) for name, one in state_dict.items()}
+                state = {name: unfolded(name, one) for name, one in state_dict.items()}
                 if getattr(planner, "flatten_state_dict", planner is None):
                     writer.odd_keys = odd_keys(state)
                 metadata: Metadata = dcp_save(
@@ -181,7 +182,7 @@ def load(
             def attempt() -> None:
                 dcp_load(named, storage_reader=reader, planner=chosen, process_group=process_group, **options)
 
-            with _raising(LoadError, alone), _quiet:
+            with raising(LoadError, alone), _quiet:
                 try:
                     _load_what_stays(attempt)
                     if named is not state_dict:
@@ -197,6 +198,11 @@ def load(
 
 
 _LEFT = "It was left as it was"
+
+
+def _without_collector() -> AbstractContextManager[object]:
+    """Not in the background, where the training goes on and makes garbage."""
+    return paused_collector if threading.current_thread() is threading.main_thread() else nullcontext()
 
 
 def _given(function: Callable[..., object], **options: bool) -> dict[str, bool]:
@@ -227,7 +233,7 @@ def _load_what_stays(load: Callable[[], None]) -> None:
     return load()
 
 
-def _unfolded(name: object, value: object) -> object:
+def unfolded(name: object, value: object) -> object:
     """The state of one that has one, as DCP takes it."""
     # Tensors first: asking for a protocol takes many times as long.
     if isinstance(value, torch.Tensor) or not isinstance(value, Stateful):
@@ -278,7 +284,7 @@ def _rank() -> int:
 
 
 @contextmanager
-def _raising(kind: type[DcpxError], alone: bool) -> Iterator[None]:
+def raising(kind: type[DcpxError], alone: bool) -> Iterator[None]:
     """DCP wraps every rank's error in a CheckpointException, which isn't even an Exception: raise the first cause, and
     name its rank unless this one is `alone`."""
     try:

@@ -1,0 +1,230 @@
+"""`dcpx.async_save` in one process: what blocks, what is saved, who is told of an error, and how it ends."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import dcpx
+from dcpx import background
+from tests.fault.test_tensor_containers import KINDS
+from tests.support.leaks import nothing_left
+from tests.support.tensors import bits
+
+
+def state_of(step: int) -> dict[str, Any]:
+    weight = torch.full((300, 301), float(step))
+    return {"w": weight, "tied": weight, "view": weight[10:20, 3:], "step": step, "log": [{"loss": [step]}]}
+
+
+def blank() -> dict[str, Any]:
+    return {
+        "w": torch.zeros(300, 301),
+        "tied": torch.zeros(300, 301),
+        "view": torch.zeros(10, 298),
+        "step": 0,
+        "log": [{"loss": [0]}],
+    }
+
+
+def loaded(path: Path) -> dict[str, Any]:
+    state = blank()
+    dcpx.load(state, path)
+    return state
+
+
+@pytest.fixture(autouse=True)
+def ended() -> Iterator[None]:
+    """No save of another test is under way, or has left its error."""
+    yield
+    if background._last is not None:
+        background._last.exception()
+        background._last = None
+
+
+class Gate:
+    """Holds a save where it first tells of its progress."""
+
+    def __init__(self) -> None:
+        self.reached = threading.Event()
+        self.open = threading.Event()
+
+    def __call__(self, progress: object) -> None:
+        self.reached.set()
+        assert self.open.wait(60)
+
+
+def test_what_changes_after_the_call_is_not_saved(tmp_path: Path):
+    gate = Gate()
+    state = state_of(1)
+    handle = dcpx.async_save(state, tmp_path / "c", progress=gate)
+    assert gate.reached.wait(60)
+    assert not handle.done()
+    assert "under way" in repr(handle)
+    state["w"].fill_(9)
+    state["log"][0]["loss"].append(9)
+    gate.open.set()
+    assert handle.result(60) is handle.result()
+    assert handle.done()
+    assert handle.exception() is None
+    found = loaded(tmp_path / "c")
+    assert torch.equal(found["w"], state_of(1)["w"])
+    assert torch.equal(found["view"], torch.full((10, 298), 1.0))
+    assert found["log"] == [{"loss": [1]}]
+    assert dcpx.verify(tmp_path / "c").ok
+
+
+def test_the_next_waits(tmp_path: Path):
+    gate = Gate()
+    first = dcpx.async_save(state_of(1), tmp_path / "c", progress=gate)
+    gate.reached.wait(60)
+    threading.Timer(0.2, gate.open.set).start()
+    second = dcpx.async_save(state_of(2), tmp_path / "c", overwrite=True)
+    assert first.done(), "one at a time"
+    second.result(60)
+    assert loaded(tmp_path / "c")["step"] == 2
+
+
+def test_the_next_is_refused(tmp_path: Path):
+    gate = Gate()
+    first = dcpx.async_save(state_of(1), tmp_path / "c", progress=gate)
+    gate.reached.wait(60)
+    with pytest.raises(dcpx.SaveError, match="still under way"):
+        dcpx.async_save(state_of(2), tmp_path / "d", busy="refuse")
+    gate.open.set()
+    first.result(60)
+    dcpx.async_save(state_of(2), tmp_path / "d", busy="refuse").result(60)
+
+
+def test_an_error_at_result(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    dcpx.save(state_of(1), tmp_path / "c")
+    handle = dcpx.async_save(state_of(2), tmp_path / "c")
+    with pytest.raises(dcpx.SaveError, match="exists already"):
+        handle.result(60)
+    assert "exists already" in caplog.text, "for those who never ask"
+    dcpx.async_save(state_of(3), tmp_path / "d").result(60)  # who was told isn't told again
+    assert loaded(tmp_path / "c")["step"] == 1
+
+
+def test_an_error_at_the_next_save(tmp_path: Path):
+    dcpx.save(state_of(1), tmp_path / "c")
+    dcpx.async_save(state_of(2), tmp_path / "c")
+    with pytest.raises(dcpx.SaveError, match="exists already"):
+        dcpx.async_save(state_of(3), tmp_path / "d")
+    dcpx.async_save(state_of(4), tmp_path / "d").result(60)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"mode": "fork"}, "mode"),
+        ({"busy": "no"}, "busy"),
+        ({"threads": 0}, "threads"),
+        ({"mode": "process"}, "process group"),
+        ({"user": {"x": object()}}, "user"),
+    ],
+    ids=["mode", "busy", "threads", "process", "user"],
+)
+def test_wrong_arguments_at_once(options: dict[str, Any], error: str, tmp_path: Path):
+    with pytest.raises(ValueError, match=error):
+        dcpx.async_save(state_of(1), tmp_path / "c", **options)
+    assert background._last is None
+
+
+def test_what_can_not_be_copied(tmp_path: Path):
+    with pytest.raises(dcpx.SaveError, match=r"can't be copied.*'bad'"):
+        dcpx.async_save({**state_of(1), "bad": threading.Lock()}, tmp_path / "c")
+    dcpx.async_save(state_of(1), tmp_path / "c").result(60)
+
+
+def test_the_training_keeps_its_collector(tmp_path: Path):
+    gate = Gate()
+    handle = dcpx.async_save(state_of(1), tmp_path / "c", progress=gate)
+    gate.reached.wait(60)
+    assert gc.isenabled()
+    gate.open.set()
+    handle.result(60)
+
+
+def test_nothing_stays(tmp_path: Path):
+    """Memory, threads and files, over fifty saves."""
+
+    def resident() -> int:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    state = {"w": torch.rand(4 << 20), **state_of(1)}
+    for _ in range(5):
+        dcpx.async_save(state, tmp_path / "c", overwrite=True, sync=False).result(60)
+    with nothing_left():
+        before = resident()
+        for _ in range(50):
+            dcpx.async_save(state, tmp_path / "c", overwrite=True, sync=False).result(60)
+        background._last = None
+        gc.collect()
+        for thread in threading.enumerate():
+            if thread.name == "dcpx-save":
+                thread.join(60)
+        assert resident() - before < 32 << 20
+    assert len(os.listdir(tmp_path / "c")) == 3
+
+
+def script(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    (folder / "script.py").write_text(textwrap.dedent(text))
+    return subprocess.run([sys.executable, "script.py"], cwd=folder, capture_output=True, text=True, timeout=120)
+
+
+def test_an_interpreter_that_ends_waits(tmp_path: Path):
+    done = script(
+        """
+        import torch, dcpx
+        dcpx.async_save({"w": torch.ones(4 << 20)}, "c")
+        """,
+        tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    state = {"w": torch.zeros(4 << 20)}
+    dcpx.load(state, tmp_path / "c")
+    assert state["w"].sum() == 4 << 20
+
+
+def test_an_error_that_nobody_took_is_seen(tmp_path: Path):
+    dcpx.save(state_of(1), tmp_path / "c")
+    done = script(
+        """
+        import torch, dcpx
+        dcpx.async_save({"w": torch.ones(100)}, "c")
+        """,
+        tmp_path,
+    )
+    assert "exists already" in done.stderr
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_tensor(kind: str, tmp_path: Path):
+    """It is saved as by a call that waits, bit for bit, or refused."""
+    tensor = KINDS[kind]
+    state = {"x": {"y": [tensor]}, "module": torch.nn.Linear(3, 4).state_dict()}
+    with torch.serialization.safe_globals([type(tensor)]):
+        dcpx.save(state, tmp_path / "a")
+        try:
+            dcpx.async_save(state, tmp_path / "b").result(60)
+        except dcpx.SaveError as error:
+            assert tensor.is_quantized, error
+            return
+        found = []
+        for path in ("a", "b"):
+            target = torch.empty_like(tensor) if tensor.is_quantized else torch.empty(tensor.shape, dtype=tensor.dtype)
+            dcpx.load({"x": {"y": [target]}, "module": torch.nn.Linear(3, 4).state_dict()}, tmp_path / path)
+            found.append(bits(target.int_repr() if tensor.is_quantized else target))
+    assert found[0] == found[1]
