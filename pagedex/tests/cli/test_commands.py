@@ -133,13 +133,13 @@ def test_where_the_locale_is_plain(place: Path) -> None:
 
 
 def test_ended_in_the_middle_and_built_again(place: Path) -> None:
-    write(place / "many", {f"m{at}.py": f"def f{at}(): return f{at}()\n" * 40 for at in range(150)})
+    write(place / "many", {f"m{at}.py": f"def f{at}(): return f{at}()\n" * 10 for at in range(600)})
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-m", "pagedex", "build", "many", "-o", "many-out", "--cache", "c"]
     started = subprocess.Popen(command, cwd=place, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 30
     while not list((place / "many-out").glob("*.html")) and time.monotonic() < deadline:
-        time.sleep(0.02)
+        time.sleep(0.005)
     started.send_signal(signal.SIGINT)
     _, errors = started.communicate(timeout=30)
     assert started.returncode == 130, errors
