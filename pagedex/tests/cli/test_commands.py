@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import pytest
@@ -158,6 +160,17 @@ def test_serve(place: Path) -> None:
         address = started.stdout.readline().split()[0]
         assert address.startswith("http://127.0.0.1:")
         assert b"first" in urlopen(f"{address}a.py_docs.html").read()
+        for path, host, status in (
+            ("/../../etc/passwd", "localhost", 404),
+            ("/%2e%2e/%2e%2e/etc/passwd", "localhost", 404),
+            ("/a.py%00", "localhost", 404),
+            ("/a.py_docs.html", "somebody.example", 421),
+            ("/a.py_docs.html", "localhost", 200),
+        ):
+            connection = HTTPConnection(urlsplit(address).netloc)
+            connection.request("GET", path, headers={"Host": host})
+            assert connection.getresponse().status == status, (path, host)
+            connection.close()
         write(place / "live", {"a.py": "second = 2\n"})
         assert "files written" in started.stdout.readline()
         assert b"second" in urlopen(f"{address}a.py_docs.html").read()
