@@ -37,7 +37,7 @@ format-cpp: $(VENV)/installed  ## The format of the kernels
 	$(BIN)/clang-format --dry-run -Werror $(shell find src fuzz -name '*.cpp' -o -name '*.hpp')
 
 tests: $(VENV)/installed $(VENV)/browser  ## Every test but the long ones
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 	cd pagedex && $(abspath $(BIN))/python -m pytest -n 2
 
 # The guides by Sphinx, a page for every file by pagedex beside them, one search over both.

@@ -49,7 +49,7 @@ with warnings.catch_warnings():
     KINDS: dict[str, torch.Tensor] = {
         **{
             str(dtype): random_tensor(dtype, (3, 5))
-            for dtype in {found for found in vars(torch).values() if isinstance(found, torch.dtype)}
+            for dtype in dict.fromkeys(found for found in vars(torch).values() if isinstance(found, torch.dtype))
             if str(dtype).startswith(("torch.float", "torch.bfloat", "torch.complex", "torch.bool"))
             or str(dtype).removeprefix("torch.u").removeprefix("torch.") in ("int8", "int16", "int32", "int64")
         },
@@ -188,7 +188,7 @@ def test_nothing_is_believed(kind: str, loads: tuple[Path, dict[str, Outcome]]):
     assert outcome in ("CorruptError", "TruncatedError", "UnsupportedError"), message
     assert "memory" not in message
     assert len(message) < 1000
-    assert seconds < 2
+    assert seconds < 10
 
 
 def test_nothing_is_run(loads: tuple[Path, dict[str, Outcome]]):

@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import pytest
@@ -133,13 +135,13 @@ def test_where_the_locale_is_plain(place: Path) -> None:
 
 
 def test_ended_in_the_middle_and_built_again(place: Path) -> None:
-    write(place / "many", {f"m{at}.py": f"def f{at}(): return f{at}()\n" * 40 for at in range(150)})
+    write(place / "many", {f"m{at}.py": f"def f{at}(): return f{at}()\n" * 10 for at in range(600)})
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-m", "pagedex", "build", "many", "-o", "many-out", "--cache", "c"]
     started = subprocess.Popen(command, cwd=place, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 30
     while not list((place / "many-out").glob("*.html")) and time.monotonic() < deadline:
-        time.sleep(0.02)
+        time.sleep(0.005)
     started.send_signal(signal.SIGINT)
     _, errors = started.communicate(timeout=30)
     assert started.returncode == 130, errors
@@ -158,6 +160,17 @@ def test_serve(place: Path) -> None:
         address = started.stdout.readline().split()[0]
         assert address.startswith("http://127.0.0.1:")
         assert b"first" in urlopen(f"{address}a.py_docs.html").read()
+        for path, host, status in (
+            ("/../../etc/passwd", "localhost", 404),
+            ("/%2e%2e/%2e%2e/etc/passwd", "localhost", 404),
+            ("/a.py%00", "localhost", 404),
+            ("/a.py_docs.html", "somebody.example", 421),
+            ("/a.py_docs.html", "localhost", 200),
+        ):
+            connection = HTTPConnection(urlsplit(address).netloc)
+            connection.request("GET", path, headers={"Host": host})
+            assert connection.getresponse().status == status, (path, host)
+            connection.close()
         write(place / "live", {"a.py": "second = 2\n"})
         assert "files written" in started.stdout.readline()
         assert b"second" in urlopen(f"{address}a.py_docs.html").read()

@@ -5,7 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from functools import partial
+from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from pagedex.building.build import build
 from pagedex.building.options import Options
@@ -19,6 +22,16 @@ _SECONDS_BETWEEN_LOOKS = 1.0
 class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         pass
+
+    def send_head(self) -> Any:
+        """Answers what this machine's browser asks of this site by its own name. A page of somebody else's, whose name
+        leads here (DNS rebinding), learns nothing of the repository."""
+        host = urlsplit(f"//{self.headers.get('Host', 'localhost')}").hostname
+        if host not in ("127.0.0.1", "localhost"):
+            return self.send_error(HTTPStatus.MISDIRECTED_REQUEST)
+        if "\0" in unquote(self.path):
+            return self.send_error(HTTPStatus.NOT_FOUND)
+        return super().send_head()
 
     def end_headers(self) -> None:
         # A page that was rebuilt is shown anew.
