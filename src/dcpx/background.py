@@ -15,7 +15,7 @@ from torch.distributed.checkpoint.planner import SavePlanner
 
 from .api import raising, save, unfolded
 from .dcp.background import Stager, save_in_process
-from .errors import DcpxError, SaveError, Where
+from .errors import SaveError, Where
 from .extension import StreamTransformExtension
 from .extensions.pack import Pack
 from .parallel import DEFAULT_BUDGET
@@ -37,6 +37,7 @@ class SaveHandle:
         """Where it saves to, as it may be shown."""
         self._future: Future[Metadata] = Future()
         self._told = False
+        self._thread: threading.Thread | None = None
 
     def __repr__(self) -> str:
         state = "under way" if not self.done() else "failed" if self._future.exception() else "saved"
@@ -49,16 +50,16 @@ class SaveHandle:
     def result(self, timeout: float | None = None) -> Metadata:
         """Wait until the checkpoint is there, and return DCP's metadata. SaveError, or another DcpxError that says
         more, if it can't be saved; TimeoutError after `timeout` seconds, and then it goes on."""
-        try:
-            found = self._future.result(timeout)
-        except DcpxError:
-            self._told = True
-            raise
-        return found
+        error = self.exception(timeout)
+        if error is not None:
+            raise error
+        return self._future.result()
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Wait until it has ended, and return its error; None if the checkpoint is there."""
         found = self._future.exception(timeout)
+        if self._thread is not None:
+            self._thread.join()  # it has nothing left to do
         self._told = True
         return found
 
@@ -174,7 +175,8 @@ def _begin(handle: SaveHandle, work: Callable[[], Metadata]) -> None:
             handle._future.set_exception(error)
 
     # No daemon: the interpreter waits for its end.
-    threading.Thread(target=run, name="dcpx-save", daemon=False).start()
+    handle._thread = threading.Thread(target=run, name="dcpx-save", daemon=False)
+    handle._thread.start()
     _last = handle
 
 

@@ -17,8 +17,8 @@ import torch
 
 import dcpx
 from dcpx import background
-from tests.fault.test_tensor_containers import KINDS
 from tests.support.leaks import nothing_left
+from tests.support.tensor_kinds import KINDS
 from tests.support.tensors import bits
 
 
@@ -172,9 +172,6 @@ def test_nothing_stays(tmp_path: Path):
             dcpx.async_save(state, tmp_path / "c", overwrite=True, sync=False).result(60)
         background._last = None
         gc.collect()
-        for thread in threading.enumerate():
-            if thread.name == "dcpx-save":
-                thread.join(60)
         assert resident() - before < 32 << 20
     assert len(os.listdir(tmp_path / "c")) == 3
 
@@ -219,9 +216,10 @@ def test_every_kind_of_tensor(kind: str, tmp_path: Path):
         dcpx.save(state, tmp_path / "a")
         try:
             dcpx.async_save(state, tmp_path / "b").result(60)
-        except dcpx.SaveError as error:
-            assert tensor.is_quantized, error
-            return
+        except dcpx.SaveError:
+            if tensor.is_quantized:
+                return
+            raise
         found = []
         for path in ("a", "b"):
             target = torch.empty_like(tensor) if tensor.is_quantized else torch.empty(tensor.shape, dtype=tensor.dtype)

@@ -91,6 +91,7 @@ class Commit:
         self._overwrite = overwrite
         self._user = dict(user)
         self.moved = False
+        self._over = False
 
     def begin(self) -> None:
         """Say who is writing."""
@@ -113,8 +114,9 @@ class Commit:
 
     def discard(self) -> None:
         """Remove all files of a save that was not committed. No rank may still be writing."""
-        if self.moved:
+        if self.moved or self._over:
             return
+        self._over = True
         owner = owner_name(self._save_id)
         with contextlib.suppress(Exception):  # what led here is the error to report
             names = [name for name in self._store.names() if save_of(name) == self._save_id]

@@ -121,6 +121,11 @@ class Writer(FileSystemWriter):
     def __repr__(self) -> str:
         return f"Writer({shown_path(self.path)!r}, pack={self.pack!r})"
 
+    def __del__(self) -> None:
+        # DCP tells no writer that another rank has failed. Once nobody can go on with the save, it goes.
+        if getattr(self, "_commit", None) is not None and self._process == os.getpid():
+            self.discard()
+
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_commit": None}  # a save is gone through in one process
 
@@ -141,7 +146,9 @@ class Writer(FileSystemWriter):
     def set_up_storage_writer(self, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
         """Take up whether this rank coordinates the save; DCP calls it once for each."""
         super().set_up_storage_writer(is_coordinator, *args, **kwargs)
+        self.discard()  # of a save before, which failed on another rank
         self._commit = None
+        self._process = os.getpid()
         self._planned = []
         if is_coordinator:  # here an error, which a warning may be made to be, is every rank's
             warn_of_keys(self.odd_keys)

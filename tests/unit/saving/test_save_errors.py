@@ -248,14 +248,6 @@ def test_a_name_too_long_for_a_header(tmp_path: Path):
     assert loaded[name].tolist() == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("path", ["s3://bucket/c", "memory://c", "file:///tmp/c"])
-def test_an_address_is_no_path(path: str):
-    with pytest.raises(ValueError, match="FsspecWriter"):
-        dcpx.save(STATE, path)
-    with pytest.raises(ValueError, match="FsspecReader"):
-        dcpx.load({}, path)
-
-
 def test_a_file_size_limit_is_named(tmp_path: Path):
     """A real failure below Python: torch.save alone would report an unexpected position."""
     script = f"""
