@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import weakref
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any, Literal
@@ -146,7 +147,8 @@ def async_save(
 _turn = threading.Lock()
 _last: SaveHandle | None = None
 _stagers = {"thread": Stager(shared=False), "process": Stager(shared=True)}
-_group: tuple[object, dist.ProcessGroup] | None = None
+_group: tuple[Callable[[], object], Callable[[], Any]] | None = None
+"""The training's group and the saves' own, neither of which this keeps alive: torch destroys them."""
 
 
 def _wait_for_last(busy: str) -> None:
@@ -194,12 +196,14 @@ def _copied(state_dict: dict[str, Any], stager: Stager) -> dict[str, Any]:
         raise SaveError(f"the state can't be copied: {type(error).__name__}: {error}") from error
 
 
-def _own_group(process_group: dist.ProcessGroup | None) -> dist.ProcessGroup:
+def _own_group(process_group: dist.ProcessGroup | None) -> Any:
     """The group that was asked for, or one that all ranks have made for their saves."""
     global _group
     if process_group is not None:
         return process_group
     world = dist.group.WORLD
-    if _group is None or _group[0] is not world:
-        _group = world, dist.new_group(backend="gloo")
-    return _group[1]
+    found = _group[1]() if _group is not None and _group[0]() is world else None
+    if found is None:
+        found = dist.new_group(backend="gloo")
+        _group = weakref.ref(world), weakref.ref(found)
+    return found
