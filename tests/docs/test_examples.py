@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-import torch.distributed.checkpoint as dcp
 
 import dcpx
 from tests.docs.pages import ROOT, blocks
@@ -59,13 +58,3 @@ def test_the_first_pieces_work_with_dcps_own_functions(tmp_path: Path, monkeypat
     assert names["missing"] == {}
     assert torch.equal(state["w"], torch.arange(3000.0))
     assert state["step"] == 7
-
-
-def test_the_way_to_other_stores(tmp_path: Path) -> None:
-    saving, reader, loading = block("from torch.distributed.checkpoint._fsspec").partition("reader = ")
-    state = {"w": torch.arange(9.0)}
-    names = {"dcp": dcp, "dcpx": dcpx, "url": f"file://{tmp_path}/ckpt", "state": state}
-    exec(saving, names)
-    state["w"].zero_()
-    exec(reader + loading, names)
-    assert torch.equal(state["w"], torch.arange(9.0))

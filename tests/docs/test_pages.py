@@ -27,7 +27,6 @@ content = bytearray(data.read_bytes())
 content[len(content) // 2] ^= 1
 data.write_bytes(content)
 """,
-        "from torch.distributed.checkpoint._fsspec_filesystem": 'url = f"file://{Path.cwd()}/fsspec"',
     },
     "docs/guarantees.md": {
         "report = dcpx.verify": """
