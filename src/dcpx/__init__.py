@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from .extensions.chain import Chain
     from .extensions.pack import Pack
     from .extensions.zstandard import ZStandard
+    from .formats.conversion import Converted, convert
+    from .formats.whole import load_all
     from .loading.reader import Reader
     from .registry import ExtensionRegistry, default_registry
     from .saving.writer import Writer
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Chain",
+    "Converted",
     "CorruptError",
     "DcpxError",
     "DcpxWarning",
@@ -69,9 +72,11 @@ __all__ = [
     "Writer",
     "ZStandard",
     "async_save",
+    "convert",
     "default_registry",
     "install",
     "load",
+    "load_all",
     "restore_pointer",
     "save",
     "uninstall",
@@ -83,6 +88,7 @@ __version__ = "0.1.0.dev0"
 
 _HOMES = {
     "Chain": "extensions.chain",
+    "Converted": "formats.conversion",
     "Extension": "extension",
     "ExtensionRegistry": "registry",
     "Limits": "catalog.limits",
@@ -94,9 +100,11 @@ _HOMES = {
     "Writer": "saving.writer",
     "ZStandard": "extensions.zstandard",
     "async_save": "background",
+    "convert": "formats.conversion",
     "default_registry": "registry",
     "install": "trainers.install",
     "load": "api",
+    "load_all": "formats.whole",
     "restore_pointer": "catalog.lost",
     "save": "api",
     "uninstall": "trainers.install",

@@ -1,0 +1,114 @@
+"""What every source of weights is to a conversion: names, dtypes and shapes, and parts of tensors to read."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+import torch
+
+from ..errors import LoadError, Where
+
+__all__ = ["PART", "Entry", "Names", "Source", "chosen", "parts_of"]
+
+PART = 64 << 20
+"""Bytes of tensors that are held at once on their way from one format to another."""
+
+Names: TypeAlias = Mapping[str, str] | Callable[[str], "str | None"]
+"""New names for old ones. A table leaves what isn't in it as it is; a function may return None to leave a tensor
+out."""
+
+
+class Entry(NamedTuple):
+    """A tensor of a source; `nbytes` of its elements."""
+
+    name: str
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    nbytes: int
+
+
+class Source(ABC):
+    """Where weights come from. A context manager, at whose end its files are closed."""
+
+    place: str
+    """Where it lies, for an error."""
+
+    entries: dict[str, Entry]
+    """Its tensors by their names, in the order in which they are best read."""
+
+    objects: dict[str, Any]
+    """What is in it beside tensors, by its name; such as the format can hold."""
+
+    paths: dict[str, tuple[str | int, ...]]
+    """Where in a nested state a name stands, of those for which it is known."""
+
+    note: dict[str, str]
+    """What a format keeps beside the tensors, as text."""
+
+    @abstractmethod
+    def read(self, wanted: list[tuple[str, int, int]]) -> list[torch.Tensor]:
+        """Rows of tensors, each given by name, first row and number of rows: contiguous tensors of the stored dtype.
+        A tensor without dimensions has one row. Raises LoadError, CorruptError or another DcpxError."""
+
+    @property
+    def steps(self) -> bool:
+        """Whether a few rows of a tensor can be read for less than all of it."""
+        return True
+
+    def close(self) -> None:  # noqa: B027 (most have nothing open)
+        """Close what is open."""
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def parts_of(source: Source, names: list[str]) -> Iterator[list[tuple[str, int, int]]]:
+    """All rows of these tensors in lists of about PART bytes, in order; one row is never parted."""
+    part: list[tuple[str, int, int]] = []
+    size = 0
+    for name in names:
+        entry = source.entries[name]
+        rows = entry.shape[0] if entry.shape else 1
+        if entry.nbytes <= PART or not source.steps or rows == 0:
+            pieces = [(0, rows)]
+        else:
+            step = max(PART // max(entry.nbytes // rows, 1), 1)
+            pieces = [(row, min(step, rows - row)) for row in range(0, rows, step)]
+        for row, count in pieces:
+            nbytes = entry.nbytes * count // rows if rows else 0
+            if part and size + nbytes > PART:
+                yield part
+                part, size = [], 0
+            part.append((name, row, count))
+            size += nbytes
+    if part:
+        yield part
+
+
+def chosen(source: Source, names: Names | None) -> dict[str, str]:
+    """The new names of the tensors that are wanted, by their old ones. LoadError where two get one name, or a table
+    names a tensor that isn't there."""
+    if isinstance(names, Mapping):
+        known = source.entries.keys() | source.objects.keys()
+        if absent := sorted(names.keys() - known):
+            cause = f"the table of names has {absent[0]!r}, which isn't there (of {len(absent)} such)"
+            raise LoadError(cause, Where(source.place), "Correct the table, or leave it out")
+    found: dict[str, str] = {}
+    taken: dict[str, str] = {}
+    for old in (*source.entries, *source.objects):
+        new = names(old) if callable(names) else (names or {}).get(old, old)
+        if new is None:
+            continue
+        if not isinstance(new, str) or not new:
+            raise LoadError(f"{old!r} gets the name {new!r}, which is no text", Where(source.place))
+        if new in taken:
+            cause = f"{taken[new]!r} and {old!r} both get the name {new!r}"
+            raise LoadError(cause, Where(source.place, new), "Give them names of their own")
+        taken[new] = old
+        found[old] = new
+    return found
