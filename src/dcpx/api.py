@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 import logging
 import os
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -39,7 +39,7 @@ from .saving.storable import name_unstorable
 from .saving.writer import Writer
 from .store.address import StorageOptions, shown_path
 
-__all__ = ["load", "raising", "save", "unfolded"]
+__all__ = ["beside_training", "load", "raising", "save", "unfolded"]
 
 
 def save(
@@ -200,9 +200,12 @@ def load(
 _LEFT = "It was left as it was"
 
 
+beside_training: ContextVar[bool] = ContextVar("beside_training", default=False)
+"""Whether a save runs in the background: then the collector isn't paused, for the training goes on meanwhile."""
+
+
 def _without_collector() -> AbstractContextManager[object]:
-    """Not in the background, where the training goes on and makes garbage."""
-    return paused_collector if threading.current_thread() is threading.main_thread() else nullcontext()
+    return nullcontext() if beside_training.get() else paused_collector
 
 
 def _given(function: Callable[..., object], **options: bool) -> dict[str, bool]:

@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch.distributed.checkpoint.metadata import Metadata
 from torch.distributed.checkpoint.planner import SavePlanner
 
-from .api import raising, save, unfolded
+from .api import beside_training, raising, save, unfolded
 from .dcp.background import Stager, save_in_process
 from .errors import SaveError, Where
 from .extension import StreamTransformExtension
@@ -170,6 +170,7 @@ def _begin(handle: SaveHandle, work: Callable[[], Metadata]) -> None:
     global _last
 
     def run() -> None:
+        beside_training.set(True)  # in this thread alone
         try:
             handle._future.set_result(work())
         except BaseException as error:  # noqa: BLE001 (raised by result)

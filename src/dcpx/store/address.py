@@ -69,7 +69,7 @@ def normal_path(path: str | os.PathLike[str]) -> str | Path:
 
 def shown_path(path: str | os.PathLike[str]) -> str:
     """A path or an address as it may be shown to anybody: without the password that it may hold."""
-    return re.sub(r"(?<=://)[^/@]*:[^/@]*@", "***@", os.fspath(path))
+    return re.sub(r"(?<=://)[^/@]*:[^/@]*@", "***@", str(path))
 
 
 def _parts(path: str | os.PathLike[str]) -> tuple[str, str]:

@@ -14,6 +14,7 @@ import dcpx
 from dcpx.catalog import leftovers
 from dcpx.catalog.leftovers import Leftover, find_leftovers, remove_leftovers
 from dcpx.catalog.names import owner_name, save_of
+from dcpx.store.contract import Store
 from tests.support.leftovers import DAY, age, dead, loaded, names, save_id, state
 
 PATIENCE = 60
@@ -127,18 +128,18 @@ def test_a_save_that_succeeds_while_its_leftovers_are_removed(tmp_path: Path, mo
         if file.name != ".metadata":
             file.rename(tmp_path / "c" / file.name)
     (tmp_path / "c" / owner_name(new)).write_bytes(dead().pack())
-    stock, calls = leftovers.find_leftovers, 0
+    stock, calls = leftovers.leftovers_in, 0
 
-    def find(path: Path) -> list[Leftover]:
+    def find(store: Store) -> list[Leftover]:
         nonlocal calls
         calls += 1
-        found = stock(path)
+        found = stock(store)
         if calls == 1:
             assert [one.state for one in found] == ["dead"]
             (tmp_path / "new" / ".metadata").rename(tmp_path / "c" / ".metadata")
         return found
 
-    monkeypatch.setattr(leftovers, "find_leftovers", find)
+    monkeypatch.setattr(leftovers, "leftovers_in", find)
     (removed,) = remove_leftovers(tmp_path / "c")
     assert removed.names == (owner_name(new),)
     assert loaded(tmp_path / "c") == 2

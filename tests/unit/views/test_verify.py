@@ -255,7 +255,7 @@ def test_no_checkpoint(tmp_path: Path):
     for path in (tmp_path, tmp_path / "missing"):
         with pytest.raises(NotFoundError):
             dcpx.verify(path)
-    with pytest.raises(ValueError, match="local"):
-        dcpx.verify("s3://bucket/checkpoint")
+    with pytest.raises(ValueError, match="nonsense"):
+        dcpx.verify("nonsense://bucket/checkpoint")
     with pytest.raises(ValueError, match="threads"):
         dcpx.verify(tmp_path, threads=0)
