@@ -70,7 +70,7 @@ soak: $(VENV)/installed  ## Thousands of random saves and loads
 # Trainings of real libraries, interrupted and resumed.
 trainers: $(VENV)/installed  ## Trainings of real libraries, interrupted and resumed
 	$(BIN)/pip install --quiet ".[trainers]"
-	$(BIN)/python -m pytest tests/interop/test_torchao.py
+	$(BIN)/python -m pytest tests/interop/test_torchao.py tests/trainers/test_trainings.py
 
 # What happens when something goes wrong: the table of docs/guarantees.md, each row by doing it, with stock DCP beside dcpx.
 faults: $(VENV)/installed  ## The table of docs/guarantees.md, each row by doing it
