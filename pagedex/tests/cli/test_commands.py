@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+import zlib
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -160,11 +162,14 @@ def test_serve(place: Path) -> None:
         address = started.stdout.readline().split()[0]
         assert address.startswith("http://127.0.0.1:")
         assert b"first" in urlopen(f"{address}a.py_docs.html").read()
+        (place / "live-out" / "way-out").symlink_to("/etc/hostname")
         for path, host, status in (
             ("/../../etc/passwd", "localhost", 404),
             ("/%2e%2e/%2e%2e/etc/passwd", "localhost", 404),
             ("/a.py%00", "localhost", 404),
             ("/a.py_docs.html", "somebody.example", 421),
+            ("/a.py_docs.html", "[", 421),
+            ("/way-out", "localhost", 404),
             ("/a.py_docs.html", "localhost", 200),
         ):
             connection = HTTPConnection(urlsplit(address).netloc)
@@ -176,3 +181,80 @@ def test_serve(place: Path) -> None:
         assert b"second" in urlopen(f"{address}a.py_docs.html").read()
         started.send_signal(signal.SIGINT)
         assert started.wait(timeout=20) == 0
+
+
+def test_control_characters_reach_no_terminal(place: Path) -> None:
+    write(
+        place / "escapes",
+        {
+            "a.md": "# head \x1b[2Jing\n\ntext \x1b]52;c;eA==\x07\n",
+            "b.py": 'def f(x="\x1b]0;title\x07"):  # \x9b2J\n    """Does \x1b[31m."""\n',
+        },
+    )
+    run("build", "escapes", "-o", "escapes-out", cwd=place)
+    for words in (("show", "a.md"), ("show", "b.py"), ("search", "head"), ("check", "escapes")):
+        done = run(*words, "-o", "escapes-out", cwd=place)
+        assert not {"\x1b", "\x07", "\x9b"} & set(done.stdout + done.stderr), words
+
+
+def test_show_stays_in_the_output(place: Path) -> None:
+    write(place / "elsewhere", {"x_docs.md": "a secret\n"})
+    for path in ("../elsewhere/x", str(place / "elsewhere" / "x")):
+        assert "secret" not in run("show", path, "-o", "out", cwd=place, status=2).stdout
+
+
+def test_a_page_that_was_damaged(place: Path) -> None:
+    run("build", "r", "-o", "damaged", cwd=place)
+    (place / "damaged" / "src" / "store.py_docs.md").write_bytes(b"\xff\xfe")
+    assert "build again" in run("show", "src/store.py", "-o", "damaged", cwd=place, status=2).stderr
+    assert "build again" in run("check", "r", "-o", "damaged", cwd=place, status=1).stdout
+
+
+def test_an_output_behind_a_link_of_the_repositorys(place: Path) -> None:
+    write(place / "linked", {"a.py": "x = 1\n"})
+    (place / "victim").mkdir()
+    (place / "linked" / "pagedex-out").symlink_to("../victim")
+    (place / "linked" / "deep").mkdir()
+    (place / "linked" / "deep" / "link").symlink_to("../../victim")
+    for out in ("pagedex-out", "deep/link/out"):
+        done = run("build", "linked", "-o", f"linked/{out}", cwd=place, status=2)
+        assert "link of the repository" in done.stderr
+    assert not list((place / "victim").iterdir())
+    (place / "mine").symlink_to("victim")  # the user's own link is the user's
+    run("build", "linked", "-o", "mine", cwd=place)
+    assert (place / "victim" / "index.html").exists()
+
+
+def test_a_cache_of_another_shape(place: Path) -> None:
+    run("build", "r", "-o", "shaped", "--cache", "shapes", cwd=place)
+    (database,) = (place / "shapes").glob("*.sqlite")
+    expected = contents(place / "shaped")
+    for value in (zlib.compress(b"[1]"), zlib.compress(b"3"), "text", zlib.compress(b'{"of": 1}')):
+        with sqlite3.connect(database) as connection:
+            connection.execute("UPDATE said SET value = ?", (value,))
+        connection.close()
+        run("build", "r", "-o", "shaped", "--cache", "shapes", cwd=place)
+        assert contents(place / "shaped") == expected
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_an_ended_build_leaves_no_process(number: signal.Signals, place: Path) -> None:
+    write(place / "long", {f"m{at}.py": f"def f{at}(): return f{at}()\n" * 10 for at in range(600)})
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    out = f"long-{number}"
+    command = [sys.executable, "-m", "pagedex", "build", "long", "-o", out, "--cache", out + "-c", "--processes", "2"]
+    with subprocess.Popen(command, cwd=place, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as one:
+        deadline = time.monotonic() + 50
+        while not list((place / out).glob("*.html")) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        one.send_signal(number)
+        one.communicate(timeout=20)  # which returns once nobody holds the pipe any more
+        assert one.returncode == -number
+
+
+def test_a_name_that_is_defined_again_and_again(place: Path) -> None:
+    write(place / "again", {"a.py": "def f(): f()\n" * 300, "b.py": "class A(A): pass\n" * 300})
+    run("build", "again", "-o", "again-out", "--form", "markdown", cwd=place)
+    assert "Defined 300 times" in (place / "again-out" / "a.py_docs.md").read_text()
+    assert sum(file.stat().st_size for file in (place / "again-out").glob("*.md")) < 3 << 20

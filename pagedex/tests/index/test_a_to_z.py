@@ -89,3 +89,10 @@ def test_every_name_stands_on_a_page_that_is_led_to(names: list[str]):
 
 def _items(section: Section) -> list[Runs]:
     return [item for block in section.blocks if isinstance(block, Bullets) for item in block.items]
+
+
+def test_the_list_of_letters_has_a_name_of_its_own() -> None:
+    from pagedex.output import names
+
+    letters = ["", *"abcdefghijklmnopqrstuvwxyz0", "é", "è", "-"]
+    assert len({names.of_letter(letter, "md") for letter in letters}) == len(letters)

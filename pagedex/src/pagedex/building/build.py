@@ -40,11 +40,9 @@ def build(options: Options, progress: Progress = lambda phase, count, done: None
     cache = Cache(options.cache, tree.root, os.path.realpath(options.output))
     try:
         wanted = _digest(tree, options)
-        said = cache.said("build")
-        if said and said["of"] == wanted and all(folder.state(name) == was for name, was in said["files"].items()):
-            summary = Summary.from_plain(said["summary"])
-            summary.unchanged = len(said["files"]) - 1  # all but the list of files
-            summary.written = summary.removed = summary.analysed = 0
+        kept = _kept(cache.said("build"), wanted, folder)
+        if kept is not None:
+            summary = kept
         else:
             folder.start(before)
             cache.say("build", None)  # of an output that is half old and half new nothing is true
@@ -60,6 +58,19 @@ def build(options: Options, progress: Progress = lambda phase, count, done: None
     finally:
         cache.close()
     summary.seconds = time.monotonic() - began
+    return summary
+
+
+def _kept(said: Any, wanted: str, folder: Folder) -> Summary | None:
+    """The summary of a build of the same files whose output nobody has touched; None for anything else."""
+    try:
+        if said["of"] != wanted or any(folder.state(name) != was for name, was in said["files"].items()):
+            return None
+        summary = Summary.from_plain(said["summary"])
+        summary.unchanged = len(said["files"]) - 1  # all but the list of files
+    except (TypeError, KeyError, AttributeError, ValueError):
+        return None  # what lies in the cache isn't what was put there
+    summary.written = summary.removed = summary.analysed = 0
     return summary
 
 

@@ -88,7 +88,7 @@ class Cache:
     def said(self, name: str) -> Any:
         """A value that ``say`` kept, or None."""
         if self._database is not None:
-            with contextlib.suppress(sqlite3.Error, ValueError, zlib.error):
+            with contextlib.suppress(sqlite3.Error, ValueError, TypeError, zlib.error):
                 row = self._database.execute("SELECT value FROM said WHERE name = ?", (name,)).fetchone()
                 return json.loads(zlib.decompress(row[0])) if row is not None else None
         return None

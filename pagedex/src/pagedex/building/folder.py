@@ -36,6 +36,8 @@ class Folder:
         here = os.path.realpath(self.path)
         if root == here or root.startswith(here.rstrip(os.sep) + os.sep):
             raise PagedexError(f"the output {self.path!r} would cover the repository: choose a folder of its own")
+        if link := _link_below(root, os.path.abspath(self.path)):
+            raise PagedexError(f"{link!r}, which leads to the output, is a link of the repository's: choose a folder")
         try:
             os.makedirs(self.path, exist_ok=True)
             names = os.listdir(self.path)
@@ -147,6 +149,24 @@ class Folder:
                     raise PagedexError(f"{path!r} can't be made: {error.strerror}") from error
             self._real.add(folder)
         return os.path.join(self.path, name)
+
+
+def _link_below(root: str, path: str) -> str:
+    """A symbolic link below the repository's root that a path goes through; empty where there is none."""
+    parts = [os.path.basename(path)]
+    here = os.path.dirname(path)
+    while here != os.path.dirname(here):
+        if os.path.realpath(here) == root:
+            break
+        parts.append(os.path.basename(here))
+        here = os.path.dirname(here)
+    else:
+        return ""
+    for part in reversed(parts):
+        here = os.path.join(here, part)
+        if os.path.islink(here):
+            return here
+    return ""
 
 
 def _is_inside(name: str) -> bool:

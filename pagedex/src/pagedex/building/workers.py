@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
+import ctypes
 import gc
 import multiprocessing
 import os
+import signal
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -39,10 +43,7 @@ def run(function: Callable[[int], Found], count: int, processes: int) -> Iterato
     gc.freeze()  # children leave the shared pages as they are
     try:
         context = multiprocessing.get_context("fork")
-        # Children make many values that live as long as they do: looking for garbage often finds none.
-        with concurrent.futures.ProcessPoolExecutor(
-            min(processes, count), context, gc.set_threshold, (100_000, 20, 20)
-        ) as pool:
+        with concurrent.futures.ProcessPoolExecutor(min(processes, count), context, _begin, (os.getpid(),)) as pool:
             try:
                 yield from pool.map(_call, range(count))
             except concurrent.futures.process.BrokenProcessPool as error:
@@ -53,6 +54,20 @@ def run(function: Callable[[int], Found], count: int, processes: int) -> Iterato
     finally:
         _function = None
         gc.unfreeze()
+
+
+def _begin(parent: int) -> None:
+    """What a child does first."""
+    # It makes many values that live as long as it does: looking for garbage often finds none.
+    gc.set_threshold(100_000, 20, 20)
+    if sys.platform == "linux":  # a parent that is ended has no time to end its children
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+
+_PR_SET_PDEATHSIG = 1
 
 
 def _call(number: int) -> Any:

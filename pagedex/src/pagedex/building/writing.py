@@ -83,7 +83,8 @@ class Writing:
 
     def write(self, cache: Cache, processes: int, progress: Progress) -> Output:
         """Writes all pages, the search's index and the files around them."""
-        self._before = cache.said("pages") or {}
+        before = cache.said("pages")
+        self._before = before if isinstance(before, dict) else {}
         shares = [*self._shares()]
         output, pages = Output(), {}
         for found in run(lambda number: [*self._share(shares[number])], len(shares), processes):

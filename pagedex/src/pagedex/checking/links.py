@@ -60,6 +60,8 @@ def check_links(output: str, root: str) -> Checked:
             why = pages.follow(path, target) if not scheme else f"links of {scheme}: aren't made by pagedex"
             if why:
                 checked.broken.append((os.path.relpath(path, pages.output), target, why))
+    for path in dict.fromkeys(pages.damaged):
+        checked.broken.append((os.path.relpath(path, pages.output), "", "the page isn't UTF-8: build again"))
     return checked
 
 
@@ -73,13 +75,19 @@ class _Pages:
     def __init__(self, output: str, root: str) -> None:
         self.output = output
         self.root = root
+        self.damaged: list[str] = []
         self._anchors: dict[str, frozenset[str]] = {}
         self._lines: dict[str, int] = {}
         self._followed: dict[tuple[str, str], str] = {}
 
     def targets(self, path: str) -> list[str]:
         with open(path, encoding="utf-8", errors="strict") as opened:
-            text = opened.read()
+            try:
+                text = opened.read()
+            except UnicodeDecodeError:
+                self._anchors[path] = frozenset()
+                self.damaged.append(path)
+                return []
         if path.endswith(".html"):
             self._anchors[path] = frozenset(map(html.unescape, _ID.findall(text)))
             return [html.unescape(found) for found in _HREF.findall(text)]

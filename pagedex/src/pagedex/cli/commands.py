@@ -21,7 +21,7 @@ from pagedex.building.summary import Summary
 from pagedex.checking.docstrings import undocumented
 from pagedex.checking.links import check_links
 from pagedex.cli.progress import Bar
-from pagedex.cli.shown import shown
+from pagedex.cli.shown import harmless, shown
 from pagedex.errors import PagedexError
 from pagedex.output.site import FORMS
 from pagedex.search.index import from_scripts
@@ -61,6 +61,11 @@ Processes = Annotated[int, typer.Option(help="How many read and write at a time;
 Cache = Annotated[
     Path | None, typer.Option(help="Where builds keep what they read; by default the user's cache folder.")
 ]
+
+
+def _say(text: str, *, err: bool = False) -> None:
+    """Text of a repository's for a terminal, which would obey the control characters in it."""
+    typer.echo(harmless(text), err=err)
 
 
 def _version(wanted: bool) -> None:
@@ -112,7 +117,7 @@ def build_command(
         summary = build(options, bar.advance)
     if not quiet:
         for line in summary.lines(verbose):
-            typer.echo(line)
+            _say(line.replace("\n", "\\n"))
         typer.echo(str(out / ("index.html" if "html" in options.forms else "index.md")))
 
 
@@ -137,7 +142,7 @@ def search_command(
         if as_json:
             typer.echo(json.dumps({"title": hit.title, "kind": hit.kind, "path": hit.path, "line": hit.line}))
         else:
-            typer.echo(f"{hit.path}:{hit.line}: {hit.kind} {hit.title}" if hit.line else f"{hit.path}: {hit.kind}")
+            _say(f"{hit.path}:{hit.line}: {hit.kind} {hit.title}" if hit.line else f"{hit.path}: {hit.kind}")
     if not hits:
         raise typer.Exit(1)
 
@@ -156,9 +161,9 @@ def show_command(
     """
     text = shown(out, what)
     if plain or not sys.stdout.isatty():
-        typer.echo(text)
+        _say(text)
     else:
-        Console().print(Markdown(text))
+        Console().print(Markdown(harmless(text)))
 
 
 @app.command("check")
@@ -184,12 +189,12 @@ def check_command(
     bare = [*undocumented(repository)]
     for place in bare:
         one = repository.definition(place)
-        typer.echo(f"{repository.files[place.file].display}:{one.line}: {one.kind} {one.qualname} has no docstring")
+        _say(f"{repository.files[place.file].display}:{one.line}: {one.kind} {one.qualname} has no docstring")
     if not (out / "_pagedex").is_dir():
         raise PagedexError(f"{str(out)!r} is no output of pagedex: build it first, or name it with --out")
     checked = check_links(str(out), str(root))
     for page, target, why in checked.broken:
-        typer.echo(f"{page}: {target}: {why}")
+        _say(f"{page}: {target}: {why}")
     typer.echo(
         f"{checked.pages} pages, {checked.links} links, {checked.citations} of them to a line, {checked.outside} to "
         f"the network (not followed): {len(checked.broken)} broken; {len(bare)} public definitions without a docstring"

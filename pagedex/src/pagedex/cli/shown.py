@@ -11,6 +11,14 @@ from pagedex.output import names
 _ANCHOR = re.compile(r'<a id="d-([^"]+)"></a>')
 
 
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def harmless(text: str) -> str:
+    """The text with its control characters, but for tabs and ends of lines, as a reader would write them."""
+    return _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
 def shown(out: Path, what: str) -> str:
     """The Markdown of ``FILE``'s page, or of the definition in ``FILE:NAME``: by its dotted name, else by its last
     part.
@@ -29,9 +37,14 @@ def shown(out: Path, what: str) -> str:
 
 
 def _page(out: Path, path: str) -> str | None:
-    file = out / names.of_file(path.removeprefix("./"), "docs", "md")
+    path = path.removeprefix("./")
+    if path.startswith("/") or ".." in path.split("/"):
+        return None
+    file = out / names.of_file(path, "docs", "md")
     try:
         return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise PagedexError(f"{str(file)!r} isn't UTF-8, so it isn't as it was written: build again") from error
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

@@ -276,7 +276,13 @@ def _imports(folders: Folders, path: str) -> list[Block]:
     if outside:
         names: list[Runs] = [(Code(name), f" ({count:,})") for name, count in _ranked(outside)]
         packages = counted(len(outside), "package")
-        items.append((Strong("Imports from outside"), f" {packages}: ", *some(names, _MOST_FOLDERS)))
+        items.append(
+            (
+                Strong("Imports from elsewhere"),
+                f" {packages}, those of Python among them: ",
+                *some(names, _MOST_FOLDERS),
+            )
+        )
     if not items:
         return [paragraph(f"Looked for imports in and of {display(path) or 'the repository'}; none found.")]
     return [Bullets(items)]

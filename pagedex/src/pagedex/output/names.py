@@ -46,7 +46,8 @@ def of_folder_page(path: str, page: str, form: str) -> str:
 
 def of_letter(letter: str, form: str) -> str:
     """The name of the page of the A-Z with the words of one letter."""
-    plain = letter if letter.isascii() and letter.isalnum() else "u" + "-".join(f"{ord(one):x}" for one in letter)
+    plain = letter if letter.isascii() and letter.isalnum() else "u-" + "-".join(f"{ord(one):x}" for one in letter)
+    plain = plain if letter else "letters-all"
     return f"{RESERVED}/a-z/{plain.lower()}.{form}"
 
 

@@ -15,9 +15,13 @@ from pagedex.words.phrases import counted, enumerated, joined, paragraph, some, 
 _MOST = 2000
 _MOST_RELATIVES = 30
 _DEEPEST = 6
+_MOST_ALIKE = 8
 
 
 def details(subject: Subject) -> list[Block]:
+    same: dict[str, list[int]] = {}
+    for index, one in enumerate(subject.facts.definitions):
+        same.setdefault(one.qualname, []).append(index)
     blocks: list[Block] = []
     for count, (index, depth) in enumerate(subject.in_order()):
         one = subject.definition(index)
@@ -26,6 +30,7 @@ def details(subject: Subject) -> list[Block]:
         blocks.append(Heading(min(3 + depth, _DEEPEST), runs, subject.anchor(index)))
         if count < _MOST:
             blocks += _definition(subject, index, one)
+            blocks += _uses(subject, index, same[one.qualname]) if one.kind != "section" else []
         else:
             blocks.append(paragraph(subject.line(one.line)))
     if not blocks:
@@ -48,7 +53,21 @@ def _definition(subject: Subject, index: int, one: Definition) -> list[Block]:
         blocks.append(Bullets(items))
     if one.doc:
         blocks.append(subject.written(one.doc))
-    return blocks + used_by(subject, index)
+    return blocks
+
+
+def _uses(subject: Subject, index: int, same: Sequence[int]) -> list[Block]:
+    """Where it is used. Of a name that is defined again and again each use may mean any: they stand once."""
+    if len(same) <= _MOST_ALIKE or index == same[-1]:
+        return used_by(subject, index)
+    last = subject.definition(same[-1])
+    return [
+        paragraph(
+            f"Defined {len(same):,} times; what uses the name stands where it is defined last, ",
+            subject.line(last.line),
+            ".",
+        )
+    ]
 
 
 def _where(subject: Subject, one: Definition) -> Runs:

@@ -23,6 +23,7 @@ class Tracked:
     commit: str  # empty before the first commit
     files: dict[str, tuple[str, str]] = field(default_factory=dict)
     staged: bool = False  # the index isn't what the commit holds
+    odd: int = 0  # entries of the index that name no file below the folder
 
 
 def tracked(folder: str) -> Tracked | str:
@@ -35,13 +36,22 @@ def tracked(folder: str) -> Tracked | str:
         if entry:
             attributes, _, path = entry.partition(b"\t")
             mode, blob, _stage = attributes.decode("ascii").split()
-            found.files[os.fsdecode(path)] = (mode, blob)
+            name = os.fsdecode(path)
+            if _is_below(name):
+                found.files[name] = (mode, blob)
+            else:
+                found.odd += 1
     commit = _git(folder, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
     if not isinstance(commit, str):
         found.commit = commit.decode("ascii").strip()
         changed = _git(folder, "diff-index", "--cached", "--quiet", "HEAD", "--", ".")
         found.staged = isinstance(changed, str)
     return found
+
+
+def _is_below(path: str) -> bool:
+    """Whether it is a path that git itself would put into an index: a damaged or forged one may lead anywhere."""
+    return all(part not in ("", ".", "..") and part.casefold() != ".git" for part in path.split("/"))
 
 
 def blob_hash(content: bytes, like: str) -> str:
@@ -56,6 +66,8 @@ def _git(folder: str, *command: str) -> bytes | str:
     # Variables such as GIT_DIR, which git sets for its hooks, would lead to another repository than the folder's.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     environment |= {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
+    # An object that a partial clone lacks would be fetched, by whatever program the repository names for it.
+    environment |= {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none", "GIT_TERMINAL_PROMPT": "0"}
     try:
         done = subprocess.run(
             ["git", *_SAFE, *command],

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pathspec
@@ -66,7 +67,8 @@ def read_tree(root: str, selection: Selection) -> Tree:
         mode, blob = by_git.files.get(path, ("", ""))
         found = _read_file(root, path, mode, blob, selection.largest, links)
         if found is None:
-            tree.notes.append(f"{path!r} is tracked by git and isn't there")
+            said = "is tracked by git and isn't there" if by_git.files else "can't be looked at, or is gone"
+            tree.notes.append(f"{path!r} {said}")
             differs = True
             continue
         file, same = found
@@ -80,6 +82,8 @@ def read_tree(root: str, selection: Selection) -> Tree:
 def _listed(tree: Tree, selection: Selection) -> tuple[git.Tracked, list[str]]:
     """What git says, and the paths that are wanted, in order."""
     by_git = git.tracked(tree.root)
+    if isinstance(by_git, git.Tracked) and by_git.odd:
+        tree.notes.append(f"{by_git.odd} entries of git's index name no file of the folder, and are left out")
     if isinstance(by_git, str):
         if by_git:
             reason = by_git.splitlines()[0]
@@ -115,12 +119,9 @@ def read_text(root: str, file: SourceFile) -> Text | None:
 
 class _Wanted:
     def __init__(self, root: str, selection: Selection) -> None:
-        self._only = (
-            pathspec.GitIgnoreSpec.from_lines(f"/{one.strip('/')}" for one in selection.only)
-            if selection.only
-            else None
-        )
-        self._exclude = pathspec.GitIgnoreSpec.from_lines(selection.exclude)
+        only = rules_of([f"/{one.strip('/')}" for one in selection.only], _refuse)
+        self._only = only if selection.only else None
+        self._exclude = rules_of(selection.exclude, _refuse)
         inside = os.path.relpath(os.path.realpath(selection.output), root) if selection.output else ".."
         self._output = "" if inside == "." or inside.split(os.sep)[0] == ".." else inside.replace(os.sep, "/") + "/"
 
@@ -130,6 +131,32 @@ class _Wanted:
         if self._only is not None and not self._only.match_file(path):
             return False
         return not self._exclude.match_file(path)
+
+
+_MOST_STARS = 4
+"""Wildcards within a part of a rule: each more takes the matching of a long name two hundred times as long."""
+
+_MOST_IN_ALL = 8
+
+
+def rules_of(lines: Sequence[str], unusable: Callable[[str], None]) -> pathspec.GitIgnoreSpec:
+    """The rules in these lines. One that is malformed, or could take for ever to match, is told to ``unusable``."""
+    good = []
+    for line in lines:
+        stars = [len(re.findall(r"\*+|\[", part)) for part in line.split("/")]
+        try:
+            if max(stars) > _MOST_STARS or sum(stars) > _MOST_IN_ALL:
+                raise ValueError
+            pathspec.GitIgnoreSpec.from_lines([line]).match_file("a")
+            good.append(line)
+        except Exception:  # noqa: BLE001 (re.error, and pathspec's own, of which there are several)
+            if not line.startswith("#"):
+                unusable(line)
+    return pathspec.GitIgnoreSpec.from_lines(good)
+
+
+def _refuse(rule: str) -> None:
+    raise PagedexError(f"{rule!r} is no pattern that can be followed: write it as in .gitignore, with few wildcards")
 
 
 class _Links:
@@ -225,7 +252,12 @@ def _walk(root: str, notes: list[str]) -> Iterator[str]:
             content = _content(os.path.join(root, folder, ".gitignore"))
             text = None if isinstance(content, str) else decode(content)
             if text is not None:
-                rules = (*rules, (folder, pathspec.GitIgnoreSpec.from_lines(text.text.split("\n"))))
+                name = f"{folder}/.gitignore" if folder else ".gitignore"
+
+                def note(rule: str, name: str = name) -> None:
+                    notes.append(f"{name!r}: the rule {rule[:80]!r} can't be followed, and is left out")
+
+                rules = (*rules, (folder, rules_of(text.text.split("\n"), note)))
         for entry in entries:
             path = f"{folder}/{entry.name}" if folder else entry.name
             is_folder = entry.is_dir(follow_symlinks=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -26,10 +27,17 @@ class _Quiet(SimpleHTTPRequestHandler):
     def send_head(self) -> Any:
         """Answers what this machine's browser asks of this site by its own name. A page of somebody else's, whose name
         leads here (DNS rebinding), learns nothing of the repository."""
-        host = urlsplit(f"//{self.headers.get('Host', 'localhost')}").hostname
+        try:
+            host = urlsplit(f"//{self.headers.get('Host', 'localhost')}").hostname
+        except ValueError:
+            host = None
         if host not in ("127.0.0.1", "localhost"):
             return self.send_error(HTTPStatus.MISDIRECTED_REQUEST)
         if "\0" in unquote(self.path):
+            return self.send_error(HTTPStatus.NOT_FOUND)
+        inside = os.path.realpath(self.directory)
+        real = os.path.realpath(self.translate_path(self.path))
+        if real != inside and not real.startswith(inside + os.sep):  # by a link that lies in the output
             return self.send_error(HTTPStatus.NOT_FOUND)
         return super().send_head()
 

@@ -7,7 +7,7 @@ PYTHON = Language(
     name="Python",
     lexer="python",
     read=read,
-    version=1,
+    version=2,
     suffixes=(".py", ".pyi", ".pyw"),
     interpreters=("python", "python2", "python3"),
 )

@@ -111,6 +111,8 @@ class Definitions:
 
     def raises(self, index: int, raised: ast.expr) -> None:
         what = raised.func if isinstance(raised, ast.Call) else raised
+        if isinstance(raised, ast.Name) and raised.id[:1].islower():
+            return  # a variable, which holds whatever it holds
         if isinstance(what, (ast.Name, ast.Attribute)):
             self._all[index].raises = (*self._all[index].raises, (ast.unparse(what), raised.lineno))
 

@@ -39,9 +39,19 @@ LOOKED_FOR = {
     ),
 }
 
+_TYPES = ""
+"""Values of C's types, which call nothing."""
+
+_CTYPES = """
+    byref sizeof c_bool c_byte c_char c_char_p c_double c_float c_int c_int8 c_int16 c_int32 c_int64 c_long c_longlong
+    c_short c_size_t c_ssize_t c_ubyte c_uint c_uint8 c_uint16 c_uint32 c_uint64 c_ulong c_ulonglong c_ushort c_void_p
+    c_wchar c_wchar_p create_string_buffer create_unicode_buffer POINTER pointer Structure Union
+""".split()
 # Dotted names that are called -> (section, topic). A name that ends with a dot stands for everything below it.
 _CALLED = {
     "ctypes.": ("security", "native calls"),
+    "ctypes.wintypes.": ("security", _TYPES),
+    **{f"ctypes.{name}": ("security", _TYPES) for name in _CTYPES},
     "cffi.": ("security", "native calls"),
     "torch.ops.": ("performance", "native code"),
     "torch.utils.cpp_extension.": ("security", "native calls"),
@@ -100,6 +110,9 @@ _METHODS_THAT_READ_OR_WRITE = frozenset(
     flush
     """.split()
 )
+_BY_INHERITANCE = ("threads", "processes", "network")
+"""What a class does by being derived from another."""
+
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)
 _LONGEST = 120
 
@@ -128,6 +141,7 @@ def _look(facts: Facts, tree: ast.Module) -> Iterator[tuple[str, str, int]]:
         last = one.name or one.module.rpartition(".")[2]
         if last in ("_C", "_native") or one.module.startswith(("ctypes", "cffi")):
             yield "security", "native calls", one.line
+            yield "performance", "native code", one.line
     waiting: list[tuple[ast.AST, bool, bool]] = [(tree, False, True)]
     while waiting:
         node, in_loop, at_top = waiting.pop()
@@ -135,6 +149,11 @@ def _look(facts: Facts, tree: ast.Module) -> Iterator[tuple[str, str, int]]:
         if isinstance(node, ast.Call):
             yield from _call(node, names, in_loop)
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            bases = node.bases if isinstance(node, ast.ClassDef) else []
+            for base in bases:  # class _Refresh(Thread)
+                kind = _kind(_dotted(base, names))
+                if kind is not None and kind[1] in _BY_INHERITANCE:
+                    yield (*kind, node.lineno)
             for decorator in node.decorator_list:
                 dotted = _dotted(decorator, names)
                 if (kind := _kind(dotted)) is not None:
@@ -166,13 +185,11 @@ def _call(node: ast.Call, names: dict[str, tuple[str, bool]], in_loop: bool) -> 
 
 
 def _kind(dotted: str) -> tuple[str, str] | None:
-    if dotted in _CALLED:
-        return _CALLED[dotted]
-    while "." in dotted:
+    found = _CALLED.get(dotted)
+    while found is None and "." in dotted:
         dotted = dotted.rpartition(".")[0]
-        if dotted + "." in _CALLED:
-            return _CALLED[dotted + "."]
-    return None
+        found = _CALLED.get(dotted + ".")
+    return found if found is None or found[1] != _TYPES else None
 
 
 def _dotted(node: ast.expr, names: dict[str, tuple[str, bool]]) -> str:
