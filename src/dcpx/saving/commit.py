@@ -44,7 +44,7 @@ from ..catalog.names import (
 from ..catalog.owner import Owner, now
 from ..catalog.plain import PLAIN
 from ..catalog.pointer import check_readable
-from ..errors import CorruptError, DcpxError, LimitError, SaveError, Where
+from ..errors import CorruptError, DcpxError, DcpxWarning, LimitError, SaveError, Where
 from ..located import writing
 from ..parallel import Crew
 from ..store.contract import Store
@@ -160,7 +160,8 @@ class Commit:
         left += _remove(store, sorted(needless, key=lambda one: (not is_pointer(one), one)))
         left += [f"what {one} referred to, which can't be read" for one in unknown]
         if left:
-            warnings.warn(f"saved, but what is not needed any more is still there: {', '.join(left)}", stacklevel=2)
+            text = f"saved, but what is not needed any more is still there: {', '.join(left)}"
+            warnings.warn(text, DcpxWarning, stacklevel=2)
 
     def _check_readable(self, content: bytes, sealed: bytes) -> None:
         """The reader must have read what is about to be published: what it refuses would be a save that never loads."""
