@@ -7,8 +7,8 @@ import torch.distributed as dist
 from accelerate import PartialState
 from accelerate.utils import FullyShardedDataParallelPlugin
 from accelerate.utils.fsdp_utils import load_fsdp_model, load_fsdp_optimizer, save_fsdp_model, save_fsdp_optimizer
-from common import EVERY, FOLDER, RANK, STEPS, batch, model, tell
 from torch.distributed.fsdp import fully_shard
+from training import EVERY, FOLDER, RANK, STEPS, batch, model, tell
 
 import dcpx
 

@@ -2,9 +2,9 @@
 
 import lightning
 import torch
-from common import EVERY, FOLDER, STEPS, batch, model, tell
 from lightning.fabric.strategies import ModelParallelStrategy
 from torch.distributed.fsdp import fully_shard
+from training import EVERY, FOLDER, STEPS, batch, model, tell
 
 import dcpx
 

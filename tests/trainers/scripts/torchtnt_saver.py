@@ -2,11 +2,11 @@
 
 import torch
 import torch.distributed as dist
-from common import EVERY, FOLDER, STEPS, batch, model, tell
 from torch.distributed.fsdp import fully_shard
 from torchtnt.framework.callbacks import DistributedCheckpointSaver
 from torchtnt.framework.train import train
 from torchtnt.framework.unit import TrainUnit
+from training import EVERY, FOLDER, STEPS, batch, model, tell
 
 import dcpx
 
