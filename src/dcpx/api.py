@@ -23,12 +23,14 @@ from .catalog.collector import paused_collector
 from .catalog.limits import Limits
 from .catalog.protection import Require
 from .catalog.setting import HeldSetting
+from .dcp.arrivals import Arrival
 from .dcp.private import collectives, forget_plans
 from .errors import DcpxError, LoadError, ReplacedError, SaveError, UnsupportedError, Where
 from .extension import StreamTransformExtension
 from .extensions.pack import Pack
 from .loading.planner import ABSENT, OwnLoadPlanner
 from .loading.reader import Reader
+from .loading.shared import share_metadata
 from .parallel import DEFAULT_BUDGET
 from .pickles.trust import SafeGlobal
 from .progress import OnProgress, telling
@@ -95,7 +97,8 @@ def save(
             progress=tell,
             storage_options=storage_options,
         )
-        with raising(SaveError, alone):
+        arrival = Arrival(process_group) if use_collectives and not alone else None
+        with raising(SaveError, alone, arrival):
             try:
                 state = {name: unfolded(name, one) for name, one in state_dict.items()}
                 if getattr(planner, "flatten_state_dict", planner is None):
@@ -179,10 +182,14 @@ def load(
         try:
             options = _given(dcp_load, no_dist=no_dist)
 
+            arrival = None if rank_local or alone else Arrival(process_group)
+
             def attempt() -> None:
+                if arrival is not None:
+                    share_metadata(reader, process_group)
                 dcp_load(named, storage_reader=reader, planner=chosen, process_group=process_group, **options)
 
-            with raising(LoadError, alone), _quiet:
+            with raising(LoadError, alone, arrival), _quiet:
                 try:
                     _load_what_stays(attempt)
                     if named is not state_dict:
@@ -287,9 +294,9 @@ def _rank() -> int:
 
 
 @contextmanager
-def raising(kind: type[DcpxError], alone: bool) -> Iterator[None]:
+def raising(kind: type[DcpxError], alone: bool, arrival: Arrival | None = None) -> Iterator[None]:
     """DCP wraps every rank's error in a CheckpointException, which isn't even an Exception: raise the first cause, and
-    name its rank unless this one is `alone`."""
+    name its rank unless this one is `alone`. Where it waited for ranks that never came, `arrival` names them."""
     try:
         yield
     except CheckpointException as error:
@@ -305,4 +312,18 @@ def raising(kind: type[DcpxError], alone: bool) -> Iterator[None]:
         raise
     except Exception as error:
         # A collective that another rank's end broke; without collectives, also an error of the planner.
-        raise kind(f"{type(error).__name__}: {error}") from error
+        absent = [] if arrival is None else arrival.absent()
+        raise kind(f"{_waited_for(absent)}{type(error).__name__}: {error}", remedy=_SEEK if absent else None) from error
+
+
+_SEEK = "See what keeps them: their own output, and whether they still run"
+_NAMED = 8
+"""Ranks that an error names, of those that never came."""
+
+
+def _waited_for(absent: Sequence[int]) -> str:
+    if not absent:
+        return ""
+    more = f" and {len(absent) - _NAMED} more" if len(absent) > _NAMED else ""
+    numbers = ", ".join(map(str, absent[:_NAMED]))
+    return f"{'rank' if len(absent) == 1 else 'ranks'} {numbers}{more} never came: "

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from ..errors import CorruptError, DcpxError, LoadError, MissingFileError, ReplacedError, UnsupportedError, Where
+from ..errors import (
+    CorruptError,
+    DcpxError,
+    LimitError,
+    LoadError,
+    MissingFileError,
+    ReplacedError,
+    UnsupportedError,
+    Where,
+)
 from ..located import naming
 from ..pickles.names import shown
 from ..store.contract import Store
@@ -29,42 +41,76 @@ M = TypeVar("M")
 @dataclass(frozen=True)
 class Pointed(Generic[M]):
     """What a pointer stands for. `metadata` is made of the classes that were asked for. `manifest` is None for what
-    stock DCP wrote, or for the reason that is `damage`; `digest` is the XXH3-128 of the pointer's content."""
+    stock DCP wrote, or for the reason that is `damage`; `digest` is the XXH3-128 of the pointer's content. `files` is
+    what was read, by its name, and None for what isn't there: `known` to whoever needn't read it once more."""
 
     metadata: M
     manifest: Manifest | None
     damage: DcpxError | None
     digest: str
+    files: Mapping[str, bytes | None] = field(repr=False)
 
 
 def read_pointer(
-    store: Store, pointer: str, classes: Classes[M], limit: int, *, without_manifest: bool = False
+    store: Store,
+    pointer: str,
+    classes: Classes[M],
+    limit: int,
+    *,
+    without_manifest: bool = False,
+    known: Mapping[str, bytes | None] | None = None,
 ) -> Pointed[M]:
     """Read the checkpoint's metadata, `.metadata` or a rank's own, and its manifest; each has at most `limit` bytes.
 
     They agree with each other then: on the pointer's own content, and on which items there are, in which files. A
-    manifest that is lost or damaged is an error, unless `without_manifest` asks to go on without it.
+    manifest that is lost or damaged is an error, unless `without_manifest` asks to go on without it. What is `known`,
+    of what another rank has read, is checked as if it had been read here.
 
     Raises LoadError if there is no checkpoint, CorruptError, or another DcpxError; all of them name the file.
     """
-    content = _read(store, pointer, limit)
+    files = _Files(store, limit, known or {})
+    content = _pointer(files, pointer)
     for _ in range(_ATTEMPTS):
         metadata = _metadata(store, pointer, classes, content, limit)
         try:
-            manifest = _manifest(store, metadata, limit)
+            manifest = _manifest(files, metadata)
         except DcpxError as error:
             with suppress(DcpxError):
-                before, content = content, _read(store, pointer, limit)
+                before, files = content, _Files(store, limit, {})
+                content = _pointer(files, pointer)
                 if content != before:
                     continue  # another save has replaced it, and has removed that manifest
             damage = error.located(store.place(pointer))
             if without_manifest:
-                return Pointed(metadata, None, damage, content_digest(content))
+                return Pointed(metadata, None, damage, content_digest(content), files.found)
             raise damage from error.__cause__
         if manifest is not None:
             _check_agreement(store, pointer, content, metadata, manifest)
-        return Pointed(metadata, manifest, None, content_digest(content))
+        return Pointed(metadata, manifest, None, content_digest(content), files.found)
     raise ReplacedError("the checkpoint was replaced while it was being opened", Where(store.place(pointer)))
+
+
+class _Files:
+    """The small files of a checkpoint, read from its store or `known` already."""
+
+    def __init__(self, store: Store, limit: int, known: Mapping[str, bytes | None]) -> None:
+        self.store = store
+        self.limit = limit
+        self._known = known
+        self.found: dict[str, bytes | None] = {}
+
+    def read(self, name: str) -> bytes:
+        """As `Store.read`."""
+        if name not in self._known:
+            self.found[name] = None
+            self.found[name] = content = self.store.read(name, self.limit)
+            return content
+        self.found[name] = known = self._known[name]
+        if known is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.store.place(name))
+        if len(known) > self.limit:
+            raise LimitError(f"the file has more than {self.limit} bytes", Where(self.store.place(name)))
+        return known
 
 
 def is_replaced(store: Store, pointer: str, digest: str) -> bool:
@@ -75,12 +121,12 @@ def is_replaced(store: Store, pointer: str, digest: str) -> bool:
         return False
 
 
-def _read(store: Store, name: str, limit: int) -> bytes:
-    place = Where(store.place(name))
+def _pointer(files: _Files, name: str) -> bytes:
+    place = Where(files.store.place(name))
     try:
-        return store.read(name, limit)
+        return files.read(name)
     except FileNotFoundError as error:
-        raise missing_pointer(store, name, limit) from error
+        raise missing_pointer(files.store, name, files.limit) from error
     except OSError as error:
         raise LoadError(f"the metadata can't be read: {error}", place) from error
 
@@ -106,7 +152,7 @@ def _written_by(store: Store, pointer: str, content: bytes, limit: int) -> str:
     return ""
 
 
-def _manifest(store: Store, metadata: Any, limit: int) -> Manifest | None:
+def _manifest(files: _Files, metadata: Any) -> Manifest | None:
     """The manifest of the save that wrote `metadata`; None if that was not dcpx's."""
     meta = metadata.storage_meta
     save = None if meta is None or meta.save_id is None else save_of(manifest_name(meta.save_id))
@@ -117,10 +163,10 @@ def _manifest(store: Store, metadata: Any, limit: int) -> Manifest | None:
             raise CorruptError("the metadata doesn't name its manifest, though dcpx wrote the data files")
         return None
     name = manifest_name(save)
-    place = store.place(name)
+    place = files.store.place(name)
     try:
         with naming(place):
-            manifest = parse_manifest(store.read(name, limit))
+            manifest = parse_manifest(files.read(name))
     except FileNotFoundError:
         if not saves:
             return None

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 import torch
+import torch.distributed as dist
+from torch.distributed import distributed_c10d
 from torch.distributed._shard.sharded_tensor.metadata import TensorProperties as OldTensorProperties
 from torch.distributed.checkpoint import filesystem
 from torch.distributed.checkpoint.filesystem import (
@@ -42,6 +44,7 @@ __all__ = [
     "as_plain",
     "collectives",
     "cpu_tensors",
+    "default_store",
     "forget_plans",
     "forget_storages",
     "has_elements_of_its_own",
@@ -193,6 +196,11 @@ def forget_storages(storages: Iterable[int]) -> None:
     """Give weak references back."""
     for storage in storages:
         torch.UntypedStorage._free_weak_ref(storage)
+
+
+def default_store() -> dist.Store:
+    """The store by which all ranks have met."""
+    return distributed_c10d._get_default_store()
 
 
 def forget_plans(planner: SavePlanner) -> None:

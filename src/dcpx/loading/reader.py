@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import repeat
@@ -19,7 +19,7 @@ from torch.futures import Future
 from ..catalog.limits import Limits
 from ..catalog.manifest import Manifest
 from ..catalog.names import metadata_name
-from ..catalog.pointer import is_replaced, read_pointer
+from ..catalog.pointer import Pointed, is_replaced, read_pointer
 from ..catalog.protection import Require, check_encrypted
 from ..dcp.metadata import DCP
 from ..dcp.private import HAS_RANK_LOCAL
@@ -126,6 +126,8 @@ class Reader(FileSystemReader):
         self.cast = cast
         self.manifest: Manifest | None = None
         self.failures: dict[str, DcpxError] = {}
+        self._ahead: Pointed[Metadata] | None = None  # read already, for all ranks
+        self._known: Mapping[str, bytes | None] | None = None  # what another rank has read
         self._opened: tuple[str, str] | None = None  # the pointer that was read, and its content's digest
         self.own = False
         """Whether what is loaded is this rank's own checkpoint; then the ranks read without collectives."""
@@ -168,7 +170,9 @@ class Reader(FileSystemReader):
         if rank is not None and not self.rank_local:
             remedy = "Pass rank_local=True if each rank was saved by itself, without collectives"
             raise LoadError("a rank's own metadata was not asked for", place, remedy)
-        pointed = read_pointer(self._store, pointer, DCP, self.limits.metadata_size, without_manifest=self.partial)
+        pointed, self._ahead = self._ahead if rank is None else None, None
+        if pointed is None:
+            pointed = self._read_pointer(pointer, self._known if rank is None else None)
         metadata, damage, self.manifest = pointed.metadata, pointed.damage, pointed.manifest
         self._opened = pointer, pointed.digest
         self.failures = {} if damage is None else {os.path.basename(damage.where.file or pointer): damage}
@@ -180,6 +184,21 @@ class Reader(FileSystemReader):
         meta.load_id = self.load_id
         metadata.storage_meta = meta
         return metadata
+
+    def _read_pointer(self, pointer: str, known: Mapping[str, bytes | None] | None = None) -> Pointed[Metadata]:
+        limit = self.limits.metadata_size
+        return read_pointer(self._store, pointer, DCP, limit, without_manifest=self.partial, known=known)
+
+    def read_for_all(self) -> Mapping[str, bytes | None]:
+        """Read `.metadata` and its manifest, which the next `read_metadata` takes up, and return what every rank's
+        `know` takes. Raises what `read_metadata` does."""
+        self._ahead = self._read_pointer(metadata_name(None))
+        return self._ahead.files
+
+    def know(self, files: Mapping[str, bytes | None] | None) -> None:
+        """Take what another rank has read for granted, in the next `read_metadata` and those after it; with None,
+        nothing any more. It is checked all the same."""
+        self._known = files
 
     @property
     def _store(self) -> Store:
