@@ -1,7 +1,7 @@
 """Real trainers, two gloo ranks each, dcpx installed: trained, killed, resumed; each loss is that of a training that
 nobody interrupted, bit for bit.
 
-`make test` runs those of QUICK, `make trainers` all: it installs what they need, some packages each into a folder of its
+`make test` runs those of QUICK, `make trainers` all: it installs what they need, some packages into folders of their
 own, as what they ask for doesn't go together.
 """
 

@@ -2,18 +2,11 @@
 
 import torch
 import torch.distributed as dist
-from training import EVERY, FOLDER, STEPS, batch, model, tell
-
-if torch.version.cuda is None:
-    # torchvision, which Composer imports, is built for CUDA: beside torch's CPU build its operators aren't there to be
-    # described.
-    operators = torch.library.Library("torchvision", "DEF")
-    for name in ("nms", "qnms"):
-        operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-
+import torchvision_on_cpu  # noqa: F401
 from composer import Callback, ComposerModel, Trainer
 from composer.utils import FSDP2Config
 from composer.utils.dist import get_sampler
+from training import EVERY, FOLDER, STEPS, batch, model, tell
 
 import dcpx
 

@@ -1,32 +1,12 @@
 """torchtitan's Trainer on a model of our own, whose CheckpointManager saves by `checkpoint_id=` and removes old
-checkpoints. With the word `async` it saves in the background.
-
-torchtitan knows no CPU: what it asks of a GPU is answered here, and a part that needs Triton is left out. What it calls
-`set_timeout` was an inner name of torch until 2.13.
-"""
+checkpoints. With the word `async` it saves in the background."""
 
 import sys
 from dataclasses import dataclass
-from types import SimpleNamespace
-from unittest.mock import MagicMock
 
 import torch
-import torchtitan.tools.utils
+import torchtitan_on_cpu  # noqa: F401
 from torch.distributed.fsdp import fully_shard
-from training import EVERY, FOLDER, RANK, STEPS, tell
-
-torchtitan.tools.utils.device_type = "cpu"
-torchtitan.tools.utils.get_local_device = lambda: torch.device("cpu")
-torchtitan.tools.utils.device_module = MagicMock(
-    current_device=lambda: 0,
-    get_device_name=lambda device: "CPU",
-    get_device_properties=lambda device: SimpleNamespace(total_memory=1 << 30),
-    memory_stats=lambda device: {},
-)
-sys.modules["torchtitan.distributed.minimal_async_ep"] = MagicMock()
-if not hasattr(torch.distributed, "set_timeout"):
-    torch.distributed.set_timeout = torch.distributed.distributed_c10d._set_pg_timeout
-
 from torchtitan.components.checkpointer import CheckpointManager
 from torchtitan.components.dataloader import BaseDataLoader
 from torchtitan.components.loss import CrossEntropyLoss
@@ -39,6 +19,7 @@ from torchtitan.models.common.linear import Linear
 from torchtitan.protocols import BaseModel
 from torchtitan.protocols.model_spec import ModelSpec
 from torchtitan.trainer import Trainer
+from training import EVERY, FOLDER, RANK, STEPS, tell
 
 import dcpx
 
