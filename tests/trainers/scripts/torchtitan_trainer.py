@@ -97,6 +97,15 @@ class Metrics(MetricsProcessor):
         tell(step, torch.tensor(loss, dtype=torch.float64))
 
 
+checkpoints = CheckpointManager.Config(
+    enable=True,
+    folder="run",
+    interval=EVERY,
+    enable_first_step_checkpoint=True,
+    keep_latest_k=2,
+    last_save_model_only=False,
+    async_mode="async" if "async" in sys.argv else "disabled",
+)
 trainer = Trainer.Config(
     model_spec=ModelSpec("small", "small", Net.Config(), shard, None, None, None),
     loss=CrossEntropyLoss.Config(),
@@ -107,15 +116,7 @@ trainer = Trainer.Config(
     training=TrainingConfig(local_batch_size=8, seq_len=16, steps=STEPS, disable_cuda_graphs=True),
     debug=DebugConfig(seed=0),
     metrics=Metrics.Config(log_freq=1),
-    checkpoint=CheckpointManager.Config(
-        enable=True,
-        folder="run",
-        interval=EVERY,
-        enable_first_step_checkpoint=True,
-        keep_latest_k=2,
-        last_save_model_only=False,
-        async_mode="async" if "async" in sys.argv else "disabled",
-    ),
+    checkpoint=checkpoints,
     dump_folder=str(FOLDER),
 ).build()
 trainer.train()

@@ -1,5 +1,5 @@
-"""torchvision is built for CUDA, and beside torch's CPU build its operators are missing. Imported before it, this declares
-those that its import describes: Composer imports it, and calls none of them here."""
+"""torchvision is built for CUDA, and beside torch's CPU build its operators are missing. Imported before it, this
+declares those that its import describes: Composer imports it, and calls none of them here."""
 
 import torch
 
