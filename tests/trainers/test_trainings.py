@@ -37,7 +37,7 @@ TRAINERS = {
 QUICK = {"fsdp2", "fabric", "accelerate_fsdp"}
 
 KEPT = {"torchtitan_trainer": {"step-2", "step-4", "step-6"}}
-"""What is left in the folder `run` of a trainer that was told to remove old checkpoints: of more than these."""
+"""What a trainer that removes old checkpoints leaves in its folder: that of step 1 is gone."""
 
 
 def is_installed(package: str) -> bool:
