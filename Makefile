@@ -67,10 +67,16 @@ soak: $(VENV)/installed  ## Thousands of random saves and loads
 	DCPX_EXAMPLES=10000 $(BIN)/python -m pytest tests/property/test_whatever_saves_loads.py \
 		tests/dist/test_whatever_ranks_save.py --override-ini timeout=7200
 
-# Trainings of real libraries, interrupted and resumed.
-trainers: $(VENV)/installed  ## Trainings of real libraries, interrupted and resumed
-	$(BIN)/pip install --quiet ".[trainers]"
-	$(BIN)/python -m pytest tests/interop/test_torchao.py tests/trainers/test_trainings.py
+# Libraries that go with torch and with one another are installed as usual, each other one into a folder of its own.
+BESIDE := $(patsubst tests/trainers/requirements/%.txt,$(VENV)/trainers/%,$(wildcard tests/trainers/requirements/*.txt))
+
+trainers: $(VENV)/installed $(BESIDE)  ## Trainings of real libraries, interrupted and resumed
+	$(BIN)/pip install --quiet ".[test,trainers]"
+	DCPX_TRAINERS=1 $(BIN)/python -m pytest tests/interop/test_torchao.py tests/trainers/test_trainings.py
+
+$(VENV)/trainers/%: tests/trainers/requirements/%.txt $(VENV)/torch
+	rm -rf $@
+	$(BIN)/pip install --quiet --no-deps --target $@ -r $<
 
 # What happens when something goes wrong: the table of docs/guarantees.md, each row by doing it, with stock DCP beside dcpx.
 faults: $(VENV)/installed  ## The table of docs/guarantees.md, each row by doing it

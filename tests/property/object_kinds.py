@@ -267,6 +267,7 @@ NUMPY: dict[str, st.SearchStrategy[Any]] = {
 }
 TORCH: dict[str, st.SearchStrategy[Any]] = {
     "constant": one(torch.float32, torch.device("cpu"), torch.Size([1, 2]), torch.strided, torch.qint8),
+    "version": one(torch.__version__, {"versions": [torch.__version__]}),
     "tensor within": st.builds(lambda: (1, torch.ones(3), {"a": torch.zeros(2, dtype=torch.bfloat16)})),
     "parameter within": st.builds(lambda: (torch.nn.Parameter(torch.ones(3)),)),
     "shared tensor": st.builds(lambda: _twice(torch.arange(4))),

@@ -193,6 +193,27 @@ class Weird:
     pass
 
 
+def test_the_version_of_torch_is_saved_as_it_is(tmp_path: Path):
+    """Composer saves it, as an object of torch's class: a text that compares as versions do."""
+    with dcpx.install():
+        dcp.save({"version": torch.__version__, "nested": [torch.__version__]}, checkpoint_id=tmp_path, no_dist=True)
+        state = {"version": None, "nested": None}
+        dcp.load(state, checkpoint_id=tmp_path, no_dist=True)
+    assert state == {"version": torch.__version__, "nested": [torch.__version__]}
+    assert type(state["version"]) is type(torch.__version__)
+    assert dcpx.verify(tmp_path).ok
+
+
+@pytest.mark.parametrize("arguments", [(), (7,), ("1.0\n",), ("1" * 100,), ("1.0", "ascii")], ids=str)
+def test_what_is_no_version_of_torch_is_refused(arguments: tuple[Any, ...], tmp_path: Path):
+    class Forged:
+        def __reduce__(self) -> Any:
+            return type(torch.__version__), arguments
+
+    with dcpx.install(), pytest.raises(dcp.api.CheckpointException, match="a version"):
+        dcp.save({"version": Forged()}, checkpoint_id=tmp_path, no_dist=True)
+
+
 def test_converters(tmp_path: Path):
     with dcpx.install():
         torch.save(state_of(3), tmp_path / "file.pt")

@@ -16,7 +16,7 @@ from .constants import is_constant
 from .library_calls import LIBRARY_CALLS
 from .names import shown
 from .numpy_objects import NUMPY_CALLS
-from .torch_calls import CALLS, OTHER_CALLS
+from .torch_calls import CALLS, OTHER_CALLS, TORCH_CALLS
 from .torch_pickle import Foreseen, check_names, foresee
 from .trust import SafeGlobal, by_name, of_process
 
@@ -24,8 +24,8 @@ __all__ = ["KNOWN", "TRUST", "CheckedObject", "check_object", "known_name"]
 
 TRUST = "If you trust where the checkpoint comes from, pass trust=True"
 
-KNOWN: dict[str, Call | None] = {**LIBRARY_CALLS, **NUMPY_CALLS}
-"""What an object may be made of besides what torch knows itself."""
+KNOWN: dict[str, Call | None] = {**LIBRARY_CALLS, **NUMPY_CALLS, **TORCH_CALLS}
+"""What an object may be made of besides what torch lets a pickle call."""
 
 _FORBIDDEN = {"sys", "os", "posix", "nt"}
 """Modules of which nothing can be allowed but by trust, as torch has it."""

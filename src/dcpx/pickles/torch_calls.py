@@ -6,6 +6,7 @@ storage's end, and a sparse tensor's indices are looked at by nobody. Here every
 
 from __future__ import annotations
 
+import re
 from typing import Any, NoReturn
 
 from ..errors import CorruptError, UnsupportedError
@@ -13,9 +14,9 @@ from .calls import Call, Walk
 from .constants import ITEM_SIZES, TENSOR_CLASSES, dtype_named, is_complex
 from .names import shown
 from .states import check_attributes
-from .things import PLAIN, TENSOR, Bytes, Dict, Frozen, Name, Storage, Tensor, Text
+from .things import HASHED, PLAIN, TENSOR, Bytes, Dict, Frozen, Name, Storage, Tensor, Text
 
-__all__ = ["CALLS", "OTHER_CALLS", "BeyondStorageError"]
+__all__ = ["CALLS", "OTHER_CALLS", "TORCH_CALLS", "BeyondStorageError"]
 
 _FEW = 64
 """Bytes whose content is kept."""
@@ -289,6 +290,18 @@ def _complex(walk: Walk, arguments: tuple[Any, ...]) -> object:
     _wrong("a complex number")
 
 
+_VERSION = re.compile(r"[0-9A-Za-z.+!_-]{1,64}")
+
+
+def _version(walk: Walk, arguments: tuple[Any, ...]) -> object:
+    """A text of a class of torch's, as which `torch.__version__` is saved."""
+    match arguments:
+        case (str(text),) if _VERSION.fullmatch(text):
+            walk.account.spend(2 * len(text))
+            return HASHED
+    _other("a version")
+
+
 CALLS: dict[str, Call] = {
     "_codecs.encode": _encode,
     "builtins.bytearray": _bytearray,
@@ -314,3 +327,6 @@ CALLS: dict[str, Call] = {
 
 OTHER_CALLS: dict[str, Call] = {"builtins.frozenset": _frozenset}
 """The same, of what torch has to be told to allow."""
+
+TORCH_CALLS: dict[str, Call] = {"torch.torch_version.TorchVersion": _version}
+"""The same, of what only an object may be made of."""
