@@ -32,7 +32,7 @@ from ..store.directory import move_to_new, sync_directory
 from .checkpoints import CheckpointSource, save_weights
 from .safetensors import INDEX, SafetensorsSource, header_of
 from .torch_files import TorchSource, save_torch
-from .weights import Entry, Names, Source, chosen, parts_of
+from .weights import Entry, Names, Source, chosen, read_ahead
 
 __all__ = ["Converted", "convert"]
 
@@ -288,13 +288,12 @@ def _write_safetensors(
         total = len(header) + sum(entry.nbytes for entry in entries.values())
         os.posix_fallocate(file.fileno(), 0, total)  # a disk without room is told before all the work
         file.write(header)
-        for wanted in parts_of(source, order):
-            for (old, _, _), tensor in zip(wanted, source.read(wanted), strict=True):
-                ready = tensor.to(entries[old].dtype)
-                seen(old, ready)
-                rest = memoryview(b"") if ready.numel() == 0 else ready.view(-1).view(torch.uint8).numpy().data
-                while rest:
-                    rest = rest[file.write(rest) :]
+        for old, tensor in read_ahead(source, order):
+            ready = tensor.to(entries[old].dtype)
+            seen(old, ready)
+            rest = memoryview(b"") if ready.numel() == 0 else ready.view(-1).view(torch.uint8).numpy().data
+            while rest:
+                rest = rest[file.write(rest) :]
 
 
 def _write_directory(
@@ -348,9 +347,8 @@ def _check(expected: _Digests, names: dict[str, str], path: str | os.PathLike[st
     """Read what was written, all of it, and compare. CorruptError where it isn't what was read of the source."""
     with _opened(path, **options) as written:
         really = _Digests()
-        for wanted in parts_of(written, list(written.entries)):
-            for (name, _, _), tensor in zip(wanted, written.read(wanted), strict=True):
-                really.add(name, tensor)
+        for name, tensor in read_ahead(written, list(written.entries)):
+            really.add(name, tensor)
         digests = {names[old]: digest for old, digest in expected.found().items()}
         found = really.found()
         if wrong := sorted(name for name in digests.keys() | found.keys() if digests.get(name) != found.get(name)):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
 
 from ..errors import LoadError, Where
 
-__all__ = ["PART", "Entry", "Names", "Source", "chosen", "parts_of"]
+__all__ = ["PART", "Entry", "Names", "Source", "chosen", "parts_of", "read_ahead"]
 
 PART = 64 << 20
 """Bytes of tensors that are held at once on their way from one format to another."""
@@ -88,6 +89,23 @@ def parts_of(source: Source, names: list[str]) -> Iterator[list[tuple[str, int, 
             size += nbytes
     if part:
         yield part
+
+
+def read_ahead(source: Source, names: list[str]) -> Iterator[tuple[str, torch.Tensor]]:
+    """The same parts as tensors, each with its name. The next ones are read while these are worked on."""
+    with ThreadPoolExecutor(1, "dcpx-read") as reader:
+        coming: list[tuple[list[tuple[str, int, int]], Future[list[torch.Tensor]]]] = []
+        for part in parts_of(source, names):
+            coming.append((part, reader.submit(source.read, part)))
+            if len(coming) > 1:
+                yield from _named(*coming.pop(0))
+        for part, found in coming:
+            yield from _named(part, found)
+
+
+def _named(part: list[tuple[str, int, int]], found: Future[list[torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
+    for (name, _, _), tensor in zip(part, found.result(), strict=True):
+        yield name, tensor
 
 
 def chosen(source: Source, names: Names | None) -> dict[str, str]:

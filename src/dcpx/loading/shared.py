@@ -26,7 +26,6 @@ def share_metadata(reader: Reader, process_group: dist.ProcessGroup | None) -> N
         except Exception:  # noqa: BLE001 (the others wait; DCP asks for it once more, and reports the error)
             files = None
     told = [files]
-    dist.broadcast_object_list(
-        told, src=dist.get_global_rank(process_group or dist.group.WORLD, 0), group=process_group
-    )
+    source = 0 if process_group is None else dist.get_global_rank(process_group, 0)
+    dist.broadcast_object_list(told, src=source, group=process_group)
     reader.know(told[0])
