@@ -140,12 +140,12 @@ class WeightsPlanner(DefaultSavePlanner):
         super().__init__()
         self._source = source
         self._old = {new: old for old, new in names.items() if old in source.entries}
-        self._cast = cast
+        self._entries = {old: source.entries[old].cast(cast) for old in self._old.values()}
         self._seen = seen
         self._groups: dict[str, list[str]] = {}
         self._held: dict[str, torch.Tensor] = {}
         self.state = {
-            new: torch.empty(source.entries[old].shape, dtype=self._dtype(old), device="meta")
+            new: torch.empty(self._entries[old].shape, dtype=self._entries[old].dtype, device="meta")
             for new, old in self._old.items()
         } | {names[old]: value for old, value in source.objects.items() if old in names}
         # Who keeps a name keeps its place in a nested state.
@@ -159,20 +159,16 @@ class WeightsPlanner(DefaultSavePlanner):
     ) -> None:
         self.state_dict, self.mappings, self.is_coordinator = state_dict, self._paths, is_coordinator
 
-    def _dtype(self, old: str) -> torch.dtype:
-        stored = self._source.entries[old].dtype
-        return self._cast if self._cast is not None and stored.is_floating_point else stored
-
     def lookup_object(self, index: MetadataIndex) -> Any:
         old = self._old.get(index.fqn)
         if old is None:
             return self.state_dict[index.fqn]
         if old not in self._held:
-            group = [name for name in self._groups[old] if name in self._groups]
-            wanted = [(name, 0, (self._source.entries[name].shape or (1,))[0]) for name in group]
+            group = self._groups[old]
+            wanted = [(name, 0, (self._entries[name].shape or (1,))[0]) for name in group]
             self._held = dict(zip(group, self._source.read(wanted), strict=True))
         tensor = self._held.pop(old)
-        cast = tensor.to(self._dtype(old))
+        cast = tensor.to(self._entries[old].dtype)
         self._seen(old, cast)
         return cast
 

@@ -32,7 +32,7 @@ from ..store.directory import move_to_new, sync_directory
 from .checkpoints import CheckpointSource, save_weights
 from .safetensors import INDEX, SafetensorsSource, header_of
 from .torch_files import TorchSource, save_torch
-from .weights import Entry, Names, Source, chosen, read_ahead
+from .weights import Names, Source, chosen, read_ahead
 
 __all__ = ["Converted", "convert"]
 
@@ -265,13 +265,6 @@ def _sync(file: Path) -> None:
 # --- safetensors ------------------------------------------------------------------------------------------------------
 
 
-def _as_written(source: Source, names: dict[str, str], old: str, cast: torch.dtype | None) -> Entry:
-    entry = source.entries[old]
-    if cast is None or not entry.dtype.is_floating_point:
-        return entry._replace(name=names[old])
-    return Entry(names[old], cast, entry.shape, entry.nbytes // entry.dtype.itemsize * cast.itemsize)
-
-
 def _write_safetensors(
     source: Source,
     names: dict[str, str],
@@ -281,7 +274,7 @@ def _write_safetensors(
     seen: Callable[[str, torch.Tensor], None],
 ) -> None:
     """One file with these tensors. Those of the widest dtype come first, as other readers want them aligned."""
-    entries = {old: _as_written(source, names, old, cast) for old in olds}
+    entries = {old: source.entries[old].cast(cast)._replace(name=names[old]) for old in olds}
     order = sorted(olds, key=lambda old: -entries[old].dtype.itemsize)
     header = header_of((entries[old] for old in order), source.note or {"format": "pt"})
     with open(path, "xb", buffering=0) as file:
@@ -308,7 +301,7 @@ def _write_directory(
     shards: list[list[str]] = [[]]
     size = 0
     for old in names:
-        nbytes = _as_written(source, names, old, cast).nbytes
+        nbytes = source.entries[old].cast(cast).nbytes
         if shards[-1] and size + nbytes > most:
             shards.append([])
             size = 0
@@ -320,7 +313,7 @@ def _write_directory(
         _write_safetensors(source, names, olds, folder / name, cast, seen)
         table.update((names[old], name) for old in olds)
     if len(shards) > 1:
-        total = sum(_as_written(source, names, old, cast).nbytes for old in names)
+        total = sum(source.entries[old].cast(cast).nbytes for old in names)
         index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(table.items()))}
         (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 

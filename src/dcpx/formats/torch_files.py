@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch.distributed.checkpoint._nested_dict import flatten_state_dict, unflatten_state_dict
 
 from ..errors import LoadError, SaveError, UnsupportedError, Where
-from .weights import Entry, Source, parts_of
+from .weights import Entry, Source, read_ahead
 
 __all__ = ["TorchSource", "save_torch"]
 
@@ -57,36 +58,29 @@ class TorchSource(Source):
 def save_torch(source: Source, names: dict[str, str], path: Path, seen: Any, cast: torch.dtype | None) -> None:
     """Save what a source has by `torch.save`, nested as it was. The tensors are put together in a file beside `path`,
     not in memory, which is gone afterwards."""
-    dtypes = {
-        old: cast if cast is not None and source.entries[old].dtype.is_floating_point else source.entries[old].dtype
-        for old in names
-        if old in source.entries
-    }
-    sizes = {
-        old: source.entries[old].nbytes // source.entries[old].dtype.itemsize * dtypes[old].itemsize for old in dtypes
-    }
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.elements")
+    entries = {old: source.entries[old].cast(cast) for old in names if old in source.entries}
+    scratch = path.with_name(f".{uuid.uuid4()}.elements")
     try:
-        total = sum(-(-size // _ALIGNMENT) * _ALIGNMENT for size in sizes.values())
+        total = sum(-(-entry.nbytes // _ALIGNMENT) * _ALIGNMENT for entry in entries.values())
         with open(scratch, "xb") as file:
             if total:
                 os.posix_fallocate(file.fileno(), 0, total)  # a disk without room is told now, not by a signal
         memory = torch.from_file(str(scratch), shared=True, size=total, dtype=torch.uint8) if total else None
         flat: dict[str, Any] = {names[old]: value for old, value in source.objects.items() if old in names}
         begin = 0
-        for old, size in sizes.items():
-            entry = source.entries[old]
-            if size == 0 or memory is None:
-                flat[names[old]] = torch.empty(entry.shape, dtype=dtypes[old])
-                continue
-            flat[names[old]] = memory[begin : begin + size].view(dtypes[old]).view(entry.shape)
-            begin += -(-size // _ALIGNMENT) * _ALIGNMENT
-        for wanted in parts_of(source, list(dtypes)):
-            for (old, row, count), tensor in zip(wanted, source.read(wanted), strict=True):
-                tensor = tensor.to(dtypes[old])
-                target = flat[names[old]]
-                (target[row : row + count] if target.dim() else target).copy_(tensor)
-                seen(old, tensor)
+        rest: dict[str, torch.Tensor] = {}  # of each tensor, the elements that are yet to come
+        for old, entry in entries.items():
+            if entry.nbytes == 0 or memory is None:
+                flat[names[old]] = torch.empty(entry.shape, dtype=entry.dtype)
+            else:
+                flat[names[old]] = memory[begin : begin + entry.nbytes].view(entry.dtype).view(entry.shape)
+            rest[old] = flat[names[old]].view(-1)
+            begin += -(-entry.nbytes // _ALIGNMENT) * _ALIGNMENT
+        for old, part in read_ahead(source, list(entries)):
+            ready = part.to(entries[old].dtype)
+            rest[old][: ready.numel()] = ready.view(-1)
+            rest[old] = rest[old][ready.numel() :]
+            seen(old, ready)
         # A tensor of its own storage each: else every one would be saved with all of the scratch file.
         paths = {new: source.paths.get(old, (new,)) if old == new else (new,) for old, new in names.items()}
         torch.save(unflatten_state_dict({new: _alone(value) for new, value in flat.items()}, paths), path)

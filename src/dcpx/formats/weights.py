@@ -29,6 +29,12 @@ class Entry(NamedTuple):
     shape: tuple[int, ...]
     nbytes: int
 
+    def cast(self, dtype: torch.dtype | None) -> Entry:
+        """As it is stored if what is floating point is cast to `dtype`; the same with None."""
+        if dtype is None or not self.dtype.is_floating_point:
+            return self
+        return self._replace(dtype=dtype, nbytes=self.nbytes // self.dtype.itemsize * dtype.itemsize)
+
 
 class Source(ABC):
     """Where weights come from. A context manager, at whose end its files are closed."""
