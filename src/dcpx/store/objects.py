@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -180,7 +179,7 @@ class ObjectStore(Store):
         if replace:
             with suppress(FileNotFoundError):
                 found = self._head(name)
-                mode = {key: found[key] for key in ("e_tag", "version") if found[key] is not None}
+                mode = {key: found[key] for key in ("e_tag", "version") if found[key] is not None} or "overwrite"
         try:
             with self.telling(name):
                 obstore.put(self._client, self._key(name), data, mode=mode, use_multipart=False)
@@ -222,16 +221,14 @@ class ObjectStore(Store):
 
 _SCHEMES = {"gcs": "gs"}
 
-_memories: dict[str, Any] = {}
-_memories_lock = threading.Lock()
+_MEMORY = MemoryStore()
+"""The memory of this process, which all addresses share."""
 
 
 def _memory(options: dict[str, Any]) -> Any:
-    """The memory of this process, which all addresses share."""
     if options:
         raise ValueError(f"objects in memory have no options, such as {next(iter(options))!r}")
-    with _memories_lock:
-        return _memories.setdefault("", MemoryStore())
+    return _MEMORY
 
 
 class _RangeReader(ObjectReader):
