@@ -9,7 +9,7 @@ import json
 import platform
 from pathlib import Path
 
-NAMES = ("codec", "memory", "checkpoint", "metadata")
+NAMES = ("codec", "memory", "checkpoint", "metadata", "stores", "convert", "background", "ranks")
 
 
 def main() -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import socket
 import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from torch.distributed.checkpoint.filesystem import FileSystem
 
@@ -113,3 +116,35 @@ def _on_descriptor(file: Path, work: Any) -> None:
         work(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def slow_link(endpoint: str, rate: float) -> Generator[str, None, None]:
+    """An address on this machine that leads to `endpoint` over a link of `rate` bytes/s that all connections share."""
+    to = urlsplit(endpoint)
+    link = ThrottledFileSystem(rate)
+    ends: list[socket.socket] = []
+
+    def carry(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(64 << 10):
+                link.carry(len(data), time.perf_counter())
+                target.sendall(data)
+        with contextlib.suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = listener.accept()
+                far = socket.create_connection((to.hostname, to.port or 80))
+                ends.extend((near, far))
+                for pair in ((near, far), (far, near)):
+                    threading.Thread(target=carry, args=pair, daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+    for end in ends:
+        end.close()

@@ -183,6 +183,8 @@ def load(
             options = _given(dcp_load, no_dist=no_dist)
 
             arrival = None if rank_local or alone else Arrival(process_group)
+            if arrival is not None and isinstance(chosen, OwnLoadPlanner):
+                reader.share(process_group)
 
             def attempt() -> None:
                 if arrival is not None:

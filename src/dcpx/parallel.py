@@ -31,8 +31,10 @@ _pool_lock = threading.Lock()
 
 
 def worker_count() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The cores that this process may use: its share of them where torchrun says how many ranks are on this machine."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    ranks = os.environ.get("LOCAL_WORLD_SIZE", "")
+    return max(cores // int(ranks), 1) if ranks.isdecimal() and int(ranks) > 0 else cores
 
 
 def _shared_pool() -> ThreadPoolExecutor:

@@ -85,7 +85,7 @@ def _wait_for(endpoint: str, process: subprocess.Popen[bytes], log: Path) -> Non
     from obstore.exceptions import BaseError
     from obstore.store import S3Store
 
-    store = S3Store(BUCKET, **bucket_options(endpoint), client_options={"allow_http": True})  # type: ignore[call-overload]
+    store = S3Store(BUCKET, **bucket_options(endpoint), client_options={"allow_http": True})
     for _ in range(300):
         assert process.poll() is None, f"the S3 server has ended:\n{log.read_text(errors='replace')[-2000:]}"
         try:

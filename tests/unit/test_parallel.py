@@ -243,5 +243,10 @@ def test_works_after_a_fork(two_workers: None) -> None:
     assert list(busy) == [1, 2, 3]
 
 
-def test_worker_count_is_what_the_process_may_use() -> None:
+def test_worker_count_is_what_the_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
     assert 1 <= worker_count() <= (os.cpu_count() or 1)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
+    for ranks, count in (("1", 16), ("4", 4), ("5", 3), ("64", 1), ("0", 16), ("", 16), ("-2", 16), ("many", 16)):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", ranks)
+        assert worker_count() == count, ranks

@@ -56,6 +56,7 @@ __all__ = [
     "set_version",
     "split_by_size",
     "storage_reference",
+    "takes_memory",
     "tensor_bytes",
     "version_of",
     "weak_storage",
@@ -201,6 +202,11 @@ def forget_storages(storages: Iterable[int]) -> None:
 def default_store() -> dist.Store:
     """The store by which all ranks have met."""
     return distributed_c10d._get_default_store()
+
+
+def takes_memory(group: dist.ProcessGroup | None) -> bool:
+    """Whether the group's collectives take tensors of this machine's memory, and not those of a device alone."""
+    return torch.device("cpu") in (group or cast(Any, dist.group.WORLD))._device_types
 
 
 def forget_plans(planner: SavePlanner) -> None:

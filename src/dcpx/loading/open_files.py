@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from ..store.source import FileSource, Sources
+from .exchange import Exchange
 
 __all__ = ["OpenFiles"]
 
@@ -13,8 +14,10 @@ class OpenFiles:
     """The files of a load whose jobs are planned file by file: when the next file is asked for, the one before gets no
     more jobs. Used by one thread."""
 
-    def __init__(self, sources: Sources) -> None:
+    def __init__(self, sources: Sources, exchange: Exchange) -> None:
         self._sources = sources
+        self.exchange = exchange
+        """What other ranks read for this one, for which jobs are planned only once it is there."""
         self.far = sources.far
         """Whether each read is a request to another machine."""
         self._current: str | None = None  # the file that jobs are being planned for

@@ -6,11 +6,12 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import Any, get_args
 
 import torch
+import torch.distributed as dist
 from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import Metadata, StorageMeta
 from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner
@@ -22,7 +23,7 @@ from ..catalog.names import metadata_name
 from ..catalog.pointer import Pointed, is_replaced, read_pointer
 from ..catalog.protection import Require, check_encrypted
 from ..dcp.metadata import DCP
-from ..dcp.private import HAS_RANK_LOCAL
+from ..dcp.private import HAS_RANK_LOCAL, takes_memory
 from ..dcp.store import Storage, store_of
 from ..errors import (
     DcpxError,
@@ -43,8 +44,10 @@ from ..store.address import StorageOptions, check_path, shown_path
 from ..store.contract import Store
 from ..store.source import Sources
 from .casts import check_casts
+from .exchange import Exchange
 from .objects import checked_bytes
-from .requests import request_bytes, requested_items
+from .open_files import OpenFiles
+from .requests import RequestedItem, common_requests, is_whole, request_bytes, requested_items
 from .unpacking import Unpacker
 
 __all__ = ["Reader"]
@@ -128,6 +131,8 @@ class Reader(FileSystemReader):
         self.failures: dict[str, DcpxError] = {}
         self._ahead: Pointed[Metadata] | None = None  # read already, for all ranks
         self._known: Mapping[str, bytes | None] | None = None  # what another rank has read
+        self._group: dist.ProcessGroup | None = None
+        self._shares = False  # whether the ranks of that group read for one another
         self._opened: tuple[str, str] | None = None  # the pointer that was read, and its content's digest
         self.own = False
         """Whether what is loaded is this rank's own checkpoint; then the ranks read without collectives."""
@@ -200,15 +205,22 @@ class Reader(FileSystemReader):
         nothing any more. It is checked all the same."""
         self._known = files
 
+    def share(self, process_group: dist.ProcessGroup | None) -> None:
+        """Let the ranks of the group, all of which load with this and with a planner of dcpx's, read for one another
+        what all of them need, where each read is a request to another machine."""
+        self._group = process_group
+        self._shares = self._store.connections > 0 and takes_memory(process_group)
+
     @property
     def _store(self) -> Store:
         return store_of(self.fs, self.path)
 
-    def _crew(self) -> Crew:
-        """Where a read is a request, more of them are under way than there are cores."""
-        if self.threads is None and self._store.connections:
-            return Crew(max(worker_count(), self._store.connections), self.budget)
-        return Crew(self.threads, self.budget)
+    def _crew(self, far: bool) -> Crew:
+        """Where most reads are requests, more of them are under way than there are cores. Where the ranks read for one
+        another, half of the budget is what they exchange."""
+        budget = self.budget // 2 if self._shares else self.budget
+        threads = max(worker_count(), self._store.connections) if far and self.threads is None else self.threads
+        return Crew(threads, budget)
 
     def _checked(self, content: bytes) -> bytes:
         """An object's content as the planner may unpickle it. UnsupportedError or another DcpxError if it may not."""
@@ -222,17 +234,23 @@ class Reader(FileSystemReader):
         self.own = not kwargs.get("use_collectives", True)
 
     def prepare_local_plan(self, plan: LoadPlan) -> LoadPlan:
-        """Put into the plan which save this rank has opened."""
+        """Put into the plan which save this rank has opened, and of how many bytes it can be told."""
         meta = self.metadata.storage_meta
         save_id = None if meta is None or self.own else meta.save_id  # a rank's own save is no other rank's
-        return replace(plan, storage_data=save_id)
+        return replace(plan, storage_data=_Opened(save_id, self.budget // 2 if self._shares else 0))
 
     def prepare_global_plan(self, plans: list[LoadPlan]) -> list[LoadPlan]:
-        """ReplacedError unless all ranks have opened the same save."""
-        if len({plan.storage_data for plan in plans}) > 1:
+        """Tell the ranks what all of them ask for. ReplacedError unless all have opened the same save."""
+        if len({plan.storage_data.save_id for plan in plans}) > 1:
             cause = "the checkpoint was replaced while it was being opened: some ranks see another save than others"
             raise ReplacedError(cause, Where(self._store.place("")))
-        return plans
+        budget = min(plan.storage_data.budget for plan in plans)
+        if len(plans) < 2 or budget == 0:
+            return plans
+        return [
+            replace(plan, storage_data=_Common(positions, budget))
+            for plan, positions in zip(plans, common_requests(plans), strict=True)
+        ]
 
     def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> Future[None]:
         """Read and verify what the plan asks for, and fill the planner's targets.
@@ -240,23 +258,35 @@ class Reader(FileSystemReader):
         Raises CorruptError, LoadError or another DcpxError. With `partial` the error of an item goes to `failures`.
         """
         with portable_errors(LoadError), self._noticing_replacement(), reading(shown_path(self.path)):
-            check_casts(plan.items, self.metadata, planner, refuse=not self.cast)
             items = requested_items(plan.items, self.metadata, self.manifest)
-            if self.require == "encrypted":
-                check_encrypted(items, self.registry)
-            total = sum(map(request_bytes, plan.items, repeat(self.metadata)))
-            meter = Meter(self.progress, total, len(plan.items))
-            trust = Trust(self.safe_globals, self.trust)
-            with Sources(self._store, self._sizes()) as sources, self._crew() as crew:
-                sources.hold(item.info.relative_path for item in items)
-                unpacker = Unpacker(
-                    planner, self.registry, sources, crew, meter, self._checked, self.limits, self.partial, trust
-                )
-                self.failures |= unpacker.read(items)
+            with self._exchange(plan, items) as exchange:
+                check_casts(plan.items, self.metadata, planner, refuse=not self.cast)
+                if self.require == "encrypted":
+                    check_encrypted(items, self.registry)
+                total = sum(map(request_bytes, plan.items, repeat(self.metadata)))
+                meter = Meter(self.progress, total, len(plan.items))
+                trust = Trust(self.safe_globals, self.trust)
+                far = self._store.connections > 0 and exchange.nbytes < total // 4
+                with Sources(self._store, self._sizes(), exchange.find) as sources, self._crew(far) as crew:
+                    sources.hold(item.info.relative_path for item in items)
+                    files = OpenFiles(sources, exchange)
+                    unpacker = Unpacker(
+                        planner, self.registry, files, crew, meter, self._checked, self.limits, self.partial, trust
+                    )
+                    self.failures |= unpacker.read(items)
         self.finished = True
         future: Future[None] = Future()
         future.set_result(None)
         return future
+
+    def _exchange(self, plan: LoadPlan, items: Sequence[RequestedItem]) -> Exchange:
+        """What the ranks are to read for one another: what all of them ask for, and as a whole."""
+        told = plan.storage_data
+        if not isinstance(told, _Common):
+            return Exchange(self._store, [], 0, None)
+        positions = set(told.positions)
+        wanted = [item for item in items if positions.intersection(item.numbers) and is_whole(item)]
+        return Exchange(self._store, wanted, told.budget, self._group)
 
     @contextmanager
     def _noticing_replacement(self) -> Iterator[None]:
@@ -279,3 +309,21 @@ class Reader(FileSystemReader):
         """The data files' sizes in bytes, which are checked when they are opened. A partial load has none: it takes
         every item that is whole, even in a file that has grown."""
         return {} if self.manifest is None or self.partial else {file.name: file.size for file in self.manifest.files}
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """What a rank says to the coordinator: which save it has opened, and how many bytes it lets others tell it at once;
+    0 where the ranks don't read for one another."""
+
+    save_id: str | None
+    budget: int
+
+
+@dataclass(frozen=True)
+class _Common:
+    """What the coordinator says to a rank: where in its plan are the requests that all ranks have, and the bytes that
+    the ranks exchange at once."""
+
+    positions: list[int]
+    budget: int

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from torch.distributed.checkpoint.metadata import Metadata, MetadataIndex, TensorStorageMetadata
-from torch.distributed.checkpoint.planner import LoadItemType, ReadItem
+from torch.distributed.checkpoint.planner import LoadItemType, LoadPlan, ReadItem
 
 from ..catalog.items import Described, StoredItem
 from ..catalog.manifest import Manifest
 from ..dcp.metadata import dtype_name
 from ..errors import CorruptError, Where
 
-__all__ = ["RequestedItem", "request_bytes", "requested_items"]
+__all__ = ["RequestedItem", "common_requests", "is_whole", "request_bytes", "requested_items"]
 
 
 @dataclass
@@ -53,3 +53,26 @@ def request_bytes(request: ReadItem, metadata: Metadata) -> int:
     if request.type == LoadItemType.BYTE_IO or not isinstance(described, TensorStorageMetadata):
         return 0
     return math.prod(request.lengths) * described.properties.dtype.itemsize
+
+
+def common_requests(plans: Sequence[LoadPlan]) -> list[list[int]]:
+    """Of each rank's plan, the positions of the requests that all ranks have: for the same part of a stored item."""
+    common = {_part(request) for request in plans[0].items}
+    for plan in plans[1:]:
+        if not common:
+            break
+        common &= {_part(request) for request in plan.items}
+    if not common:
+        return [[] for _ in plans]
+    return [[number for number, request in enumerate(plan.items) if _part(request) in common] for plan in plans]
+
+
+def _part(request: ReadItem) -> tuple[MetadataIndex, tuple[int, ...], tuple[int, ...]]:
+    return request.storage_index, tuple(request.storage_offsets), tuple(request.lengths)
+
+
+def is_whole(item: RequestedItem) -> bool:
+    """Whether a request asks for all of the item."""
+    return any(
+        request.type == LoadItemType.BYTE_IO or tuple(request.lengths) == item.shape for request in item.requests
+    )

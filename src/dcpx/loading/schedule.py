@@ -67,6 +67,7 @@ class Schedule:
         unfolded = 0
         known = 0 if self._files.far else len(items)
         for number, item in enumerate(items):
+            self._files.exchange.reach(item)
             small = _is_small(item)
             if near and not (small and _are_near(near, unfolded, item, self._job_bytes)):
                 yield self._neighbours(near, claims)
@@ -104,7 +105,8 @@ class Schedule:
         """Read where the large ones of these items begin and end, which says how they are to be read, as far as they
         are in the first one's file; returns how many that were."""
         name = items[0].info.relative_path
-        same = list(takewhile(lambda item: item.info.relative_path == name, items))
+        reached = self._files.exchange.is_reached
+        same = list(takewhile(lambda item: item.info.relative_path == name and reached(item), items))
         ends: list[tuple[int, int]] = []
         for item in same:
             if item.is_packed and not _is_small(item):

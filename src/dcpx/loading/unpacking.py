@@ -18,7 +18,6 @@ from ..parallel import Crew
 from ..pickles.trust import Trust
 from ..progress import Meter
 from ..registry import ExtensionRegistry
-from ..store.source import Sources
 from .claims import Claims
 from .failures import Failures
 from .jobs import Job, bytes_held
@@ -43,7 +42,7 @@ class Unpacker:
         self,
         planner: LoadPlanner,
         registry: ExtensionRegistry,
-        sources: Sources,
+        files: OpenFiles,
         crew: Crew,
         meter: Meter,
         check_object: Callable[[bytes], bytes],
@@ -57,7 +56,7 @@ class Unpacker:
         self._check_object = check_object
         self._limits = limits
         self._failures = Failures(partial)
-        self._files = OpenFiles(sources)
+        self._files = files
         self._schedule = Schedule(planner, self._files, self._failures)
         self._runner = Runner(registry, limits, trust, self._failures)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from types import TracebackType
-from typing import IO, Any, cast
+from typing import IO, Any, TypeAlias, cast
 
 from ..errors import CorruptError, DcpxError, LoadError, MissingFileError, TruncatedError, Where
 from ..streams import SeekableReader
@@ -17,14 +18,23 @@ from .contract import ChunkJob, Store
 __all__ = ["FileSource", "Sources"]
 
 
+Find: TypeAlias = Callable[[str, int, int], "memoryview | None"]
+"""These bytes of a file, by its name, an offset and a size, where they are in memory already; for any thread."""
+
+
+def _nothing(name: str, offset: int, size: int) -> None:
+    return None
+
+
 class FileSource:
     """An object of a checkpoint; any number of threads may read at once.
 
     Raises MissingFileError where there is none, LoadError where it can't be opened.
     """
 
-    def __init__(self, store: Store, name: str) -> None:
+    def __init__(self, store: Store, name: str, find: Find = _nothing) -> None:
         self.name = store.place(name)
+        self._find = partial(find, name)
         try:
             self._reader = store.open(name)
         except FileNotFoundError as error:
@@ -51,6 +61,10 @@ class FileSource:
             if len(part) == len(buffer):
                 buffer[:] = part
                 return
+        known = self._find(offset, len(buffer))
+        if known is not None:
+            buffer[:] = known
+            return
         try:
             done = self._reader.read_into(offset, buffer)
         except FileNotFoundError as error:
@@ -71,8 +85,9 @@ class FileSource:
         """Read these ranges, ascending offsets and sizes, for the reads that come next, in the place of what was read
         ahead before. What can't be read is told by whoever needs it."""
         self._ahead = [], []
+        unknown = [one for one in ranges if self._find(*one) is None]
         with contextlib.suppress(OSError):
-            self._ahead = [offset for offset, _ in ranges], self._reader.read_many(ranges)
+            self._ahead = [offset for offset, _ in unknown], self._reader.read_many(unknown)
 
     def check_size(self, size: int) -> None:
         """CorruptError if the file goes on after `size` bytes. What is missing is told by whoever needs it."""
@@ -124,8 +139,9 @@ class Sources:
     A context manager, at whose end all are closed.
     """
 
-    def __init__(self, store: Store, sizes: Mapping[str, int] | None = None) -> None:
+    def __init__(self, store: Store, sizes: Mapping[str, int] | None = None, find: Find = _nothing) -> None:
         self._store = store
+        self._find = find
         self._sizes = sizes or {}
         self._open: dict[str, FileSource] = {}
         self.far = store.connections > 0
@@ -134,7 +150,7 @@ class Sources:
     def __getitem__(self, name: str) -> FileSource:
         if name not in self._open:
             with contextlib.ExitStack() as stack:
-                source = stack.enter_context(contextlib.closing(FileSource(self._store, name)))
+                source = stack.enter_context(contextlib.closing(FileSource(self._store, name, self._find)))
                 if name in self._sizes:
                     source.check_size(self._sizes[name])
                 stack.pop_all()
