@@ -38,6 +38,9 @@ WHEELS = {
     "cp312-abi3": (("3.12", "3.13", "3.14"), ("3.12", "3.13", "3.14")),
 }
 
+# It repairs wheels of the machine that it runs on, and goes by this alone.
+AUDITWHEEL = "import sys; from auditwheel.main import main; sys.exit(main())"
+
 Rows = list[tuple[str, str, str]]
 
 
@@ -95,7 +98,7 @@ def make_wheel(tools: Path, source: Path, tag: str, arch: str, python: Path) -> 
     (wheel,) = raw.glob(f"*-{tag}-linux_{arch}.whl")
     path = {"PATH": f"{tools.parent}{os.pathsep}{os.environ['PATH']}"}
     plat = f"manylinux_2_28_{arch}"
-    audit: list[str | Path] = [tools, "-m", "auditwheel"]
+    audit: list[str | Path] = [tools, "-c", f"import platform; platform.machine = lambda: {arch!r}\n{AUDITWHEEL}"]
     run(*audit, "repair", "--only-plat", "--plat", plat, "--wheel-dir", DIST, wheel, environment=path)
     (made,) = DIST.glob(f"*-{tag}-{plat}.whl")
     print(run(*audit, "show", made, environment=path), flush=True)

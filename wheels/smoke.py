@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import platform
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -42,6 +43,18 @@ def try_files() -> None:
     assert installed >= LICENCES, f"these licences aren't installed: {LICENCES - installed}"
     sources = [path for path in package.rglob("*") if path.suffix in {".cpp", ".hpp", ".h", ".map"}]
     assert not sources, f"sources are installed: {sources}"
+
+
+def try_choice() -> str:
+    """The instructions in use are the best that the system says the processor has."""
+    system = Path("/proc/cpuinfo").read_text() if platform.machine() == "x86_64" else ""
+    flags = set(re.findall(r"\w+", "".join(re.findall(r"^flags\s*:(.*)$", system, re.MULTILINE))))
+    has = {"portable": True, "avx2": flags >= {"avx2", "bmi1", "bmi2", "abm"}}
+    has["avx512"] = has["avx2"] and flags >= {"avx512f", "avx512bw", "avx512dq", "avx512vl"}
+    for name, known in has.items():
+        assert kernels.use_instructions(name) == known, f"{name} isn't found, or found where it isn't"
+    kernels.use_instructions("best")
+    return next(name for name in reversed(has) if has[name])
 
 
 def try_codecs(raw: bytes) -> None:
@@ -126,6 +139,7 @@ def speed(action: Callable[[], object], size: int) -> float:
 def main() -> None:
     raw = weights(2 << 20)
     try_files()
+    chosen = try_choice()
     try_codecs(raw)
     try_frames(raw)
     assert "torch" not in sys.modules
@@ -134,7 +148,7 @@ def main() -> None:
     encoding = speed(lambda: kernels.float_encode(raw, 2, True, False), len(raw))
     decoding = speed(lambda: kernels.float_decode(coded, out, 2, True), len(raw))
     hashing = speed(lambda: kernels.xxh3(raw, 0), len(raw))
-    python = f"CPython {platform.python_version()} on {platform.machine()}"
+    python = f"CPython {platform.python_version()} on {platform.machine()} with {chosen}"
     print(f"dcpx works with {python}; encode {encoding:.2f}, decode {decoding:.2f}, hash {hashing:.2f} GB/s")
 
 
