@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from . import emulated
-from .commands import FAILURES, interpreter, run, virtual
+from .commands import FAILURES, MissingError, interpreter, kept, run, virtual
 from .zig import ZIG, environment
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,6 +48,9 @@ def attempt(rows: Rows, what: str, action: Callable[[], str]) -> bool:
     """Do it, and add to the table how it went."""
     try:
         rows.append((what, "passed", action()))
+    except MissingError as missing:
+        skip(rows, what, str(missing))
+        return False
     except FAILURES as failure:
         print(failure, flush=True)
         rows.append((what, "FAILED", (str(failure).splitlines() or [type(failure).__name__])[0]))
@@ -86,9 +89,7 @@ def make_sdist(tools: Path) -> Path:
 
 def make_wheel(tools: Path, source: Path, tag: str, arch: str, python: Path) -> Path:
     """The wheel of this tag, built by `python`, in dist/, once auditwheel agrees with its name."""
-    builder = BUILD / f"build-{tag}/bin/python"
-    if not builder.exists():
-        builder = virtual(BUILD / f"build-{tag}", python, *NEEDS)
+    builder = kept(BUILD / f"build-{tag}", python, *NEEDS)
     suffix = f".cpython-{tag[2:5]}-{arch}-linux-gnu.so"
     settings = environment(tools, arch, BUILD / f"zig-{arch}")
     settings |= {"_PYTHON_HOST_PLATFORM": f"linux-{arch}", "SETUPTOOLS_EXT_SUFFIX": suffix}
@@ -174,9 +175,7 @@ def main() -> int:
     rows: Rows = []
     shutil.rmtree(DIST, ignore_errors=True)
     BUILD.mkdir(parents=True, exist_ok=True)
-    for old in BUILD.glob("build-*"):
-        shutil.rmtree(old)
-    tools = virtual(BUILD / "venv", Path(sys.executable), *TOOLS)
+    tools = kept(BUILD / "venv", Path(sys.executable), *TOOLS)
     sdist = make_sdist(tools)
     source = unpacked(sdist)
     for arch in ARCHES:

@@ -10,11 +10,15 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-__all__ = ["FAILURES", "CommandError", "interpreter", "run", "virtual"]
+__all__ = ["FAILURES", "CommandError", "MissingError", "interpreter", "kept", "run", "virtual"]
 
 
 class CommandError(Exception):
     """A command failed; its output is the message."""
+
+
+class MissingError(CommandError):
+    """Something isn't on this machine, and can't be brought."""
 
 
 FAILURES = (CommandError, OSError)
@@ -57,3 +61,13 @@ def virtual(folder: Path, python: Path, *packages: str | Path) -> Path:
     if packages:
         run(made, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages)
     return made
+
+
+def kept(folder: Path, python: Path, *packages: str) -> Path:
+    """The same, or the one that is there and made of the same: what Zig keeps is for one installation."""
+    note = folder / "made-of.txt"
+    wanted = "\n".join([str(python), *packages])
+    if not note.is_file() or note.read_text() != wanted:
+        virtual(folder, python, *packages)
+        note.write_text(wanted)
+    return folder / "bin/python"

@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from .commands import CommandError, run
+from .commands import MissingError, run
 
 __all__ = ["PYTHONS", "emulator", "try_wheel"]
 
@@ -44,9 +44,9 @@ def emulator() -> str:
         run("apt-get", "install", "-y", "-qq", "--no-install-recommends", "qemu-user")
     found = _found()
     if not found:
-        raise CommandError("there is no qemu-aarch64 (Debian: apt-get install qemu-user)")
+        raise MissingError("there is no qemu-aarch64 (Debian: apt-get install qemu-user)")
     if not (shutil.which("apt-get") and _KEYS.is_file()):
-        raise CommandError("Debian's Python for aarch64 is fetched by apt-get, which isn't here or lacks Debian's keys")
+        raise MissingError("Debian's Python for aarch64 is fetched by apt-get, which isn't here or lacks Debian's keys")
     return found
 
 
@@ -62,7 +62,7 @@ def _root(folder: Path, version: str) -> Path:
     listed = run("apt-get", "indextargets", "--format", "$(ORIGIN) $(REPO_URI)", "Created-By: Packages")
     mirrors = [words[1] for line in listed.splitlines() if (words := line.split())[0] == "Debian"]
     if not mirrors:
-        raise CommandError("apt-get knows no mirror of Debian")
+        raise MissingError("apt-get knows no mirror of Debian")
     (folder / "sources.list").write_text(f"deb [signed-by={_KEYS}] {mirrors[0]} {suite} main\n")
     (folder / "status").touch()
     (folder / "apt.conf").write_text(_APT.format(folder=folder))

@@ -26,7 +26,11 @@ _COMMANDS = {
 
 
 def environment(python: Path, arch: str, folder: Path) -> dict[str, str]:
-    """What CMake must be told, with commands that are written to `folder`; `python` has Zig installed."""
+    """What CMake must be told, with commands that are written to `folder`; `python` has Zig installed.
+
+    The headers of Python are this machine's also for another architecture: their pyconfig.h differs in what only the
+    interpreter's own floating-point arithmetic asks for, and in whether wchar_t is unsigned, which no header asks.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     tools = {}
     for name, arguments in _COMMANDS.items():
