@@ -28,8 +28,8 @@ _COMMANDS = {
 def environment(python: Path, arch: str, folder: Path) -> dict[str, str]:
     """What CMake must be told, with commands that are written to `folder`; `python` has Zig installed.
 
-    The headers of Python are this machine's also for another architecture: their pyconfig.h differs in what only the
-    interpreter's own floating-point arithmetic asks for, and in whether wchar_t is unsigned, which no header asks.
+    The headers of Python are this machine's also for another architecture: aarch64's pyconfig.h differs in how Python's
+    own floating-point arithmetic is compiled, and in whether wchar_t is unsigned; neither matters to the kernels.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tools = {}
