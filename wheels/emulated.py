@@ -74,10 +74,10 @@ def _root(folder: Path, version: str) -> Path:
     for name in ("usr/lib", "usr/bin"):
         (root / name).mkdir(parents=True, exist_ok=True)
         (root / Path(name).name).symlink_to(name)
-    for package in sorted((folder / "packages").glob("*.deb")):
-        archive = folder / "package.tar"
-        run("sh", "-c", 'dpkg-deb --fsys-tarfile "$1" >"$2"', "sh", package, archive)
-        run("tar", "-x", "--keep-directory-symlink", "-f", archive, "-C", root)
+    unpack = (
+        'for package in packages/*.deb; do dpkg-deb --fsys-tarfile "$package" | tar -x --keep-directory-symlink -C root'
+    )
+    run("sh", "-c", f"{unpack} || exit 1; done", folder=folder)
     (folder / "unpacked").touch()
     return root
 
