@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SOURCES := pyproject.toml CMakeLists.txt pagedex/pyproject.toml $(shell find src pagedex/src -name '*.py' -o -name '*.pyi' -o -name '*.cpp' -o -name '*.hpp')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint style types imports format-cpp tests docs matrix bench soak trainers faults fuzz aarch64 clean
+.PHONY: help demo test lint style types imports format-cpp tests docs matrix bench soak trainers faults fuzz aarch64 wheels clean
 
 help:  ## List the targets
 	@sed -nE 's/^([a-z0-9-]+):.*  ## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; \
@@ -88,6 +88,10 @@ fuzz:  ## Fuzz the kernels and the parsers
 
 aarch64:  ## The kernels on aarch64, emulated
 	$(MAKE) -C fuzz aarch64
+
+# Zig comes with it, as a package; qemu is installed where that can be done. A Python that isn't found is named, and skipped.
+wheels:  ## Every file of a release, for x86-64 and aarch64, into dist, each tried where no compiler is
+	$(PYTHON) -m wheels
 
 $(VENV)/torch:
 	$(PYTHON) -m venv $(VENV)

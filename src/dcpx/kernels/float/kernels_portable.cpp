@@ -4,6 +4,7 @@
 #endif
 
 #include <atomic>
+#include <initializer_list>
 
 #include "loops.hpp"
 
@@ -28,24 +29,30 @@ bool tans_decode(const TansDecoder& t, Reader* r, u8* window, const u32* need, A
 void fence() {}
 
 #if defined(__x86_64__)
-bool has_lzcnt() {  // clang's __builtin_cpu_supports doesn't know the name
-    unsigned a, b, c, d;
-    return __get_cpuid(0x80000001, &a, &b, &c, &d) && (c >> 5 & 1);
+// Asked of the processor itself: __builtin_cpu_supports knows lzcnt only with GCC, and with Zig's runtime finds
+// nothing.
+bool all(u32 bits, std::initializer_list<int> wanted) {
+    for (const int bit : wanted)
+        if (!(bits >> bit & 1)) return false;
+    return true;
 }
-#endif
 
 bool has(Path path) {
-#if defined(__x86_64__)
-    __builtin_cpu_init();
-    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
-                      __builtin_cpu_supports("bmi2") && has_lzcnt();
-    if (path == Path::avx2) return avx2;
-    if (path == Path::avx512)
-        return avx2 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-               __builtin_cpu_supports("avx512dq");
-#endif
-    return path == Path::portable;
+    if (path == Path::portable) return true;
+    unsigned a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !all(c, {27, 28})) return false;  // xgetbv, avx
+    u32 kept, high;  // which registers the operating system keeps for each thread
+    __asm__ volatile("xgetbv" : "=a"(kept), "=d"(high) : "c"(0));
+    if (!all(kept, {1, 2})) return false;                                              // xmm, ymm
+    if (!__get_cpuid(0x80000001, &a, &b, &c, &d) || !all(c, {5})) return false;        // lzcnt
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !all(b, {3, 5, 8})) return false;  // bmi, avx2, bmi2
+    if (path == Path::avx2) return true;
+    // The masks, and both halves of zmm; avx512f, avx512dq, avx512bw, avx512vl
+    return path == Path::avx512 && all(kept, {5, 6, 7}) && all(b, {16, 17, 30, 31});
 }
+#else
+bool has(Path path) { return path == Path::portable; }
+#endif
 
 Path best_path() { return has(Path::avx512) ? Path::avx512 : has(Path::avx2) ? Path::avx2 : Path::portable; }
 // Made while the library is loaded, not at the first call: a fork in the middle of that would leave its guard locked.

@@ -1,0 +1,1 @@
+"""Builds what is released, and tries each file where a user would: `make wheels`."""
