@@ -23,7 +23,7 @@ from torch.distributed.checkpoint.planner_helpers import create_read_items_for_c
 from ..errors import CorruptError, SaveError, Where
 from ..loading.reader import Reader
 from ..saving.writer import Writer
-from .weights import Entry, Source, parts_of
+from .weights import Entry, Source, parts_of, room_for
 
 __all__ = ["CheckpointSource", "save_weights"]
 
@@ -65,17 +65,14 @@ class CheckpointSource(Source):
     def read(self, wanted: list[tuple[str, int, int]]) -> list[torch.Tensor]:
         targets: dict[MetadataIndex, torch.Tensor] = {}
         items: list[ReadItem] = []
-        found = []
-        for name, row, count in wanted:
-            entry, described = self.entries[name], self.metadata.state_dict_metadata[name]
-            shape = (count, *entry.shape[1:]) if entry.shape else ()
-            offsets = (row, *(0 for _ in entry.shape[1:])) if entry.shape else ()
-            tensor = torch.empty(shape, dtype=entry.dtype)
-            found.append(tensor)
-            if entry.nbytes == 0 or tensor.numel() == 0:
+        found = room_for(self.rows(wanted))
+        for (name, row, _), tensor in zip(wanted, found, strict=True):
+            described = self.metadata.state_dict_metadata[name]
+            if tensor.numel() == 0:
                 continue
             assert isinstance(described, TensorStorageMetadata)
-            local = ChunkStorageMetadata(torch.Size(offsets), torch.Size(shape))
+            offsets = (row, *(0 for _ in tensor.shape[1:])) if tensor.dim() else ()
+            local = ChunkStorageMetadata(torch.Size(offsets), tensor.shape)
             for item in create_read_items_for_chunk_list(name, described, [local]):
                 targets[item.dest_index] = tensor  # which names the rows as well
                 items.append(item)

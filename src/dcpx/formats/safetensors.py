@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from ..errors import CorruptError, LoadError, MissingFileError, SaveError, TruncatedError, UnsupportedError, Where
-from .weights import Entry, Source
+from .weights import Entry, Source, room_for
 
 __all__ = ["INDEX", "SafetensorsSource", "header_of"]
 
@@ -118,17 +118,13 @@ class SafetensorsSource(Source):
             raise (TruncatedError if size < 8 + length + expected else CorruptError)(cause, where)
 
     def read(self, wanted: list[tuple[str, int, int]]) -> list[torch.Tensor]:
-        found = []
-        for name, row, count in wanted:
+        found = room_for(self.rows(wanted))
+        for (name, row, _), tensor in zip(wanted, found, strict=True):
             entry = self.entries[name]
             descriptor, offset, place = self._where[name]
-            rows = entry.shape[0] if entry.shape else 1
-            stride = entry.nbytes // rows if rows else 0
-            shape = (count, *entry.shape[1:]) if entry.shape else ()
-            tensor = torch.empty(shape, dtype=entry.dtype)
-            memory = tensor.view(-1).view(torch.uint8).numpy().data if stride * count else memoryview(b"")
+            stride = entry.nbytes // entry.shape[0] if row else 0
+            memory = tensor.view(-1).view(torch.uint8).numpy().data if tensor.numel() else memoryview(b"")
             _read_into(descriptor, offset + row * stride, memory, Where(place, name))
-            found.append(tensor)
         return found
 
     def close(self) -> None:

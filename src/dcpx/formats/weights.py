@@ -11,7 +11,7 @@ import torch
 
 from ..errors import LoadError, Where
 
-__all__ = ["PART", "Entry", "Names", "Source", "chosen", "parts_of", "read_ahead"]
+__all__ = ["PART", "Entry", "Names", "Source", "chosen", "parts_of", "read_ahead", "room_for"]
 
 PART = 64 << 20
 """Bytes of tensors that are held at once on their way from one format to another."""
@@ -59,6 +59,17 @@ class Source(ABC):
         """Rows of tensors, each given by name, first row and number of rows: contiguous tensors of the stored dtype.
         A tensor without dimensions has one row. Raises LoadError, CorruptError or another DcpxError."""
 
+    def rows(self, wanted: list[tuple[str, int, int]]) -> list[Entry]:
+        """The same as entries of so many rows."""
+        found = []
+        for name, _, count in wanted:
+            entry = self.entries[name]
+            if entry.shape:
+                stride = entry.nbytes // entry.shape[0] if entry.shape[0] else 0
+                entry = entry._replace(shape=(count, *entry.shape[1:]), nbytes=stride * count)
+            found.append(entry)
+        return found
+
     @property
     def steps(self) -> bool:
         """Whether a few rows of a tensor can be read for less than all of it."""
@@ -95,6 +106,21 @@ def parts_of(source: Source, names: list[str]) -> Iterator[list[tuple[str, int, 
             size += nbytes
     if part:
         yield part
+
+
+_ALIGNMENT = 64
+"""Bytes: where a tensor may begin."""
+
+
+def room_for(entries: list[Entry]) -> list[torch.Tensor]:
+    """Empty contiguous tensors. They lie in one piece of memory, which goes back to the system with the last of them:
+    pieces of their own sizes would leave the heap in holes."""
+    sizes = [-(-entry.nbytes // _ALIGNMENT) * _ALIGNMENT for entry in entries]
+    memory = torch.empty(sum(sizes), dtype=torch.uint8)
+    return [
+        part[: entry.nbytes].view(entry.dtype).view(entry.shape)
+        for part, entry in zip(memory.split(sizes), entries, strict=True)
+    ]
 
 
 def read_ahead(source: Source, names: list[str]) -> Iterator[tuple[str, torch.Tensor]]:
