@@ -58,6 +58,10 @@ bench: $(VENV)/installed $(VENV)/demo  ## Speed and size beside the peers; write
 	$(BIN)/python -m bench checkpoint --out bench/results/checkpoint.json
 	$(BIN)/python -m bench memory --out bench/results/memory.json
 	$(BIN)/python -m bench metadata --out bench/results/metadata.json
+	$(BIN)/python -m bench stores --out bench/results/stores.json
+	$(BIN)/python -m bench convert --out bench/results/convert.json
+	$(BIN)/python -m bench background --out bench/results/background.json
+	$(BIN)/python -m bench ranks --out bench/results/ranks.json
 
 # A thousand saves and loads with everything drawn at random, where `make test` does 25; every bit, where it does some; and
 # ten thousand states of any kind, and a thousand of ranks, where it does some hundred.
