@@ -62,12 +62,17 @@ def train(script: str, folder: Path, steps: int, kill_at: int = 0) -> list[list[
         timeout=200,
     )
     if not kill_at:
-        assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-5000:]
+        # With FSDP2 on gloo torch itself now and then aborts as the interpreter ends, when all is done; so it does
+        # without dcpx. What was to be done is looked at below.
+        assert ran.returncode == 0 or TORCH_ABORTS in ran.stderr, ran.stdout[-3000:] + ran.stderr[-5000:]
     found = []
     for rank in range(2):
         lines = (folder / f"losses-{rank}.jsonl").read_text().splitlines()
         found.append([(step, loss) for step, loss in map(json.loads, lines)])
     return found
+
+
+TORCH_ABORTS = "terminate called without an active exception"
 
 
 @pytest.mark.parametrize("script", TRAINERS)
