@@ -69,11 +69,11 @@ def save(
 
     `pack` is how items are stored (see `Pack`), `overwrite` allows replacing an existing checkpoint, `user` is put into
     the manifest, `sync` fsyncs the files. An object that a load refuses by default, such as one of a class of your own,
-    is said in a DcpxWarning, and refused with `strict=True`. `threads` encode, by default as many as there are cores,
-    and hold about `budget` bytes. `progress` is True for a bar in the terminal (needs rich), or a function that is
-    called with a `Progress`. `use_collectives=False` gives each rank a checkpoint of its own in the directory, for
-    `load` with `rank_local=True`, and `no_dist=True` saves this process's state as if there were no others. Returns
-    DCP's metadata.
+    is said in a DcpxWarning, and refused with `strict=True`. `threads` encode, by default as many as there are cores
+    (with 0 the one that saves does), and hold about `budget` bytes. `progress` is True for a bar in the terminal (needs
+    rich), or a function that is called with a `Progress`. `use_collectives=False` gives each rank a checkpoint of its
+    own in the directory, for `load` with `rank_local=True`, and `no_dist=True` saves this process's state as if there
+    were no others. Returns DCP's metadata.
 
     Of a plain tensor or an object that several ranks hold under one name one is stored: a DcpxWarning says where their
     values differ, as far as that can be seen cheaply, and SaveError where their shapes or dtypes do. A DcpxWarning also

@@ -71,7 +71,7 @@ def async_save(
     *,
     mode: Literal["thread", "process"] = "thread",
     busy: Literal["wait", "refuse"] = "wait",
-    threads: int | None = 1,
+    threads: int | None = 0,
     process_group: dist.ProcessGroup | None = None,
     pack: StreamTransformExtension | None = Pack(),  # noqa: B008 (immutable)
     overwrite: bool = False,
@@ -90,8 +90,9 @@ def async_save(
 
     The copy is all that the caller waits for: once this has returned the state may change. It is saved in a thread, or
     with `mode="process"` in a process of DCP's, which takes nothing from the training's interpreter; that needs an
-    initialized process group, and lives as long as this one. `threads` encode, one by default, which leaves the other
-    cores to the training. One save is under way at a time: the next waits for it, or is refused with `busy="refuse"`.
+    initialized process group, and lives as long as this one. `threads` encode besides the one that saves, none by
+    default, which leaves the cores to the training. One save is under way at a time: the next waits for it, or is
+    refused with `busy="refuse"`.
 
     The ranks agree over a gloo group of their own, made with the first call, unless `process_group` names one: on the
     group that the training uses, both would take each other's messages.

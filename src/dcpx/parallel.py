@@ -56,7 +56,8 @@ if hasattr(os, "register_at_fork"):
 
 
 class Crew:
-    """`threads` workers of one save or load, whose jobs may hold about `budget` bytes at once.
+    """`threads` workers of one save or load, whose jobs may hold about `budget` bytes at once. With 0 the caller's
+    thread does the jobs, one after the other as their results are taken.
 
     A context manager: at its end no job runs and no thread is left.
     """
@@ -65,24 +66,27 @@ class Crew:
         self.threads = worker_count() if threads is None else threads
         self.budget = budget
         self.window = self.threads * _JOBS_PER_THREAD
-        self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="dcpx-crew")
+        self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="dcpx-crew") if self.threads else None
 
     def map(self, function: Callable[[T], R], jobs: Iterable[T], cost: Callable[[T], int]) -> Generator[R, None, None]:
         """As `ordered_map`, on these workers. `cost` says how many bytes a job and its result hold; one job is always
         pending, whatever it costs."""
+        if self._pool is None:
+            return (function(job) for job in jobs)
         return _ordered(self._pool, function, iter(jobs), self.window, cost, self.budget)
 
     def __enter__(self) -> Crew:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
 
 
 def check_crew(threads: int | None, budget: int) -> None:
     """ValueError for arguments that no Crew can have, so that they are refused before anything begins."""
-    if threads is not None and (not isinstance(threads, int) or threads < 1):
-        raise ValueError(f"threads must be at least 1, or None for as many as there are cores, not {threads!r}")
+    if threads is not None and (not isinstance(threads, int) or threads < 0):
+        raise ValueError(f"threads must be a number, or None for as many as there are cores, not {threads!r}")
     if not isinstance(budget, int) or budget < 1:
         raise ValueError(f"budget must be a number of bytes, at least 1, not {budget!r}")
 

@@ -129,7 +129,7 @@ def test_an_error_at_the_next_save(tmp_path: Path):
     [
         ({"mode": "fork"}, "mode"),
         ({"busy": "no"}, "busy"),
-        ({"threads": 0}, "threads"),
+        ({"threads": -1}, "threads"),
         ({"mode": "process"}, "process group"),
         ({"user": {"x": object()}}, "user"),
     ],

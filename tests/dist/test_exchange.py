@@ -120,6 +120,7 @@ def work(rank: int, world: int, path: Path, options: dict[str, Any]) -> None:
         assert caught.value.where.rank == 2
         assert time.monotonic() - begin < PROMPT_SECONDS
     loaded(everything, options)
+    loaded(everything, options, threads=0)
 
     # Part of the ranks.
     group = dist.new_group([1, 2])

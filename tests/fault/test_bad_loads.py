@@ -22,7 +22,7 @@ from dcpx import CorruptError, DcpxError, LoadError, MissingFileError, Truncated
 from dcpx.store import source
 
 STATE = {str(number): weights(torch.bfloat16, (1000, 1000), number) for number in range(6)}
-OPTIONS = [(1, 1), (3, 1 << 28)]
+OPTIONS = [(0, 1 << 28), (1, 1), (3, 1 << 28)]
 crews = pytest.mark.parametrize(("threads", "budget"), OPTIONS)
 
 

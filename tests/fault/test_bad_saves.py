@@ -41,7 +41,7 @@ PACKS: dict[str, Callable[[], Any]] = {
     "plain": lambda: None,
 }
 every_pack = pytest.mark.parametrize("pack", PACKS)
-threads = pytest.mark.parametrize("threads", [1, 3])
+threads = pytest.mark.parametrize("threads", [0, 1, 3])
 
 
 def assert_nothing_there(path: Path) -> None:

@@ -195,7 +195,7 @@ ways = st.builds(
     with_writer=st.booleans(),
     one_file=st.booleans(),
     collectives=st.sampled_from([True, True, True, not HAS_RANK_LOCAL]),
-    threads=st.integers(1, 4),
+    threads=st.integers(0, 4),
     budget=st.sampled_from([256 << 20, 1 << 20, 1000]),
 )
 

@@ -72,9 +72,9 @@ def round_trip(chance: random.Random, path: Path) -> None:
     )
     if chance.random() < 0.1:
         pack = chance.choice([None, dcpx.ZStandard(), dcpx.Chain(dcpx.Pack(), dcpx.ZStandard())])
-    threads, budget = chance.randint(1, 6), 2 ** chance.randrange(10, 29)
+    threads, budget = chance.randint(0, 6), 2 ** chance.randrange(10, 29)
     dcpx.save(state, path, pack=pack, threads=threads, budget=budget, sync=chance.random() < 0.1)
-    threads, budget = chance.randint(1, 6), 2 ** chance.randrange(10, 29)
+    threads, budget = chance.randint(0, 6), 2 ** chance.randrange(10, 29)
     loaded = {name: blank(tensor) for name, tensor in state.items()}
     dcpx.load(loaded, path, threads=threads, budget=budget)
     for name, tensor in state.items():

@@ -11,9 +11,11 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
+import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint import DefaultLoadPlanner, FileSystemReader, FileSystemWriter, format_utils
 from torch.distributed.checkpoint._extension import ZStandard as StockZStandard
@@ -21,6 +23,7 @@ from torch.distributed.checkpoint._fsspec_filesystem import FsspecReader, Fsspec
 
 import dcpx
 from dcpx.catalog.names import save_of
+from dcpx.parallel import Crew
 from dcpx.trainers import install as installed
 from tests.support.s3 import BUCKET, KEY, SECRET, bucket_options
 
@@ -318,6 +321,17 @@ def test_in_another_process(tmp_path: Path):
     state = {"w": torch.zeros(300)}
     dcpx.load(state, tmp_path / "c")
     assert state["w"].sum() == 600
+
+
+@pytest.mark.parametrize(("asked", "works"), [(None, 0), (2, 2)])
+def test_beside_a_training_no_crew_works(asked: int | None, works: int, tmp_path: Path):
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", world_size=1, rank=0)
+    try:
+        with dcpx.install(threads=asked), mock.patch("dcpx.saving.writer.Crew", wraps=Crew) as crews:
+            dcp.async_save(state_of(1), checkpoint_id=tmp_path / "c").result()
+    finally:
+        dist.destroy_process_group()
+    assert [call.args[0] for call in crews.mock_calls] == [works]
 
 
 def test_a_planner_of_the_trainers(tmp_path: Path):

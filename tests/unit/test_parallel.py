@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from dcpx import SaveError, parallel
-from dcpx.parallel import WINDOW, ordered_map, worker_count
+from dcpx.parallel import WINDOW, Crew, ordered_map, worker_count
 
 PATIENCE = 60
 """Seconds after which a wait counts as a deadlock; no test waits that long unless it fails."""
@@ -95,6 +95,19 @@ def test_jobs_are_taken_by_the_callers_thread() -> None:
 
 def test_lone_job_needs_no_thread() -> None:
     assert list(ordered_map(lambda _: threading.get_ident(), [0])) == [threading.get_ident()]
+
+
+def test_a_crew_of_none_works_in_the_callers_thread() -> None:
+    before = threading.active_count()
+    with Crew(0, 1 << 20) as crew:
+        done: list[int] = []
+        results = crew.map(lambda job: (done.append(job), threading.get_ident()), range(3), lambda job: 0)
+        assert next(results)[1] == threading.get_ident()
+        assert done == [0], "nothing is done before it is asked for"
+        results.close()
+        with pytest.raises(ValueError, match="job 1"):
+            list(crew.map(failing(1), range(3), lambda job: 0))
+        assert threading.active_count() == before
 
 
 def failing(*numbers: int) -> Callable[[int], int]:

@@ -48,14 +48,15 @@ class Writer(FileSystemWriter):
     `path` is a local path or an address, such as `s3://bucket/run/step-10`; `storage_options` are for its client.
 
     `pack` is any stream transform, a Chain for several; None stores plain items. `threads` encode (by default as many
-    as the process may use cores); what they and the copies from a device hold is limited to about `budget` bytes.
-    `sync_files` fsyncs every file before the checkpoint counts as saved. `single_file_per_rank=False` gives each item
-    a file. `overwrite` allows replacing an existing checkpoint, which is refused otherwise. `user`, a dictionary of
-    what JSON can hold (a step, a loss, a commit's hash), goes to the manifest. An object that a load refuses by
-    default, such as one of a class of your own, is said in a DcpxWarning; `strict` refuses it; `safe_globals` are what
-    the load will allow. `progress` is called with a `Progress` as the save goes on. `cache_staged_state_dict` is
-    FileSystemWriter's. `names="stock"` names the data files as stock DCP does, one for each rank, which some trainers
-    look for: a save to the same place then writes over the old one's files, and if it fails neither is left.
+    as the process may use cores; with 0 the one that saves does); what they and the copies from a device hold is
+    limited to about `budget` bytes. `sync_files` fsyncs every file before the checkpoint counts as saved.
+    `single_file_per_rank=False` gives each item a file. `overwrite` allows replacing an existing checkpoint, which is
+    refused otherwise. `user`, a dictionary of what JSON can hold (a step, a loss, a commit's hash), goes to the
+    manifest. An object that a load refuses by default, such as one of a class of your own, is said in a DcpxWarning;
+    `strict` refuses it; `safe_globals` are what the load will allow. `progress` is called with a `Progress` as the save
+    goes on. `cache_staged_state_dict` is FileSystemWriter's. `names="stock"` names the data files as stock DCP does,
+    one for each rank, which some trainers look for: a save to the same place then writes over the old one's files, and
+    if it fails neither is left.
 
     An error on any rank or thread, an extension's own included, fails the save. Until the moment when it succeeds, the
     checkpoint that it replaces stays whole, and is what readers find; see `commit`. Without collectives
@@ -221,7 +222,7 @@ class Writer(FileSystemWriter):
     ) -> Written:
         """Through an extension's streams, which work on one item at a time: a file for each thread."""
 
-        shares = [share for share in split_by_size(crew.threads, items) if share]
+        shares = [share for share in split_by_size(max(crew.threads, 1), items) if share]
         every = [self._files(names) for _ in shares]
 
         def write(part: tuple[DataFiles, list[WriteItem]]) -> list[StoredItemResult]:

@@ -2,7 +2,8 @@
 
     FileSystemWriter(...), FileSystemReader(...)    however they were imported, and only `checkpoint_id=` given
     FsspecWriter(...), FsspecReader(...)            likewise
-    async_save in another process                   its writer is made here, where this holds
+    async_save in a thread or another process       its writer is made here, where this holds, and leaves the cores
+                                                    to the training
     stock readers and subclasses of them            know dcpx's extensions, and so read what dcpx wrote
 
 What somebody derived from these classes, what writes safetensors, and what was given extensions or a registry stays as
@@ -19,7 +20,7 @@ from typing import Any, Literal
 
 from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
 
-from ..dcp.stock import FsspecReader, FsspecWriter, ProcessExecutor, StockRegistry, storage_setup
+from ..dcp.stock import FsspecReader, FsspecWriter, ProcessExecutor, StockRegistry, ThreadExecutor, storage_setup
 from ..extension import StreamTransformExtension
 from ..extensions.chain import Chain
 from ..extensions.pack import Pack
@@ -117,8 +118,9 @@ def _connect() -> None:
     for kind in (FsspecWriter, FsspecReader):
         patched = kind
         patched.validate_checkpoint_id = _takes_addresses(patched.validate_checkpoint_id)
-    patched = ProcessExecutor
-    patched.execute_save = _with_writer(patched.execute_save)
+    for kind in (ThreadExecutor, ProcessExecutor):
+        patched = kind
+        patched.execute_save = _with_writer(patched.execute_save)
 
 
 def _stand_in(kind: type[Any]) -> Callable[..., Any]:
@@ -167,6 +169,8 @@ def _with_writer(execute: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         if _held is not None and storage_writer is None and checkpoint_id is not None:
             storage_writer = storage_setup(None, checkpoint_id, reader=False)
+            if isinstance(storage_writer, InstalledWriter) and storage_writer.threads is None:
+                storage_writer.threads = 0
         return execute(self, staged, checkpoint_id=checkpoint_id, storage_writer=storage_writer, **more)
 
     return execute_save

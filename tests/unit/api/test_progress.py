@@ -41,7 +41,7 @@ PACKS: dict[str, Callable[[], Any]] = {
     "chain": lambda: dcpx.Chain(dcpx.Pack(), dcpx.ZStandard()),
 }
 every_pack = pytest.mark.parametrize("pack", PACKS)
-threads = pytest.mark.parametrize("threads", [1, 4])
+threads = pytest.mark.parametrize("threads", [0, 4])
 
 
 def targets() -> dict[str, Any]:

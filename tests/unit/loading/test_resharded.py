@@ -305,7 +305,7 @@ def test_one_element_reads_one_chunk(large: tuple[Path, torch.Tensor], reads: Re
 
 
 @pytest.mark.parametrize("dimension", [0, 1])
-@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("threads", [0, 3])
 def test_all_eighths_decode_every_chunk_once(
     threads: int, dimension: int, large: tuple[Path, torch.Tensor], reads: Reads, decoded: Counter[tuple[int, int]]
 ):

@@ -88,7 +88,7 @@ def test_a_failing_extension_fails_the_save(item: int, call: str, threads: int, 
 
 
 @pytest.mark.parametrize("single", [True, False])
-@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("threads", [0, 1, 2, 5])
 def test_a_failing_extension_fails_the_writer(single: bool, threads: int, tmp_path: Path):
     # As DCP's own save calls it, which raises what is no Exception.
     writer = dcpx.Writer(tmp_path / "c", pack=Failing(4), threads=threads, single_file_per_rank=single)
@@ -237,7 +237,7 @@ def test_what_cannot_be_saved_is_refused(tmp_path: Path):
         with pytest.raises(ExtensionError):
             dcpx.save(STATE, tmp_path / "c", pack=pack)  # type: ignore[arg-type]
     with pytest.raises(ValueError):
-        dcpx.save(STATE, tmp_path / "c", threads=0)
+        dcpx.save(STATE, tmp_path / "c", threads=-1)
 
 
 def test_a_name_too_long_for_a_header(tmp_path: Path):

@@ -65,7 +65,7 @@ def verify(path: Path, **options: Any) -> dcpx.Report:
 
 
 @every_writer
-@pytest.mark.parametrize("options", [{}, {"threads": 1, "budget": 1}, {"threads": 3}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"threads": 0}, {"threads": 1, "budget": 1}, {"threads": 3}], ids=str)
 def test_a_whole_checkpoint(writer: str, options: dict[str, Any], saved: Path):
     told: list[Progress] = []
     report = verify(saved / writer, progress=told.append, **options)
@@ -258,4 +258,4 @@ def test_no_checkpoint(tmp_path: Path):
     with pytest.raises(ValueError, match="nonsense"):
         dcpx.verify("nonsense://bucket/checkpoint")
     with pytest.raises(ValueError, match="threads"):
-        dcpx.verify(tmp_path, threads=0)
+        dcpx.verify(tmp_path, threads=-1)
