@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+import uuid
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -28,7 +29,7 @@ def run(work: Callable[[int, int, Path], None], world: int, path: Path, *, kille
     The rank `killed` must die of SIGKILL, and the others come to their end all the same.
     """
     path.mkdir(exist_ok=True)
-    context = mp.spawn(_rank, (work, world, path, f"file://{path}/.rendezvous-{world}"), world, join=False)
+    context = mp.spawn(_rank, (work, world, path, f"file://{path}/.rendezvous-{uuid.uuid4()}"), world, join=False)
     end = time.monotonic() + JOIN_SECONDS
     try:
         if killed is not None:

@@ -115,9 +115,7 @@ def test_a_group_that_is_destroyed_before_the_end(tmp_path: Path):
     """Either the save was through with it, or it has failed, and somebody sees that."""
     (tmp_path / "script.py").write_text(textwrap.dedent(SCRIPT))
     ranks = [
-        subprocess.Popen(
-            [sys.executable, "script.py", str(rank)], cwd=tmp_path, stderr=subprocess.PIPE, text=True
-        )
+        subprocess.Popen([sys.executable, "script.py", str(rank)], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
         for rank in range(2)
     ]
     errors = [rank.communicate(timeout=120)[1] for rank in ranks]

@@ -114,6 +114,60 @@ def test_the_tables_of_codecs(plots: ModuleType):
         assert said == codec(rows["MiniLM bf16", CONTENDERS.get(contender, contender)]), contender
 
 
+def of(bench: str, key: str, plots: ModuleType) -> dict[tuple[str, str], Any]:
+    """What a bench's rows have under `key`, by section and way; the median where it is a list."""
+    found = {(row["section"], row["way"]): row[key] for row in plots.rows(bench) if key in row}
+    return {case: statistics.median(value) if isinstance(value, list) else value for case, value in found.items()}
+
+
+def test_the_guides_table_of_an_object_store(plots: ModuleType):
+    seconds, extra = of("stores", "seconds", plots), of("stores", "extra", plots)
+    save, load, wire = "save many to S3", "load many from S3", "over the wire"
+    shown = table(GUIDE, "| S3 | save, s |")
+    assert len(shown) == 3
+    for way, *said in shown:
+        times = [f"{seconds[section, way]:.3f}" for section in (save, load)]
+        memory = [f"{extra[section, way] / 2**20:.0f}" for section in (save, load)]
+        moved = [f"{of('stores', key, plots)[wire, way] / 1e6:.1f}" for key in ("sent", "received")]
+        assert said == times + memory + moved, way
+
+
+def test_the_guides_table_of_ranks(plots: ModuleType):
+    seconds = of("ranks", "seconds", plots)
+    shown = table(GUIDE, "| four ranks |")
+    assert len(shown) == 5
+    for section, *said in shown:
+        stock, own = (seconds[section, way] for way in (STOCK_OR_ALONE if "S3" in section else ("stock", "dcpx")))
+        assert said == [f"{stock:.3f}", f"{own:.3f}", f"{own / stock:.2f}"], section
+
+
+STOCK_OR_ALONE = ("each by itself", "for one another")
+
+
+def test_the_guides_table_of_saves_in_the_background(plots: ModuleType):
+    shown = table(GUIDE, "| in the background |")
+    assert len(shown) == 3
+    for way, *said in shown:
+        blocked, loop, took = (
+            of("background", key, plots)["async_save", way.lower()]
+            for key in ("blocked_s", "loop_of_alone", "until_saved_s")
+        )
+        beside = [f"{loop:.2f}", f"{took:.2f}"] if way != "clone" else ["", ""]
+        assert said == [f"{blocked:.3f}", *beside], way
+
+
+def test_the_guides_table_of_conversion(plots: ModuleType):
+    speed, extra = of("convert", "gbps", plots), of("convert", "extra", plots)
+    shown = table(GUIDE, "| converting |")
+    assert len(shown) == 3
+    for title, verified, unverified, memory in shown:
+        way = title.removeprefix("safetensors ").removeprefix("dcpx ")
+        plain, most = "convert, verify=False", max(extra[section, way] for section, _ in extra if (section, way) in extra)
+        assert unverified == f"{speed[plain, way]:.2f}", way
+        assert verified == (f"{speed['convert, verify=True', way]:.2f}" if way.startswith("to ") else ""), way
+        assert memory == f"{most / 2**20:.0f}", way
+
+
 def test_tiny_tensors(plots: ModuleType):
     rows = {(row.get("section"), row["contender"]): row for row in plots.rows("checkpoint")}
     plain, dcpx = rows["disk/tiny", "DCP plain, 1 thread"], rows["disk/tiny", "dcpx"]
