@@ -18,8 +18,8 @@ from torch.distributed.tensor import Shard, distribute_tensor
 import dcpx
 from dcpx import DcpxWarning, SaveError
 from tests.dist.ranks import run
-from tests.support.warned import warned
 from tests.support.versions import gloo
+from tests.support.warned import warned
 
 pytestmark = [
     gloo,
@@ -84,12 +84,12 @@ def work(rank: int, world: int, path: Path) -> None:
             "kind": (torch.zeros(3), "an object")[rank],
         }.items()
     ):
-        with pytest.raises(SaveError, match="rank 0 holds .* rank 1 ") as caught_error:
+        with pytest.raises(SaveError, match=r"rank 0 holds .* rank 1 ") as caught_error:
             dcpx.save({name: value}, path / str(number))
         assert caught_error.value.where.item == name
         dist.barrier()
         assert not (path / str(number) / ".metadata").exists()
-    with pytest.raises(SaveError, match="rank 0 holds .* rank 1 "):  # a planner that doesn't look
+    with pytest.raises(SaveError, match=r"rank 0 holds .* rank 1 "):  # a planner that doesn't look
         dcpx.save({"size": torch.zeros(3 + rank)}, path / "planner", planner=DefaultSavePlanner())
     dist.barrier()
     assert not list((path / "planner").iterdir())

@@ -1,11 +1,11 @@
-"""A rank that never comes is named by those that wait for it; and what all ranks need of a checkpoint one of them reads."""
+"""A rank that never comes is named by those that wait for it; and what all ranks need one of them reads."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
@@ -61,13 +61,13 @@ def one_stays_away(rank: int, world: int, path: Path) -> None:
         dcpx.load(state(0), path / "old", process_group=group)
         if rank == 1:
             continue
+        ways: dict[str, Callable[[], object]] = {
+            "save": partial(dcpx.save, state(2), path / "old", overwrite=True, process_group=group),
+            "load": partial(dcpx.load, state(0), path / "old", process_group=group),
+            "background": lambda group=group: dcpx.async_save(state(2), path / "new", process_group=group).result(),
+        }
         with pytest.raises(LoadError if work == "load" else SaveError, match="rank 1 never came") as caught:
-            if work == "save":
-                dcpx.save(state(2), path / "old", overwrite=True, process_group=group)
-            elif work == "load":
-                dcpx.load(state(0), path / "old", process_group=group)
-            else:
-                dcpx.async_save(state(2), path / "new", process_group=group).result()
+            ways[work]()
         assert caught.value.remedy.startswith("See what keeps them")
     dist.barrier()
     found = state(0)
@@ -88,9 +88,9 @@ def two_stay_away(rank: int, world: int, path: Path) -> None:
 
 def none_is_named_for_another_failure(rank: int, world: int, path: Path) -> None:
     """A rank that is late to fail, or has failed itself, isn't said to be missing."""
+    time.sleep(rank / 5)
+    bad = {"x": torch.empty(3, device="meta")} if rank == 1 else state(2)
     with pytest.raises(DcpxError) as caught:
-        time.sleep(rank / 5)
-        bad = {"x": torch.empty(3, device="meta")} if rank == 1 else state(2)
         dcpx.save(bad, path / "c")
     assert "never came" not in str(caught.value)
     dist.barrier()

@@ -162,7 +162,7 @@ def test_the_guides_table_of_conversion(plots: ModuleType):
     assert len(shown) == 3
     for title, verified, unverified, memory in shown:
         way = title.removeprefix("safetensors ").removeprefix("dcpx ")
-        plain, most = "convert, verify=False", max(extra[section, way] for section, _ in extra if (section, way) in extra)
+        plain, most = "convert, verify=False", max(extra[case] for case in extra if case[1] == way)
         assert unverified == f"{speed[plain, way]:.2f}", way
         assert verified == (f"{speed['convert, verify=True', way]:.2f}" if way.startswith("to ") else ""), way
         assert memory == f"{most / 2**20:.0f}", way
