@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import IO, TypeAlias
+from typing import IO, NamedTuple, TypeAlias
 
 from ..errors import LimitError, UnsupportedError
 from .archive import PICKLE, Archive, open_archive
+from .constants import ITEM_SIZES
 from .things import TENSOR, Tensor
 from .torch_pickle import check_names, foresee
 from .trust import SafeGlobal, Trust, by_name, of_process
 
-__all__ = ["check_archive", "check_container", "check_pickle"]
+__all__ = ["Located", "check_archive", "check_container", "check_pickle", "locate_elements"]
 
 _MOST_PICKLE = 256 << 10
 """Bytes of a tensor's pickle. What isn't elements is a few hundred, or a few thousand of a class with more of them."""
@@ -39,6 +40,36 @@ def check_container(
     What it may name is said at `check_pickle`. Raises CorruptError for what torch.save doesn't write, UnsupportedError.
     """
     check_archive(open_archive(content), trust, classes, described)
+
+
+class Located(NamedTuple):
+    """Where a tensor's elements lie in its container: element (i, j, ...) at byte `begin` + `itemsize` * (i * stride[0]
+    + j * stride[1] + ...)."""
+
+    begin: int
+    stride: tuple[int, ...]
+
+
+def locate_elements(content: IO[bytes], described: Described) -> Located:
+    """Where the elements of a tensor's container lie, for whoever reads them without torch; none of them is read.
+
+    Raises CorruptError for what torch.save doesn't write, UnsupportedError for a tensor that is more than its elements,
+    such as a quantized one, one of a class, or a view that torch would conjugate.
+    """
+    archive = open_archive(content)
+    if archive.size(PICKLE) > _MOST_PICKLE:
+        raise UnsupportedError("the tensor is more than its elements", remedy=_LOAD)
+    check_pickle(archive.read(PICKLE, _MOST_PICKLE), archive, (), (), described)
+    made = foresee(archive.read(PICKLE, _MOST_PICKLE), archive).made
+    if type(made) is not Tensor or made.marks or made.dtype.startswith("q"):
+        raise UnsupportedError("the tensor is more than its elements", remedy=_LOAD)
+    if archive.size(_ORDER) >= 0 and archive.read(_ORDER, 16) != b"little":
+        raise UnsupportedError("the tensor was saved on a machine of another byte order", remedy=_LOAD)
+    return Located(archive.records[made.storage.record][0] + made.offset * ITEM_SIZES[made.dtype], made.stride)
+
+
+_ORDER = "byteorder"
+_LOAD = "Load it with torch"
 
 
 def check_archive(
@@ -83,7 +114,7 @@ def check_pickle(
     if type(made) is not Tensor and made is not TENSOR:
         raise UnsupportedError("what is stored is no tensor that can be loaded", remedy=_NOT_STORED)
     if type(made) is Tensor and made.shares:
-        cause = f"the tensor has {made.nbytes} bytes, of which {made.storage_bytes} are stored"
+        cause = f"the tensor has {made.nbytes} bytes, of which {made.storage.nbytes} are stored"
         raise UnsupportedError(cause, remedy="Store a copy of it, whose elements share nothing")
     if type(made) is Tensor and described is not None:
         described(made.dtype, made.shape)

@@ -59,19 +59,25 @@ class Name:
 
 @dataclass(frozen=True)
 class Storage:
-    """A tensor's storage, of `nbytes` bytes; `dtype` is the name of its elements' dtype, None where it counts bytes."""
+    """A tensor's storage, of `nbytes` bytes; `dtype` is the name of its elements' dtype, None where it counts bytes.
+    `record` is the archive's that holds it."""
 
     dtype: str | None
     nbytes: int
+    record: str
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor that is nothing but a view of a storage; `dtype` is torch's name, such as "bfloat16"."""
+    """A tensor that is nothing but a view of a storage; `dtype` is torch's name, such as "bfloat16". `offset` and
+    `stride` are in elements, and `marks` those of a view whose elements are to be conjugated or negated."""
 
     dtype: str
     shape: tuple[int, ...]
-    storage_bytes: int
+    storage: Storage
+    offset: int
+    stride: tuple[int, ...]
+    marks: tuple[str, ...] = ()
 
     @property
     def nbytes(self) -> int:
@@ -81,7 +87,7 @@ class Tensor:
     @property
     def shares(self) -> bool:
         """Whether elements share their bytes, so that a few could stand for more than there is memory."""
-        return self.nbytes > self.storage_bytes
+        return self.nbytes > self.storage.nbytes
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ storage's end, and a sparse tensor's indices are looked at by nobody. Here every
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from ..errors import CorruptError, UnsupportedError
@@ -59,10 +60,10 @@ def _view(storage: Storage, dtype: str, offset: int, size: tuple[Any, ...], stri
     end = 1 + offset + sum((count - 1) * step for count, step in zip(size, stride, strict=True))
     if 0 not in size and end * ITEM_SIZES[dtype] > storage.nbytes:
         raise BeyondStorageError(f"a tensor of {end * ITEM_SIZES[dtype]} bytes in a storage of {storage.nbytes}")
-    return Tensor(dtype, size, storage.nbytes)
+    return Tensor(dtype, size, storage, offset, stride)
 
 
-def _tensor(walk: Walk, arguments: tuple[Any, ...]) -> object:
+def _tensor(walk: Walk, arguments: tuple[Any, ...]) -> Tensor:
     match arguments:
         case (Storage(str(dtype)) as storage, int(offset), tuple(size), tuple(stride)):
             return _view(storage, dtype, offset, size, stride)
@@ -72,7 +73,7 @@ def _tensor(walk: Walk, arguments: tuple[Any, ...]) -> object:
 def _tensor_v2(walk: Walk, arguments: tuple[Any, ...]) -> object:
     match arguments:
         case (_, _, _, _, bool(), Dict() | None, *marks) if _are_marks(marks):
-            return _tensor(walk, arguments[:4])
+            return _marked(_tensor(walk, arguments[:4]), marks)
     _wrong("a tensor")
 
 
@@ -87,6 +88,11 @@ def _are_marks(marks: list[Any]) -> bool:
     ):
         _other("a tensor with marks")
     return type(marks[0]) is Dict
+
+
+def _marked(tensor: Tensor, marks: list[Any]) -> Tensor:
+    pairs = (pair for one in marks for pair in zip(one.parts[::2], one.parts[1::2], strict=True))
+    return replace(tensor, marks=tuple(name for name, value in pairs if value))
 
 
 def _tensor_v3(walk: Walk, arguments: tuple[Any, ...]) -> object:
@@ -105,7 +111,7 @@ def _tensor_v3(walk: Walk, arguments: tuple[Any, ...]) -> object:
             if dtype is None and name in walk.names and name.startswith("torch."):
                 raise UnsupportedError(f"the elements are of a dtype that isn't known, {shown(name)}", remedy=_NEWER)
             if dtype is not None and _are_marks(rest):
-                return _view(storage, dtype, offset, size, stride)
+                return _marked(_view(storage, dtype, offset, size, stride), rest)
     _wrong("a tensor")
 
 

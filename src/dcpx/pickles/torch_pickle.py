@@ -316,8 +316,8 @@ class _Walk(Machine):
             case ("storage", Name(cls), str(key), str(), int(count)) if cls in STORAGES:
                 dtype = STORAGES[cls]
                 item_size = 1 if dtype is None else ITEM_SIZES[dtype]
-                found = Storage(dtype, count * item_size)
                 record = f"data/{key}"
+                found = Storage(dtype, count * item_size, record)
                 rest = self._archive.size(record) - found.nbytes
                 # torch counts whole elements, but stores the bytes of one that isn't whole behind them.
                 if not 0 <= rest < item_size:
