@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import IO, NamedTuple, cast
+from typing import IO, Any, NamedTuple, cast
 
 import numpy as np
 
@@ -121,7 +121,7 @@ class Elements:
             first = tuple(map(max, low, begins))
             last = tuple(min(end, begin + size) for end, begin, size in zip(high, begins, sizes, strict=True))
             if all(a < b for a, b in zip(first, last, strict=True)):
-                where = (*_slices(first, last, low), ...)
+                where: Any = (*_slices(first, last, low), ...)
                 target = found[where]
                 inner = _slices(first, last, begins)
                 self._fill(target, part, inner)
