@@ -11,6 +11,7 @@ from typing import IO, Any, NamedTuple, cast
 
 import numpy as np
 
+from .. import kernels
 from ..catalog.containers import open_item, read_up_to
 from ..catalog.frames import HEAD, checked_hint, frame_map, holds_own_container, whole_elements
 from ..catalog.items import StoredItem
@@ -219,12 +220,25 @@ def _decoded(source: FileSource, part: StoredItem, direct: _Direct, begin: int, 
     numbers = frame.covering(first, last)
     if not numbers:
         return np.empty(0, carrier)
-    offset = frame.record(numbers[0])[0]
-    records = memoryview(source.read(part.info.offset + offset, sum(frame.record(number)[1] for number in numbers)))
     start = frame.begins[numbers[0]]
-    raw = memoryview(bytearray(frame.begins[numbers[-1] + 1] - start))
-    for number in numbers:
-        at, size = frame.record(number)
-        out = raw[frame.begins[number] - start : frame.begins[number + 1] - start]
-        frame.decode(number, records[at - offset : at - offset + size], out)
-    return np.frombuffer(raw, carrier, end - begin, first - start)
+    raw = np.empty(frame.begins[numbers[-1] + 1] - start, np.uint8)
+    outs = [raw.data[frame.begins[number] - start : frame.begins[number + 1] - start] for number in numbers]
+    for undone in _decode_natively(source, part, frame, numbers, outs):  # another codec's, or damaged: this says how
+        offset, size = frame.record(numbers[undone])
+        record = memoryview(source.read(part.info.offset + offset, size))
+        frame.decode(numbers[undone], record, outs[undone])
+    return raw[first - start : last - start].view(carrier)
+
+
+def _decode_natively(
+    source: FileSource, part: StoredItem, frame: FrameMap, numbers: range, outs: list[memoryview]
+) -> list[int]:
+    """Read, decode and verify as many of these adjacent chunks as the kernels can; the others' places in `numbers`."""
+    records = [frame.record(number) for number in numbers]
+    seals = [(out, number, *frame.seal(number)) for out, number in zip(outs, numbers, strict=True)]
+    found = list(zip(records, seals, strict=True))
+    if source.reads_chunks:
+        return source.read_chunks([(part.info.offset + offset, size, *seal) for (offset, size), seal in found])
+    begin, end = records[0][0], sum(records[-1])
+    stored = memoryview(source.read(part.info.offset + begin, end - begin))
+    return kernels.decode_chunks([(stored[at - begin : at - begin + size], *seal) for (at, size), seal in found])
