@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from ..errors import DcpxError
 
@@ -50,7 +50,8 @@ class Report:
     `problems` are the damaged places, `refusals` what is refused, and why.
 
     `unchecked` are those of `whole` that no checksum vouches for. `leftovers` are the names of files of saves that no
-    pointer refers to. `files` and `nbytes` count the data files and their bytes that were read.
+    pointer refers to. `files` and `nbytes` count the data files and their bytes that were read, or would have been:
+    with `quick` only names, sizes, headers and the manifest were.
     """
 
     path: str
@@ -64,6 +65,7 @@ class Report:
     leftovers: list[str] = field(default_factory=list)
     files: int = 0
     nbytes: int = 0
+    quick: bool = False
 
     @property
     def verdict(self) -> Verdict:
@@ -81,12 +83,33 @@ class Report:
     def __bool__(self) -> bool:
         return self.ok
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON; docs/look.md has the schema."""
+        return {
+            "schema": "dcpx.verify/1",
+            "path": self.path,
+            "verdict": self.verdict,
+            "quick": self.quick,
+            "sealed": self.sealed,
+            "files": self.files,
+            "nbytes": self.nbytes,
+            "whole": self.whole,
+            "lost": self.lost,
+            "refused": self.refused,
+            "unchecked": self.unchecked,
+            "leftovers": self.leftovers,
+            "problems": [_problem_to_json(problem) for problem in self.problems],
+            "refusals": [_problem_to_json(problem) for problem in self.refusals],
+        }
+
     def __str__(self) -> str:
         count = len(self.whole) + len(self.lost) + len(self.refused)
         lines = [
             f"{self.path} {_STATES[self.verdict]}: {len(self.whole) if self.ok else f'{len(self.whole)} of {count}'} "
             f"items{'' if self.ok else ' can be loaded'}, {self.nbytes} bytes in {self.files} files"
         ]
+        if self.quick:
+            lines.append("that is by names, sizes, headers and the manifest: what is stored wasn't read")
         if not self.sealed:
             lines.append("no manifest vouches for it: what isn't damaged visibly is unverified")
         lines += [f"  {problem}" for problem in self.problems]
@@ -104,6 +127,19 @@ class Report:
                 shown = ", ".join(repr(name)[:_LONGEST] for name in names[:_SHOWN])
                 lines.append(f"{len(names)} {what}: {shown}{more}")
         return "\n".join(lines)
+
+
+def _problem_to_json(problem: Problem) -> dict[str, Any]:
+    return {
+        "file": problem.file,
+        "item": problem.item,
+        "chunk": problem.chunk,
+        "begin": problem.begin,
+        "end": problem.end,
+        "error": type(problem.error).__name__,
+        "cause": problem.error.cause,
+        "remedy": problem.error.remedy,
+    }
 
 
 _STATES: dict[Verdict, str] = {"whole": "is whole", "damaged": "is damaged", "unknown": "can't be judged as a whole"}

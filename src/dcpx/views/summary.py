@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import groupby
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from ..catalog.items import StoredItem
 from ..catalog.limits import Limits
@@ -39,8 +39,7 @@ _HEAD = 512
 """Bytes that hold nearly every header."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """A stored item: an object, or a part of a tensor that begins at `offsets` and has `shape`, in elements.
 
     It lies in `file`, written by `rank` where the name says so, from byte `at` on, in `stored` bytes; `nbytes` are
@@ -60,8 +59,7 @@ class Part:
     codec: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """A tensor or an object of the saved state, by its name. `dtype`, such as "bfloat16", and `shape` are a tensor's;
     both are None for an object. `nbytes` are those of the elements, and of an object what is stored. `own_rank` is the
     rank whose own checkpoint it is in, where each has one."""
@@ -143,7 +141,7 @@ class Summary:
         return sum(item.numel for item in self.items)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for JSON; docs/inspect.md has the schema."""
+        """Plain values for JSON; docs/look.md has the schema."""
         return {
             "schema": SCHEMA,
             "path": self.path,

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import groupby
 from typing import IO, NamedTuple, cast
 
-from .. import kernels
 from ..catalog.containers import open_item, read_object
-from ..catalog.frames import HEAD, checked_hint, frame_map, holds_own_container, runs, whole_elements
+from ..catalog.frames import checked_hint, runs
 from ..catalog.items import StoredItem, all_items
 from ..catalog.leftovers import leftovers_in
 from ..catalog.limits import Limits
-from ..catalog.lost import missing_pointer
 from ..catalog.manifest import FileRecord
-from ..catalog.names import METADATA, is_pointer
 from ..catalog.plain import PLAIN
 from ..catalog.pointer import is_replaced, read_pointer
 from ..catalog.rewindable import Rewindable
 from ..errors import CorruptError, DcpxError, LoadError, MissingFileError, ReplacedError, Where
-from ..frame import TensorHint, frame_of
+from ..frame import frame_of
 from ..frame.map import FrameMap
 from ..located import extension_errors, reading
 from ..parallel import DEFAULT_BUDGET, Crew, check_crew
@@ -35,7 +32,9 @@ from ..registry import ExtensionRegistry, default_registry
 from ..store.address import StorageOptions, open_store, shown_path
 from ..store.contract import Store
 from ..store.source import FileSource
+from .checks import check_chunks, check_file, check_size, checked_frame, distinct, is_direct, problem_of
 from .findings import Problem, Report
+from .opened import pointers_in
 
 __all__ = ["verify"]
 
@@ -59,6 +58,7 @@ def verify(
     safe_globals: Sequence[SafeGlobal] = (),
     trust: bool = False,
     limits: Limits = Limits(),  # noqa: B008 (immutable)
+    quick: bool = False,
     progress: bool | OnProgress = False,
     storage_options: StorageOptions | None = None,
 ) -> Report:
@@ -70,8 +70,9 @@ def verify(
     `registry`, `safe_globals`, `trust` and `limits` would refuse, found by the same checks. Needs no torch and makes
     nothing of what is stored: what only this machine's torch, device or version of a class refuses, it can't know.
     These arguments, `storage_options`, `threads` and `budget` are those of `Reader`; an object is held as a whole.
-    `progress` is True for a bar in the terminal (needs rich), or a function that is called with a `Progress`, which
-    counts stored bytes and items.
+    `progress` is True for a bar in the terminal, or a function that is called with a `Progress`, which counts stored
+    bytes and items. With `quick` only the files' names and sizes, the manifest, and of dcpx's frames the header and the
+    index are held against each other: nothing that is stored is read, and may be damaged.
 
     Raises NotFoundError if there is no checkpoint, LostPointerError if there is one that has only lost its pointer,
     ReplacedError if others are saving there all the time, LoadError if the directory can't be read, and ValueError for
@@ -79,15 +80,10 @@ def verify(
     """
     store = open_store(path, storage_options=storage_options)
     check_crew(threads, budget)
-    try:
-        names = [METADATA] if store.exists(METADATA) else sorted(filter(is_pointer, store.names()))
-    except OSError as error:
-        raise LoadError(f"{type(error).__name__}: {error}", Where(store.place(""))) from error
-    if not names:
-        raise missing_pointer(store, METADATA)
+    names = pointers_in(store)
     with telling(progress, f"verifying {shown_path(path)}") as tell, Crew(threads, budget) as crew:
         for _ in range(_ATTEMPTS):
-            verifier = _Verifier(store, registry or default_registry(), Trust(safe_globals, trust), limits)
+            verifier = _Verifier(store, registry or default_registry(), Trust(safe_globals, trust), limits, quick)
             verifier.verify(names, crew, tell)
             report = verifier.report(shown_path(path))
             if report.ok or not verifier.is_replaced():
@@ -128,11 +124,12 @@ class _Found(NamedTuple):
 class _Verifier:
     """Verifies one checkpoint, once, which has one pointer, or one for each rank."""
 
-    def __init__(self, store: Store, registry: ExtensionRegistry, trust: Trust, limits: Limits) -> None:
+    def __init__(self, store: Store, registry: ExtensionRegistry, trust: Trust, limits: Limits, quick: bool) -> None:
         self._store = store
         self._registry = registry
         self._trust = trust
         self._limits = limits
+        self._quick = quick
         self._sealed = True
         self._items: list[StoredItem] = []
         self._files: list[FileRecord] = []
@@ -165,14 +162,15 @@ class _Verifier:
         # What a file's hash or a whole item says is left out where it is known which part of it is wrong.
         damage = [one for one in damage if one.begin is not None or one.file not in located_in]
         damage = [one for one in damage if one.chunk is not None or one.item not in in_chunks]
-        damage = _distinct(damage)
+        damage = distinct(damage)
         lost = self._names(damage, MissingFileError)
-        refusals = _distinct(one for one in self._problems if not isinstance(one.error, CorruptError))
+        refusals = distinct(one for one in self._problems if not isinstance(one.error, CorruptError))
         refused = self._names(refusals, LoadError) - lost
         names = [item.name for item in self._items]
         return Report(
             path,
             sealed=self._sealed,
+            quick=self._quick,
             whole=[name for name in names if name not in lost | refused],
             lost=[name for name in names if name in lost],
             refused=[name for name in names if name in refused],
@@ -210,11 +208,12 @@ class _Verifier:
         for file, items in groupby(self._items, key=lambda item: item.info.relative_path):
             batch: list[StoredItem] = []
             for item in items:
-                if item.info.length > _JOB_BYTES and item.is_packed:
+                if item.info.length > _JOB_BYTES and item.is_packed and not self._quick:
                     yield from self._runs(file, item)
                     continue
                 batch.append(item)
-                if len(batch) == _JOB_ITEMS or sum(item.info.length for item in batch) >= _JOB_BYTES:
+                large = not self._quick and sum(item.info.length for item in batch) >= _JOB_BYTES
+                if len(batch) == _JOB_ITEMS or large:
                     yield _Batch(file, batch)
                     batch = []
             if batch:
@@ -224,10 +223,10 @@ class _Verifier:
         frame: FrameMap | None = None
         try:
             with reading(self._store.place(file), item.name), self._source(file) as source:
-                frame = _frame(source, item)
+                frame = checked_frame(source, item)
                 self._check_content(source, item, frame)
         except DcpxError as error:
-            self._problems.append(_problem(item, error))
+            self._problems.append(problem_of(item, error))
             if frame is None:
                 return []
         return [_Run(file, item, frame, run) for run in runs([range(frame.count)], frame, _JOB_BYTES)]
@@ -241,7 +240,7 @@ class _Verifier:
         try:
             if isinstance(job, FileRecord):
                 with self._source(job.name) as source:
-                    _check_file(source, job)
+                    check_size(source, job) if self._quick else check_file(source, job)
                 return _Found([], [])
             with self._source(job.file) as source:
                 if isinstance(job, _Run):
@@ -252,7 +251,7 @@ class _Verifier:
             return _Found([Problem(name, error)], [])
 
     def _check_run(self, source: FileSource, job: _Run) -> _Found:
-        problems = _check_chunks(source, job.item, job.frame, job.numbers)
+        problems = check_chunks(source, job.item, job.frame, job.numbers)
         return _Found(
             problems,
             [],
@@ -266,23 +265,32 @@ class _Verifier:
         for item in job.items:
             try:
                 with reading(source.name, item.name):
-                    if item.is_packed:
-                        frame = _frame(source, item)
-                        damage = _check_chunks(source, item, frame, range(frame.count))
+                    if self._quick:
+                        self._check_place(source, item)
+                    elif item.is_packed:
+                        frame = checked_frame(source, item)
+                        damage = check_chunks(source, item, frame, range(frame.count))
                         problems += damage
                         if not damage:
                             self._check_content(source, item, frame)
                     elif not self._check_stream(source, item):
                         unchecked.append(item.name)
             except DcpxError as error:
-                problems.append(_problem(item, error))
+                problems.append(problem_of(item, error))
         return _Found(problems, unchecked, sum(item.info.length for item in job.items), len(job.items))
+
+    def _check_place(self, source: FileSource, item: StoredItem) -> None:
+        """Check that an item is there, and of a frame the header and the index, which say which item it is."""
+        if item.is_packed:
+            checked_frame(source, item)
+        elif item.info.length > 0:
+            source.read(item.info.offset + item.info.length - 1, 1)
 
     def _check_content(self, source: FileSource, item: StoredItem, frame: FrameMap) -> None:
         """Check that a load takes what the frame holds: an object, or a container that isn't dcpx's own."""
         if item.shape is not None:
             hint = checked_hint(item, frame)
-            if hint is not None and _is_direct(source, item, frame, hint):
+            if hint is not None and is_direct(source, item, frame, hint):
                 return
         if item.shape is None:
             self._check_object(source.part(item.info.offset, item.info.length), item)
@@ -337,71 +345,3 @@ def _cost(job: _Job) -> int:
     """What a job may hold: parts of what is read, and the objects that it holds against what a load takes."""
     objects = [item.info.length for item in job.items if item.shape is None] if isinstance(job, _Batch) else []
     return _JOB_BYTES + max(objects, default=0)
-
-
-def _problem(item: StoredItem, error: DcpxError) -> Problem:
-    """Damage to all of an item, or to whatever the error doesn't name."""
-    begin = item.info.offset
-    return Problem(item.info.relative_path, error, item.name, error.where.chunk, begin, begin + item.info.length)
-
-
-def _check_file(source: FileSource, record: FileRecord) -> None:
-    """The file must be what the manifest says."""
-    source.check_size(record.size)
-    hasher = kernels.Xxh3_128()
-    buffer = memoryview(bytearray(min(_PART, record.size)))
-    for begin in range(0, record.size, _PART):
-        part = buffer[: min(_PART, record.size - begin)]
-        source.read_into(begin, part)
-        hasher.update(part)
-    if hasher.hexdigest() != record.xxh3_128:
-        raise CorruptError("the file's hash isn't the manifest's", Where(source.name))
-
-
-def _frame(source: FileSource, item: StoredItem) -> FrameMap:
-    """The map of a packed item, which must be the one that was asked for."""
-    begin, size = item.info.offset, item.info.length
-
-    def read_at(offset: int, count: int) -> bytes:
-        return source.read(begin + offset, count)
-
-    frame = frame_map(item, read_at(0, min(HEAD, size)), read_at, size)
-    if item.shape is not None:
-        checked_hint(item, frame)
-    return frame
-
-
-def _is_direct(source: FileSource, item: StoredItem, frame: FrameMap, hint: TensorHint) -> bool:
-    """Whether a load finds the elements in the frame by itself, without what torch would read of its container."""
-
-    def record(number: int) -> memoryview:
-        offset, size = frame.record(number)
-        return memoryview(source.read(item.info.offset + offset, size))
-
-    if frame.count == 1:
-        return whole_elements(frame, hint, record) is not None
-    return holds_own_container(frame, hint, record)
-
-
-def _distinct(problems: Iterable[Problem]) -> list[Problem]:
-    """The first problem of each item, chunk or file."""
-    found: dict[tuple[str, str | None, int | None], Problem] = {}
-    for one in problems:
-        found.setdefault((one.file, one.item, one.chunk), one)
-    return list(found.values())
-
-
-def _check_chunks(source: FileSource, item: StoredItem, frame: FrameMap, numbers: Iterable[int]) -> list[Problem]:
-    """Read and decode these chunks; the damaged ones."""
-    problems = []
-    for number in numbers:
-        offset, size = frame.record(number)
-        begin = item.info.offset + offset
-        try:
-            with reading(source.name, item.name):
-                frame.decode(
-                    number, memoryview(source.read(begin, size)), memoryview(bytearray(frame.raw_size(number)))
-                )
-        except DcpxError as error:
-            problems.append(Problem(item.info.relative_path, error, item.name, number, begin, begin + size))
-    return problems

@@ -1,0 +1,279 @@
+"""`dcpx inspect`, `cat`, `stats`, `diff` and `estimate`: commands that only look."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..views.selection import matching
+from ..views.summary import Item, Summary
+from ..views.summary import inspect as inspected
+from ..views.tree import Node, fold, rows_of, tree_of
+from .columns import Column, print_columns, styled
+from .options import as_json, exact_bytes, path_argument, print_json, storage, threads
+from .text import printable, ratio_text, size_text
+
+__all__ = ["cat", "diff", "estimate", "inspect", "stats"]
+
+_FITS = 40
+"""Rows that a tree has at most unless a depth is given, so that it is seen at once."""
+
+_SORTS: dict[str, Any] = {
+    "name": lambda item: (item.name, item.own_rank or 0),
+    "size": lambda item: -item.nbytes,
+    "stored": lambda item: -item.stored,
+    "ratio": lambda item: -(item.stored / item.nbytes if item.nbytes else 0),
+}
+
+
+@click.command()
+@path_argument
+@click.option("--items", is_flag=True, help="A row for each item, not for each module.")
+@click.option("--depth", type=click.IntRange(min=1), help="Levels of modules; by default as many as fit 40 rows.")
+@click.option("--sort", type=click.Choice(list(_SORTS)), help="Order of the items, which it implies.")
+@click.option("--filter", "pattern", metavar="GLOB", default="*", help="Only items whose names match, as '*.bias'.")
+@as_json
+@exact_bytes
+@storage
+def inspect(
+    path: str,
+    *,
+    items: bool,
+    depth: int | None,
+    sort: str | None,
+    pattern: str,
+    as_json: bool,
+    exact: bool,
+    storage_options: dict[str, Any] | None,
+) -> None:
+    """Say what is in the checkpoint at PATH: dcpx's, or stock DCP's.
+
+    Reads what the checkpoint says of itself and no tensor; nothing of it is run.
+
+    \b
+    dcpx inspect run/step-1000
+    dcpx inspect run/step-1000 --filter '*.bias' --sort size
+    """
+    summary = inspected(path, storage_options=storage_options)
+    kept = set(matching((item.name for item in summary.items), pattern, path))
+    summary = replace(summary, items=[item for item in summary.items if item.name in kept])
+    if sort is not None:
+        summary.items.sort(key=_SORTS[sort])
+    if as_json:
+        print_json(summary.to_json())
+        return
+    _print_head(summary, exact=exact)
+    print()
+    if items or sort is not None:
+        _print_items(summary.items, exact=exact)
+    else:
+        _print_tree(fold(tree_of(summary.items)), depth, exact=exact)
+    for problem in summary.problems:
+        click.echo(f"dcpx: {printable(str(problem))}", err=True)
+
+
+def _print_head(summary: Summary, *, exact: bool) -> None:
+    what = f"{summary.kind} checkpoint"
+    if summary.uuid is not None:
+        ranks = f"{summary.world_size} rank{'' if summary.world_size == 1 else 's'}"
+        what += f" {summary.uuid}, saved {summary.created} by dcpx {summary.dcpx} and torch {summary.torch}, {ranks}"
+    print(f"{styled(printable(summary.path), '1')}: {printable(what)}")
+    if summary.user:
+        print(printable(", ".join(f"{name}: {value}" for name, value in summary.user.items())))
+    objects = len(summary.objects)
+    tensors = len(summary.items) - objects
+    print(
+        f"{tensors:,} tensors of {summary.numel:,} elements and {objects:,} objects, "
+        f"{size_text(summary.nbytes, exact=exact)}, stored in {size_text(summary.stored, exact=exact)} "
+        f"({ratio_text(summary.stored, summary.nbytes)}) of {len(summary.files):,} file{'s'[: len(summary.files) != 1]}"
+    )
+
+
+_COLUMNS = (
+    Column("name"),
+    Column("count", 4, right=True),
+    Column("dtype", 1),
+    Column("shape", 3),
+    Column("size", 0, right=True),
+    Column("stored", 2, right=True),
+    Column("ratio", 1, right=True),
+    Column("coding", 5),
+    Column("files", 6, right=True),
+)
+
+
+def _print_tree(root: Node, depth: int | None, *, exact: bool) -> None:
+    if depth is None:
+        depth = 1
+        while depth < 8 and len(list(zip(range(_FITS + 1), rows_of(root, depth + 1), strict=False))) <= _FITS:
+            depth += 1
+    rows = []
+    for level, node in rows_of(root, depth):
+        shape = "" if node.item is None else _shape_text(node.item)
+        rows.append(
+            (
+                "  " * level + (node.name or "''"),
+                f"{node.count:,}" if node.count != 1 or node.item is None else "",
+                ", ".join(node.dtypes),
+                shape,
+                size_text(node.nbytes, exact=exact),
+                size_text(node.stored, exact=exact),
+                ratio_text(node.stored, node.nbytes) if node.dtypes.keys() != {"object"} else "",
+                ", ".join(node.codings),
+                f"{len(node.files):,}",
+            )
+        )
+    print_columns(_COLUMNS, rows)
+
+
+def _print_items(items: list[Item], *, exact: bool) -> None:
+    rows = [
+        (
+            item.name if item.own_rank is None else f"rank {item.own_rank}: {item.name}",
+            "",
+            item.dtype or "object",
+            _shape_text(item),
+            size_text(item.nbytes, exact=exact),
+            size_text(item.stored, exact=exact),
+            ratio_text(item.stored, item.nbytes) if item.dtype is not None else "",
+            item.coding,
+            f"{len({part.file for part in item.parts}):,}",
+        )
+        for item in items
+    ]
+    print_columns(_COLUMNS, rows)
+
+
+def _shape_text(item: Item) -> str:
+    return "" if item.shape is None else "x".join(map(str, item.shape)) or "scalar"
+
+
+@click.command()
+@path_argument
+@click.argument("fqn")
+@click.option("--slice", "where", metavar="SLICES", default="", help="Which elements, as in NumPy: '0:10,:' or '-1'.")
+@click.option(
+    "-o", "--output", metavar="FILE", help="A file.npy or file.safetensors, or - for .npy on standard output."
+)
+@storage
+def cat(path: str, fqn: str, *, where: str, output: str | None, storage_options: dict[str, Any] | None) -> None:
+    """Print the tensor FQN of the checkpoint at PATH, or write it to a file.
+
+    What NumPy has no dtype for is written as the numbers that it stands for to .npy, and as it is to .safetensors.
+
+    \b
+    dcpx cat run/step-1000 model.norm.weight
+    dcpx cat run/step-1000 model.embed.weight --slice 0:10,: -o rows.npy
+    """
+    from ..views.extract import extract
+
+    found = extract(path, fqn, where, storage_options=storage_options)
+    if output is None:
+        click.echo(f"{printable(fqn)}: {found.dtype} {'x'.join(map(str, found.shape)) or 'scalar'}")
+        click.echo(found.to_text())
+    elif output == "-":
+        found.write_npy(sys.stdout.buffer)
+    else:
+        found.save(Path(output))
+
+
+@click.command()
+@path_argument
+@click.argument("pattern", metavar="[GLOB]", default="*")
+@as_json
+@threads
+@storage
+def stats(
+    path: str, pattern: str, *, as_json: bool, threads: int | None, storage_options: dict[str, Any] | None
+) -> None:
+    """Minimum, maximum, mean, norm, zeros, NaNs and infinities of each tensor whose name matches.
+
+    The first thing to look at when a loss explodes; minimum to norm are of the finite elements.
+
+    \b
+    dcpx stats run/step-1000 'model.*'
+    """
+    from ..views.stats import stats as counted
+
+    found = counted(path, pattern, threads=threads, progress=sys.stderr.isatty(), storage_options=storage_options)
+    if as_json:
+        print_json(found.to_json())
+        return
+    _print_table(found.table())
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b")
+@click.argument("pattern", metavar="[GLOB]", default="*")
+@click.option("--fail-if-different", is_flag=True, help="Exit with status 1 if there is any difference.")
+@as_json
+@threads
+@storage
+def diff(
+    a: str,
+    b: str,
+    pattern: str,
+    *,
+    fail_if_different: bool,
+    as_json: bool,
+    threads: int | None,
+    storage_options: dict[str, Any] | None,
+) -> int:
+    """Compare the checkpoints at A and B, item by item and bit for bit.
+
+    \b
+    dcpx diff run/step-900 run/step-1000
+    dcpx diff run/step-900 run/step-1000 'optimizer.*' --json
+    """
+    from ..views.diff import diff as compared
+
+    found = compared(a, b, pattern, threads=threads, progress=sys.stderr.isatty(), storage_options=storage_options)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        for line in str(found).splitlines():
+            click.echo(printable(line))
+        _print_table(found.table())
+    return int(fail_if_different and not found.is_same)
+
+
+@click.command()
+@path_argument
+@as_json
+@exact_bytes
+@storage
+def estimate(path: str, *, as_json: bool, exact: bool, storage_options: dict[str, Any] | None) -> None:
+    """What each of dcpx's levels would give on this checkpoint, on this machine: bytes, and seconds to save and load.
+
+    \b
+    dcpx estimate run/step-1000
+    """
+    from ..views.estimate import estimate as estimated
+
+    found = estimated(path, progress=sys.stderr.isatty(), storage_options=storage_options)
+    if as_json:
+        print_json(found.to_json())
+        return
+    _print_table(found.table())
+
+
+def _print_table(table: Any) -> None:
+    """A table of a view: its first column a name, the others numbers to the right where they are."""
+    columns = []
+    for number, title in enumerate(table.columns):
+        right = number > 0 and not any(isinstance(row[number], str) for row in table.rows)
+        columns.append(Column(title, number, right=right))
+    print_columns(columns, [[_cell(value) for value in row] for row in table.rows])
+
+
+def _cell(value: str | int | float | None) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"

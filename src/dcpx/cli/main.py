@@ -1,0 +1,112 @@
+"""The command `dcpx`: its options for all commands, its errors in one line, and its exit status.
+
+0    done; for `verify` the checkpoint is whole, for `diff --fail-if-different` there is no difference
+1    not: it is damaged, or different
+2    it can't be told, there is no such checkpoint, or the arguments are wrong
+130  interrupted
+141  nobody reads standard output any more
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import warnings
+
+import click
+
+from ..errors import DcpxError
+from .changing import convert, recode, report
+from .checking import latest, verify
+from .looking import cat, diff, estimate, inspect, stats
+from .text import printable
+
+__all__ = ["dcpx", "main", "run"]
+
+CANNOT_TELL = 2
+
+_DEBUG = "--debug"
+
+
+def _print_versions(context: click.Context, option: click.Parameter, given: bool) -> None:
+    if given and not context.resilient_parsing:
+        from .versions import print_versions
+
+        print_versions()
+        context.exit()
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_versions,
+    help="Print the versions that a report of a fault needs.",
+)
+@click.option(_DEBUG, is_flag=True, expose_value=False, help="Show the traceback of an error; it may stand anywhere.")
+def dcpx() -> None:
+    """See into checkpoints of dcpx and of PyTorch Distributed Checkpoint, verify, compare and convert them.
+
+    PATH is a local directory, or an address such as s3://bucket/run/step-10.
+
+    \b
+    dcpx inspect run/step-1000
+    dcpx verify s3://bucket/run/step-1000
+    dcpx diff run/step-900 run/step-1000
+    dcpx report run/step-* -o report.html
+    dcpx inspect "$(dcpx latest run)" --filter "*.bias" --sort size
+
+    Shell completion: eval "$(_DCPX_COMPLETE=bash_source dcpx)", or zsh_source, fish_source.
+    """
+
+
+for command in (inspect, verify, diff, cat, stats, estimate, report, convert, recode, latest):
+    dcpx.add_command(command)
+
+
+def main() -> None:
+    """Run the command that the process was given, and end with its status."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; its exit status."""
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    debug = _DEBUG in own
+    if debug:
+        arguments = [one for one in own if one != _DEBUG] + arguments[len(own) :]
+    gc.disable()  # a command is short, and makes hundreds of thousands of records that stay
+    warnings.showwarning = _show_warning
+    try:
+        status = dcpx.main(arguments, prog_name="dcpx", standalone_mode=False)
+        sys.stdout.flush()
+        return status if isinstance(status, int) else 0
+    except BrokenPipeError:
+        # What is still buffered would fail again when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except (KeyboardInterrupt, click.Abort):
+        return 128 + signal.SIGINT
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (DcpxError, ValueError, OSError, ImportError, MemoryError) as error:
+        if debug:
+            raise
+        print(f"dcpx: {_said(error)}", file=sys.stderr)
+        return CANNOT_TELL
+
+
+def _said(error: BaseException) -> str:
+    """An error in one line, with its remedy."""
+    if isinstance(error, (DcpxError, ValueError, ImportError)) and str(error):
+        return printable(str(error))
+    return printable(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *place: object, **more: object) -> None:
+    print(f"dcpx: {printable(str(message))}", file=sys.stderr)
