@@ -43,8 +43,11 @@ if TYPE_CHECKING:
     from .trainers.install import install, uninstall
     from .views.diff import Difference, ElementDifference, ItemDifference, diff
     from .views.estimate import DtypeEstimate, Estimate, LevelEstimate, estimate
+    from .views.extract import Extracted, extract
     from .views.findings import Report
+    from .views.latest import Latest, latest
     from .views.stats import Statistics, TensorStatistics, stats
+    from .views.summary import Item, Part, Summary, inspect
     from .views.verify import verify
 
 __all__ = [
@@ -60,7 +63,10 @@ __all__ = [
     "Extension",
     "ExtensionError",
     "ExtensionRegistry",
+    "Extracted",
+    "Item",
     "ItemDifference",
+    "Latest",
     "LevelEstimate",
     "LimitError",
     "Limits",
@@ -69,6 +75,7 @@ __all__ = [
     "MissingFileError",
     "NotFoundError",
     "Pack",
+    "Part",
     "Reader",
     "ReplacedError",
     "Report",
@@ -76,6 +83,7 @@ __all__ = [
     "SaveHandle",
     "Statistics",
     "StreamTransformExtension",
+    "Summary",
     "TensorStatistics",
     "TruncatedError",
     "TrustError",
@@ -87,7 +95,10 @@ __all__ = [
     "default_registry",
     "diff",
     "estimate",
+    "extract",
+    "inspect",
     "install",
+    "latest",
     "load",
     "load_all",
     "restore_pointer",
@@ -109,15 +120,20 @@ _HOMES = {
     "Estimate": "views.estimate",
     "Extension": "extension",
     "ExtensionRegistry": "registry",
+    "Extracted": "views.extract",
+    "Item": "views.summary",
     "ItemDifference": "views.diff",
+    "Latest": "views.latest",
     "LevelEstimate": "views.estimate",
     "Limits": "catalog.limits",
     "Pack": "extensions.pack",
+    "Part": "views.summary",
     "Reader": "loading.reader",
     "Report": "views.findings",
     "SaveHandle": "background",
     "Statistics": "views.stats",
     "StreamTransformExtension": "extension",
+    "Summary": "views.summary",
     "TensorStatistics": "views.stats",
     "Writer": "saving.writer",
     "ZStandard": "extensions.zstandard",
@@ -126,7 +142,10 @@ _HOMES = {
     "default_registry": "registry",
     "diff": "views.diff",
     "estimate": "views.estimate",
+    "extract": "views.extract",
+    "inspect": "views.summary",
     "install": "trainers.install",
+    "latest": "views.latest",
     "load": "api",
     "load_all": "formats.whole",
     "restore_pointer": "catalog.lost",

@@ -16,6 +16,7 @@ import sys
 import warnings
 
 import click
+from click.shell_completion import shell_complete
 
 from ..errors import DcpxError
 from .changing import convert, recode, report
@@ -28,6 +29,7 @@ __all__ = ["dcpx", "main", "run"]
 CANNOT_TELL = 2
 
 _DEBUG = "--debug"
+_COMPLETE = "_DCPX_COMPLETE"
 
 
 def _print_versions(context: click.Context, option: click.Parameter, given: bool) -> None:
@@ -82,9 +84,15 @@ def run(arguments: list[str]) -> int:
     gc.disable()  # a command is short, and makes hundreds of thousands of records that stay
     warnings.showwarning = _show_warning
     try:
-        status = dcpx.main(arguments, prog_name="dcpx", standalone_mode=False)
+        if instruction := os.environ.get(_COMPLETE):
+            return shell_complete(dcpx, {}, "dcpx", _COMPLETE, instruction)
+        # Not by click's own main, which takes a pipe that is closed, and an EOFError, for the user's wish to end.
+        with dcpx.make_context("dcpx", arguments) as context:
+            status = dcpx.invoke(context)
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
+    except click.exceptions.Exit as done:
+        return done.exit_code
     except BrokenPipeError:
         # What is still buffered would fail again when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
