@@ -75,7 +75,10 @@ def check_free(store: Store, pointer: str, overwrite: bool, own: str | None = No
 
 
 _EXISTS = "a checkpoint exists already"
+_OVERTAKEN = "another save to the same place was faster, and its checkpoint is there"
+_AGAIN = "Save again if this one is to replace it; and let one save at a time go to one place"
 _REFUSED = "Choose another path, or pass overwrite=True"
+_APART = "Let all ranks save to one path, in a place that all of them see"
 _UNREADABLE = "Save without what it names. If torch is newer than this version of dcpx, upgrade dcpx"
 _KEPT = "What it replaces was kept. Save again"
 
@@ -175,7 +178,10 @@ class Commit:
 
         def check(file: FileRecord) -> None:
             with writing(self._store.place(file.name)):
-                size = self._store.size(file.name)
+                try:
+                    size = self._store.size(file.name)
+                except FileNotFoundError as error:
+                    raise SaveError("a file that a rank has written isn't there", remedy=_APART) from error
                 if size != file.size:
                     raise SaveError(f"{file.size} bytes were written, the file has {size}")
 
@@ -242,7 +248,8 @@ class Commit:
                 cause = f"the new checkpoint may be in place, though its move failed: {error}"
                 raise SaveError(cause, remedy=_KEPT) from error
             if isinstance(error, FileExistsError):  # another save was faster
-                raise SaveError(_EXISTS, Where(store.place(pointer)), _REFUSED) from error
+                cause, remedy = (_OVERTAKEN, _AGAIN) if self._overwrite else (_EXISTS, _REFUSED)
+                raise SaveError(cause, Where(store.place(pointer)), remedy) from error
             raise
         try:
             store.sync()

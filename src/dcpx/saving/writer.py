@@ -116,6 +116,9 @@ class Writer(FileSystemWriter):
         self.progress = progress
         self._commit: Commit | None = None
         self._planned: list[WriteItem] = []
+        self.ranks: int | None = None
+        """How many ranks the save has by whoever began it; None where nobody said. Torch takes a process whose group is
+        gone for one that is alone, which would make its part the checkpoint."""
         self.odd_keys: Sequence[str] = ()
         """What the coordinator has to warn of, where DCP's planner flattens the state; see `keys`."""
 
@@ -260,7 +263,10 @@ class Writer(FileSystemWriter):
     # --- on the coordinator, or on each rank where there is none ------------------------------------------------------
 
     def prepare_global_plan(self, plans: list[SavePlan]) -> list[SavePlan]:
-        """Begin the commit, and tell each rank which save this is."""
+        """Begin the commit, and tell each rank which save this is. SaveError if the ranks aren't all there."""
+        if self.ranks is not None and len(plans) != self.ranks:
+            cause = f"the save was begun by {self.ranks} ranks, and the process group was destroyed since"
+            raise SaveError(cause, Where(shown_path(self.path)), "Destroy it once the save's result() is there")
         self._commit = Commit(self._store, self.save_id, self._pointer, overwrite=self.overwrite, user=self.user)
         with portable_errors(SaveError):
             self._commit.begin()
