@@ -20,7 +20,7 @@ from __future__ import annotations
 import contextlib
 import pickle
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -104,13 +104,16 @@ class Commit:
         with writing(self._store.place(name)):
             self._store.write(name, Owner.this().pack(), durable=False)
 
-    def publish(self, metadata: Metadata, results: Sequence[Sequence[WriteResult]]) -> None:
-        """Make what all ranks stored the checkpoint, once it's certain that it is whole.
+    def publish(
+        self, metadata: Metadata, results: Sequence[Sequence[WriteResult]], look: Callable[[Mapping[str, bytes]], None]
+    ) -> None:
+        """Make what all ranks stored the checkpoint, once it's certain that it is whole. `look` is called before that
+        with the contents of the pointer and the manifest, by their names, and may refuse.
 
         After an error the old checkpoint is there, and nothing of this save; unless the error says otherwise.
         """
         try:
-            self._publish(metadata, results)
+            self._publish(metadata, results, look)
         except BaseException:
             self.discard()
             raise
@@ -126,7 +129,9 @@ class Commit:
             # The owner's file goes last: what an interrupt leaves would seem to be a checkpoint that was damaged.
             _remove(self._store, sorted(names, key=lambda name: name == owner))
 
-    def _publish(self, metadata: Metadata, results: Sequence[Sequence[WriteResult]]) -> None:
+    def _publish(
+        self, metadata: Metadata, results: Sequence[Sequence[WriteResult]], look: Callable[[Mapping[str, bytes]], None]
+    ) -> None:
         store, pointer, name = self._store, self._pointer, manifest_name(self._save_id)
         files, items = _records(results)
         _check_stored(metadata, (result.index for rank in results for result in rank))
@@ -148,6 +153,7 @@ class Commit:
         )
         sealed = manifest.pack()
         self._check_readable(content, sealed)
+        look({pointer: content, name: sealed})
         with writing(store.place(name)):
             store.write(name, sealed)
             store.sync()

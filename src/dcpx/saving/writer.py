@@ -290,7 +290,11 @@ class Writer(FileSystemWriter):
             except BaseException:
                 self._commit.discard()
                 raise
-            self._commit.publish(metadata, results)
+            self._commit.publish(metadata, results, self.look_before_commit)
+
+    def look_before_commit(self, files: Mapping[str, bytes]) -> None:
+        """Called once everything is stored but `files`, the pointer and the manifest by their names: what this raises
+        takes the save back. Does nothing here."""
 
     @property
     def committed(self) -> bool:
