@@ -40,7 +40,7 @@ from ..parallel import DEFAULT_BUDGET, Crew, check_crew, worker_count
 from ..pickles.trust import SafeGlobal, Trust
 from ..progress import Meter, OnProgress
 from ..registry import ExtensionRegistry, default_registry
-from ..store.address import StorageOptions, check_path, shown_path
+from ..store.address import StorageOptions, check_path, is_address, shown_path
 from ..store.contract import Store
 from ..store.source import Sources
 from .casts import check_casts
@@ -140,6 +140,11 @@ class Reader(FileSystemReader):
 
     def __repr__(self) -> str:
         return f"Reader({shown_path(self.path)!r})"
+
+    @property
+    def checkpoint_id(self) -> str | os.PathLike[str]:
+        """Where the checkpoint lies, for torch's log: without the password that an address may hold."""
+        return shown_path(self.path) if is_address(self.path) else self.path
 
     def reset(self, checkpoint_id: str | os.PathLike[str] | None = None) -> None:
         """Begin another load, of `checkpoint_id` if it is given; DCP calls it. ValueError for what is no path."""

@@ -27,7 +27,7 @@ from ..parallel import DEFAULT_BUDGET, Crew, check_crew
 from ..pickles.trust import SafeGlobal
 from ..progress import Meter, OnProgress
 from ..registry import is_stream_transform
-from ..store.address import StorageOptions, check_path, shown_path
+from ..store.address import StorageOptions, check_path, is_address, shown_path
 from ..store.contract import Store
 from .changes import Changes
 from .commit import Commit, check_free
@@ -129,6 +129,11 @@ class Writer(FileSystemWriter):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_commit": None}  # a save is gone through in one process
+
+    @property
+    def checkpoint_id(self) -> str | os.PathLike[str]:
+        """Where the checkpoint goes, for torch's log: without the password that an address may hold."""
+        return shown_path(self.path) if is_address(self.path) else self.path
 
     # --- on every rank ------------------------------------------------------------------------------------------------
 

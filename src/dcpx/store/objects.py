@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from ..errors import LimitError, UnsupportedError, Where
 from .contract import Entry, ObjectReader, ObjectWriter, Store
 from .credentials import client_options
+from .masked import masked, masked_cause
 
 try:
     import obstore
@@ -65,8 +66,8 @@ class ObjectStore(Store):
 
     def __init__(self, address: str, options: dict[str, Any]) -> None:
         """ValueError for an address or for options that the client doesn't know."""
-        self._address = address.rstrip("/")
-        parts = urlsplit(self._address)
+        self._address = masked(address.rstrip("/"))
+        parts = urlsplit(address.rstrip("/"))
         self._prefix = parts._replace(scheme="", netloc="").geturl().strip("/")
         if any(segment in ("", ".", "..") for segment in self._prefix.split("/") if self._prefix):
             raise ValueError(f"{self._address!r} has an empty, '.' or '..' part, which names no object")
@@ -75,12 +76,10 @@ class ObjectStore(Store):
                 self._client: Any = _memory(options)
                 self._prefix = f"{parts.netloc}/{self._prefix}".strip("/")
             else:
-                self._client = from_url(
-                    f"{_SCHEMES.get(parts.scheme, parts.scheme)}://{parts.netloc}",
-                    **client_options(parts.scheme, options),
-                )
-        except BaseError as error:
-            raise ValueError(f"{self._address}: {_text(error)}") from error
+                url = f"{_SCHEMES.get(parts.scheme, parts.scheme)}://{parts.netloc}"
+                self._client = _opened(url, client_options(parts.scheme, options))
+        except (BaseError, ValueError) as error:
+            raise ValueError(f"{self._address}: {_text(error)}") from masked_cause(error)
 
     def place(self, name: str) -> str:
         return f"{self._address}/{name}" if name else self._address
@@ -216,10 +215,34 @@ class ObjectStore(Store):
         except LimitError:
             raise
         except (BaseError, OSError, ValueError) as error:
-            raise _os_error(error, self.place(name)) from error
+            raise _os_error(error, self.place(name)) from masked_cause(error)
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":  # a bug of the client's, of a class that can't be imported
+                raise
+            raise OSError(f"{self.place(name)}: the client has failed: {_text(error)}") from masked_cause(error)
 
 
 _SCHEMES = {"gcs": "gs"}
+
+
+def _opened(url: str, options: dict[str, Any]) -> Any:
+    try:
+        return from_url(url, **options)
+    except TypeError as error:  # which doesn't say of what
+        raise ValueError(f"the storage option {_mistyped(url, options)} is of a wrong type: {error}") from error
+
+
+def _mistyped(url: str, options: dict[str, Any]) -> str:
+    """The first of the options that the client can't take, by offering it each by itself."""
+    for name, value in options.items():
+        try:
+            from_url(url, **{name: value})
+        except TypeError:
+            return repr(name)
+        except (BaseError, ValueError):
+            pass
+    return "of some name"
+
 
 _MEMORY = MemoryStore()
 """The memory of this process, which all addresses share."""
@@ -304,12 +327,12 @@ _BODY = re.compile(r"<Code>(.*?)</Code>.*?<Message>(.*?)</Message>", re.DOTALL)
 
 
 def _text(error: BaseException) -> str:
-    """What the client says of an error, without its own state and the answer's markup."""
+    """What the client says of an error, without its own state, the answer's markup, and passwords."""
     text = str(error).partition("\n\nDebug source")[0]
     said = _BODY.search(text)
     if said is not None:
         text = f"{text.partition('<?xml')[0].partition('<Error>')[0].strip().rstrip(':')}: {said[1]}: {said[2]}"
-    return " ".join(text.split())[:600]
+    return masked(" ".join(text.split()))[:600]
 
 
 def _os_error(error: Exception, place: str) -> OSError | NotImplementedError:

@@ -7,8 +7,8 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from ..errors import LimitError, LoadError, UnsupportedError, Where
-from .address import shown_path
 from .contract import Entry, ObjectReader, ObjectWriter, Store
+from .masked import masked, masked_cause
 
 try:
     import fsspec
@@ -35,15 +35,18 @@ class RemoteStore(Store):
     def __init__(self, address: str, options: dict[str, Any]) -> None:
         """ValueError for an address or for options that fsspec doesn't know, UnsupportedError where the package isn't
         installed that knows such a store, LoadError where one that is asked at once can't be reached."""
-        self._address = shown_path(address.rstrip("/"))
+        self._address = masked(address.rstrip("/"))
         try:
             self._fs, path = url_to_fs(address, **options)
         except ImportError as error:
-            raise UnsupportedError(f"{self._address}: {error}", remedy="Install what it names") from error
+            raise UnsupportedError(
+                f"{self._address}: {masked(str(error))}", remedy="Install what it names"
+            ) from masked_cause(error)
         except OSError as error:
-            raise LoadError(f"the store can't be reached: {error}", Where(self._address)) from error
+            cause = f"the store can't be reached: {masked(str(error))}"
+            raise LoadError(cause, Where(self._address)) from masked_cause(error)
         except Exception as error:
-            raise ValueError(f"{self._address}: {type(error).__name__}: {error}") from error
+            raise ValueError(f"{self._address}: {_text(error)}") from masked_cause(error)
         self._path: str = path.rstrip("/")
         self._renames = type(self._fs).mv is not fsspec.AbstractFileSystem.mv
 
@@ -159,10 +162,22 @@ class RemoteStore(Store):
         """Whatever the file system raises as an OSError, as the contract has it."""
         try:
             yield
-        except OSError:
-            raise
         except Exception as error:
-            raise OSError(f"{self.place(name)}: {type(error).__name__}: {error}") from error
+            shown = masked_cause(error)
+            if isinstance(error, OSError) and shown is error:
+                raise
+            kind = next((kind for kind in _TOLD if isinstance(error, kind)), OSError)
+            raise kind(f"{self.place(name)}: {_text(error)}") from shown
+
+
+_TOLD = (FileNotFoundError, FileExistsError, PermissionError)
+"""The errors that say more to a caller than that something has failed."""
+
+
+def _text(error: Exception) -> str:
+    """What the file system says of an error, without passwords."""
+    text = masked(str(error))
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 class _RemoteReader(ObjectReader):
