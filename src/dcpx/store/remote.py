@@ -45,7 +45,7 @@ class RemoteStore(Store):
         except OSError as error:
             cause = f"the store can't be reached: {masked(str(error))}"
             raise LoadError(cause, Where(self._address)) from masked_cause(error)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (each file system has errors of its own)
             raise ValueError(f"{self._address}: {_text(error)}") from masked_cause(error)
         self._path: str = path.rstrip("/")
         self._renames = type(self._fs).mv is not fsspec.AbstractFileSystem.mv
