@@ -79,13 +79,16 @@ def _parts(path: str | os.PathLike[str]) -> tuple[str, str]:
     if found is None:
         return "", os.fspath(path)
     scheme, rest = found[1].lower(), found[2]
-    return scheme, unquote(rest.removeprefix("localhost")) if scheme == "file" else rest
+    if scheme in _LOCAL:
+        rest = re.sub(r"^localhost(?=/)", "", rest, flags=re.IGNORECASE)
+    return scheme, unquote(rest) if scheme == "file" else rest
 
 
 def check_path(path: str | os.PathLike[str], storage_options: StorageOptions | None = None) -> None:
     """Raise ValueError for what is no path or address: an empty string, which would name the working directory, bytes,
-    and an address that was made a pathlib.Path, which would name a local folder that nobody looks into; and for
-    options that are no dictionary, or of a local path, which has none."""
+    an address that was made a pathlib.Path, which would name a local folder that nobody looks into, and one of another
+    host's files, or with control characters, which clients drop; and for options that are no dictionary, or of a local
+    path, which has none."""
     name = os.fspath(path)
     if not isinstance(name, str) or "\0" in name:
         raise ValueError(f"{name!r} is no path: it must be text, without NUL")
@@ -98,6 +101,11 @@ def check_path(path: str | os.PathLike[str], storage_options: StorageOptions | N
         )
     if scheme and not rest.strip("/"):
         raise ValueError(f"{shown_path(name)!r} names no place: after {scheme}:// there must be one")
+    if scheme and scheme in _LOCAL and ("\0" in rest or not rest.startswith("/")):
+        remedy = f"Pass {scheme}:// and the whole path from its first slash on, such as {scheme}:///run"
+        raise ValueError(f"{name!r} is no file of this host. {remedy}")
+    if scheme and scheme not in _LOCAL and re.search(r"[\x00-\x1f\x7f]", rest):
+        raise ValueError(f"{shown_path(name)!r} is no address of one line: it has a control character")
     if storage_options is not None and not _are_options(storage_options):
         kind = type(storage_options).__name__
         raise ValueError(f"storage_options must be a dictionary of options by their names, not of type {kind}")

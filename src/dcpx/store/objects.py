@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import accumulate, pairwise
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from ..errors import LimitError, UnsupportedError, Where
 from .contract import Entry, ObjectReader, ObjectWriter, Store
@@ -67,17 +66,21 @@ class ObjectStore(Store):
     def __init__(self, address: str, options: dict[str, Any]) -> None:
         """ValueError for an address or for options that the client doesn't know."""
         self._address = masked(address.rstrip("/"))
-        parts = urlsplit(address.rstrip("/"))
-        self._prefix = parts._replace(scheme="", netloc="").geturl().strip("/")
+        # By no parser of URLs: in a name of an object nothing has a meaning but the slash.
+        scheme, _, place = address.rstrip("/").partition("://")
+        scheme = scheme.lower()
+        bucket, _, self._prefix = place.partition("/")
+        if not _BUCKET.fullmatch(bucket) or (scheme not in _WITH_ACCOUNT and "@" in bucket):
+            raise ValueError(f"{self._address!r} has no bucket between :// and the next slash, or more than its name")
         if any(segment in ("", ".", "..") for segment in self._prefix.split("/") if self._prefix):
             raise ValueError(f"{self._address!r} has an empty, '.' or '..' part, which names no object")
         try:
-            if parts.scheme == "memory":
+            if scheme == "memory":
                 self._client: Any = _memory(options)
-                self._prefix = f"{parts.netloc}/{self._prefix}".strip("/")
+                self._prefix = f"{bucket}/{self._prefix}".strip("/")
             else:
-                url = f"{_SCHEMES.get(parts.scheme, parts.scheme)}://{parts.netloc}"
-                self._client = _opened(url, client_options(parts.scheme, options))
+                url = f"{_SCHEMES.get(scheme, scheme)}://{bucket}"
+                self._client = _opened(url, client_options(scheme, options))
         except (BaseError, ValueError) as error:
             raise ValueError(f"{self._address}: {_text(error)}") from masked_cause(error)
 
@@ -223,6 +226,12 @@ class ObjectStore(Store):
 
 
 _SCHEMES = {"gcs": "gs"}
+
+_BUCKET = re.compile(r"(?:[^@:?#\s]+@)?[^@:?#\s]+")
+"""What the client takes for a bucket's name: it would leave out a port, a query, a user and spaces."""
+
+_WITH_ACCOUNT = ("az", "azure", "abfs", "abfss", "adl")
+"""Azure's addresses may name a container and, after an @, the host of its account."""
 
 
 def _opened(url: str, options: dict[str, Any]) -> Any:

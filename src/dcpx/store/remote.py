@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -48,6 +49,10 @@ class RemoteStore(Store):
         except Exception as error:  # noqa: BLE001 (each file system has errors of its own)
             raise ValueError(f"{self._address}: {_text(error)}") from masked_cause(error)
         self._path: str = path.rstrip("/")
+        name = address.rstrip("/").rpartition("/")[2]
+        if re.search(r"[?#]", name) and ("://" in self._path or not self._path.endswith(name)):
+            # Most drop what follows it, and a checkpoint's files can't come after the query of a URL.
+            raise ValueError(f"{self._address!r} has a '?' or '#', after which this store finds no place")
         self._renames = type(self._fs).mv is not fsspec.AbstractFileSystem.mv
 
     def place(self, name: str) -> str:

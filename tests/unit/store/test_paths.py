@@ -31,14 +31,46 @@ CALLS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-NO_PATHS = ["", "s3://", "memory:///", "nonsense://bucket/run", Path("s3://bucket/run")]
+NO_PATHS = [
+    "",
+    "s3://",
+    "memory:///",
+    "nonsense://bucket/run",
+    Path("s3://bucket/run"),
+    # What a client or a parser of URLs would drop, so that two addresses named one place:
+    "memory://run//b",
+    "memory://run/d//e",
+    "memory:///run/b",
+    "memory://run/x/../b",
+    "memory://run/tab\tb",
+    "memory://run/line\n",
+    "memory://run?x/b",
+    "memory://run#x/b",
+    "s3://bucket:99/run",
+    "s3://somebody@bucket/run",
+    "s3://bucket /run",
+    "s3://somebody:password@bucket/run",
+    "az://container?x/run",
+    "sftp://host/line\n",
+    "sftp://host/run?x",
+    "http://127.0.0.1:1/run?x=1",
+    "simplecache::http://127.0.0.1:1/run#x",
+    # A host, or what would lie in the working directory:
+    "file://otherhost/share/x",
+    "file://localhostage/x",
+    "file://localhost",
+    "file://relative",
+    "file://~/x",
+    "local://tmp/x",
+    "file:///a%00b",
+]
 
 
 @pytest.mark.parametrize("path", NO_PATHS, ids=str)
 @pytest.mark.parametrize("call", CALLS)
 def test_no_path(call: str, path: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match=r"path|place|nonsense"):
+    with pytest.raises(ValueError, match=r"path|place|part|line|bucket|host|nonsense"):
         CALLS[call](path)
     assert not list(tmp_path.iterdir())
 
@@ -53,11 +85,22 @@ def test_a_path_in_the_working_directory(tmp_path: Path, monkeypatch: pytest.Mon
     assert (tmp_path / "~" / ".metadata").exists()
 
 
-def test_a_file_address(tmp_path: Path):
-    dcpx.save(STATE, f"file://{tmp_path}/a%20b")
+@pytest.mark.parametrize("begin", ["file://", "file://localhost", "FILE://LOCALHOST"])
+def test_a_file_address(begin: str, tmp_path: Path):
+    dcpx.save(STATE, f"{begin}{tmp_path}/a%20b?#")
     state = {"w": torch.zeros(3)}
-    dcpx.load(state, tmp_path / "a b")
+    dcpx.load(state, tmp_path / "a b?#")
     assert torch.equal(state["w"], STATE["w"])
+
+
+def test_every_name_is_another_place():
+    """A name is kept as it is typed: what means something in a URL means nothing in it."""
+    names = ["q", "q?", "q#", "q?x=1", "q#f", "q%3F", "Q", "q ", "q;x", "q*", "q[b]", "q~", "q\\b"]
+    for number, name in enumerate(names):
+        dcpx.save({"step": number}, f"memory://{__name__}/{name}", no_dist=True)
+    for number, name in enumerate(names):
+        assert dcpx.load_all(f"memory://{__name__}/{name}") == {"step": number}
+        assert dcpx.verify(f"memory://{__name__}/{name}").path.endswith(f"/{name}")
 
 
 WRONG_OPTIONS: list[tuple[Any, str]] = [
