@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from itertools import accumulate, pairwise
 from typing import Any, TypeVar
 
@@ -49,7 +50,10 @@ _GAP = 64 << 10
 """Bytes between two small ranges that are read and dropped, which costs less than a second request."""
 
 _ATTEMPTS = 4
-"""How often is read what can't be."""
+"""How often is read at most what breaks within an answer."""
+
+_GIVEN_UP = "Error performing"
+"""How the client begins to tell of a request that it has repeated as often as that may help."""
 
 T = TypeVar("T")
 
@@ -74,13 +78,15 @@ class ObjectStore(Store):
             raise ValueError(f"{self._address!r} has no bucket between :// and the next slash, or more than its name")
         if any(segment in ("", ".", "..") for segment in self._prefix.split("/") if self._prefix):
             raise ValueError(f"{self._address!r} has an empty, '.' or '..' part, which names no object")
+        self._retry: dict[str, Any] = {"max_retries": 0, "retry_timeout": timedelta(0)}
         try:
             if scheme == "memory":
                 self._client: Any = _memory(options)
                 self._prefix = f"{bucket}/{self._prefix}".strip("/")
             else:
-                url = f"{_SCHEMES.get(scheme, scheme)}://{bucket}"
-                self._client = _opened(url, client_options(scheme, options))
+                told = client_options(scheme, options)
+                self._client = _opened(f"{_SCHEMES.get(scheme, scheme)}://{bucket}", told)
+                self._retry = told["retry_config"]
         except (BaseError, ValueError) as error:
             raise ValueError(f"{self._address}: {_text(error)}") from masked_cause(error)
 
@@ -150,15 +156,18 @@ class ObjectStore(Store):
         )
 
     def _repeated(self, name: str, read: Callable[[], T]) -> T:
-        """What `read` gives, which is called again where the connection breaks within an answer: the client itself
-        repeats only what fails before the answer begins."""
-        for attempt in range(_ATTEMPTS - 1):
+        """What `read` gives, which is called again where the connection breaks within an answer: not all of that does
+        the client repeat, as it does all else. What its user allows it bounds both."""
+        end = time.monotonic() + self._retry["retry_timeout"].total_seconds()
+        for attempt in range(min(_ATTEMPTS - 1, self._retry["max_retries"])):
             try:
                 with self.telling(name):
                     return read()
             except (FileNotFoundError, PermissionError):
                 raise
-            except OSError:
+            except OSError as error:
+                if _GIVEN_UP in str(error) or time.monotonic() >= end:
+                    raise
                 time.sleep(0.1 * 4**attempt)
         with self.telling(name):
             return read()
