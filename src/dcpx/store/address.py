@@ -31,7 +31,7 @@ def open_store(
     `through_fsspec` every other store is reached through fsspec, whose options the `storage_options` are then.
 
     ValueError for what is no path or a wrong option, as by `check_path`; UnsupportedError where the package isn't
-    installed that knows such a store.
+    installed that knows such a store; OSError where it is one that is asked at once, and can't be reached.
     """
     check_path(path, storage_options)
     scheme, rest = _parts(path)

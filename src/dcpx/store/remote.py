@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from ..errors import LimitError, LoadError, UnsupportedError, Where
+from ..errors import LimitError, UnsupportedError, Where
 from .contract import Entry, ObjectReader, ObjectWriter, Store
 from .masked import masked, masked_cause
 
@@ -35,7 +35,7 @@ class RemoteStore(Store):
 
     def __init__(self, address: str, options: dict[str, Any]) -> None:
         """ValueError for an address or for options that fsspec doesn't know, UnsupportedError where the package isn't
-        installed that knows such a store, LoadError where one that is asked at once can't be reached."""
+        installed that knows such a store, OSError where one that is asked at once can't be reached."""
         self._address = masked(address.rstrip("/"))
         try:
             self._fs, path = url_to_fs(address, **options)
@@ -44,10 +44,9 @@ class RemoteStore(Store):
                 f"{self._address}: {masked(str(error))}", remedy="Install what it names"
             ) from masked_cause(error)
         except OSError as error:
-            cause = f"the store can't be reached: {masked(str(error))}"
-            raise LoadError(cause, Where(self._address)) from masked_cause(error)
+            raise OSError(f"the store can't be reached: {masked(str(error))}") from masked_cause(error)
         except Exception as error:  # noqa: BLE001 (each file system has errors of its own)
-            raise ValueError(f"{self._address}: {_text(error)}") from masked_cause(error)
+            raise ValueError(f"{self._address}: {type(error).__name__}: {masked(str(error))}") from masked_cause(error)
         self._path: str = path.rstrip("/")
         name = address.rstrip("/").rpartition("/")[2]
         if re.search(r"[?#]", name) and ("://" in self._path or not self._path.endswith(name)):
@@ -129,11 +128,11 @@ class RemoteStore(Store):
     # --- writing ------------------------------------------------------------------------------------------------------
 
     def make(self) -> None:
-        with self.telling(""):
+        with self.telling("", making=True):
             self._fs.makedirs(self._path, exist_ok=True)
 
     def create(self, name: str, *, durable: bool = True) -> ObjectWriter:
-        with self.telling(name):
+        with self.telling(name, making=True):
             return _RemoteWriter(self, name, self._fs.open(self._at(name), "wb"))
 
     def publish(self, name: str, data: bytes, temporary: str, *, replace: bool) -> None:
@@ -163,8 +162,9 @@ class RemoteStore(Store):
         return f"{self._path}/{name}"
 
     @contextmanager
-    def telling(self, name: str) -> Iterator[None]:
-        """Whatever the file system raises as an OSError, as the contract has it."""
+    def telling(self, name: str, *, making: bool = False) -> Iterator[None]:
+        """Whatever the file system raises as an OSError, as the contract has it. One that doesn't know how to be
+        `making` something can only be read."""
         try:
             yield
         except Exception as error:
@@ -172,17 +172,15 @@ class RemoteStore(Store):
             if isinstance(error, OSError) and shown is error:
                 raise
             kind = next((kind for kind in _TOLD if isinstance(error, kind)), OSError)
-            raise kind(f"{self.place(name)}: {_text(error)}") from shown
+            said = f": {masked(str(error))}" if str(error) else f", of fsspec's {type(self._fs).__name__}"
+            text = f"{type(error).__name__}{said}"
+            if making and isinstance(error, NotImplementedError):
+                text = f"the store is read-only ({text})"
+            raise kind(f"{self.place(name)}: {text}") from shown
 
 
 _TOLD = (FileNotFoundError, FileExistsError, PermissionError)
 """The errors that say more to a caller than that something has failed."""
-
-
-def _text(error: Exception) -> str:
-    """What the file system says of an error, without passwords."""
-    text = masked(str(error))
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 class _RemoteReader(ObjectReader):
