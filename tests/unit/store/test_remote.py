@@ -6,7 +6,7 @@ import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch.distributed.checkpoint as dcp
 import dcpx
 from dcpx.catalog.leftovers import find_leftovers, remove_leftovers
 from dcpx.store.address import open_store
+from tests.support.s3 import bucket_options
 
 STATE: dict[str, Any] = {"w": torch.ones(3)}
 
@@ -81,3 +82,57 @@ def test_what_a_file_system_can_not_do():
     """An error without a text says what it is about all the same."""
     with pytest.raises(OSError, match=r"data://x: NotImplementedError, of fsspec's DataFileSystem"):
         open_store("data://x").names()
+
+
+PAGES = {
+    "a page": b"<!DOCTYPE html>\n<title>Log in</title>",
+    "an older page": b"\n<HTML><body>Log in</body></HTML>",
+    "an answer of another kind": b'<?xml version="1.0"?><Error><Code>NoSuchKey</Code></Error>',
+}
+
+
+@pytest.fixture(params=PAGES)
+def portal(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A server that answers everything with one page and a 200, as a login or a proxy does."""
+    page = PAGES[request.param]
+
+    class Portal(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", str(len(page)))
+            self.send_header("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(page)
+
+        do_GET = do_HEAD = do_PUT = do_POST = answer  # noqa: N815
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Portal) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("way", ["s3", "http"])
+def test_a_page_is_no_damage(way: str, portal: str):
+    """Nothing proves that the checkpoint is damaged: what answers is no store."""
+    address, options = ("s3://tests/x", bucket_options(portal)) if way == "s3" else (f"{portal}/x", None)
+    for load in (partial(dcpx.load, {"w": torch.zeros(3)}, no_dist=True), dcpx.load_all):
+        with pytest.raises(dcpx.LoadError, match=r"web page.*\.metadata.*endpoint") as caught:
+            load(address, storage_options=options)
+        assert not isinstance(caught.value, dcpx.CorruptError)
+    report = dcpx.verify(address, storage_options=options)
+    assert report.verdict == "unknown"
+    assert not report.problems
+    assert "web page" in str(report)
+
+
+def test_a_page_in_a_file(tmp_path: Path):
+    """Where there is no endpoint, it is damage."""
+    (tmp_path / ".metadata").write_bytes(PAGES["a page"])
+    with pytest.raises(dcpx.CorruptError):
+        dcpx.load_all(tmp_path)
