@@ -27,7 +27,7 @@ from ..parallel import DEFAULT_BUDGET, Crew, check_crew
 from ..pickles.trust import SafeGlobal
 from ..progress import Meter, OnProgress
 from ..registry import is_stream_transform
-from ..store.address import StorageOptions, check_path, shown_path
+from ..store.address import StorageOptions, check_path, is_address, shown_path
 from ..store.contract import Store
 from .changes import Changes
 from .commit import Commit, check_free
@@ -86,7 +86,8 @@ class Writer(FileSystemWriter):
         storage_options: StorageOptions | Storage | None = None,
     ) -> None:
         """Nothing is written yet. ExtensionError for what is no stream transform or can't be named, UnsupportedError
-        for a store whose package isn't installed, ValueError for other wrong arguments."""
+        for a store whose package isn't installed, SaveError for one that is asked at once and can't be reached,
+        ValueError for other wrong arguments."""
         if pack is not None and not is_stream_transform(pack):
             raise ExtensionError(f"pack must be a StreamTransformExtension or None, not {pack!r}")
         if names not in ("dcpx", "stock"):
@@ -105,7 +106,7 @@ class Writer(FileSystemWriter):
         )
         self.fs = storage
         self.path = self.fs.init_path(path)
-        self.fs.check(self.path)
+        self._check_store()
         self.pack = pack
         self.threads = threads
         self.budget = budget
@@ -133,6 +134,11 @@ class Writer(FileSystemWriter):
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_commit": None}  # a save is gone through in one process
 
+    @property
+    def checkpoint_id(self) -> str | os.PathLike[str]:
+        """Where the checkpoint goes, for torch's log: without the password that an address may hold."""
+        return shown_path(self.path) if is_address(self.path) else self.path
+
     # --- on every rank ------------------------------------------------------------------------------------------------
 
     def reset(self, checkpoint_id: str | os.PathLike[str] | None = None) -> None:
@@ -140,8 +146,12 @@ class Writer(FileSystemWriter):
         if checkpoint_id is not None:
             check_path(checkpoint_id)
         super().reset(checkpoint_id)
+        self._check_store()
+
+    def _check_store(self) -> None:
         if isinstance(self.fs, Storage):
-            self.fs.check(self.path)
+            with writing(shown_path(self.path)):
+                self.fs.check(self.path)
 
     def storage_meta(self) -> StorageMeta | None:
         """What the metadata says of where it lies: no password that the address may hold."""

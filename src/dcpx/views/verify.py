@@ -77,12 +77,10 @@ def verify(
     ReplacedError if others are saving there all the time, LoadError if the directory can't be read, and ValueError for
     wrong arguments.
     """
-    store = open_store(path, storage_options=storage_options)
     check_crew(threads, budget)
-    try:
+    with reading(shown_path(path), foreign=OSError):
+        store = open_store(path, storage_options=storage_options)
         names = [METADATA] if store.exists(METADATA) else sorted(filter(is_pointer, store.names()))
-    except OSError as error:
-        raise LoadError(f"{type(error).__name__}: {error}", Where(store.place(""))) from error
     if not names:
         raise missing_pointer(store, METADATA)
     with telling(progress, f"verifying {shown_path(path)}") as tell, Crew(threads, budget) as crew:
