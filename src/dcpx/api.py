@@ -41,7 +41,7 @@ from .saving.storable import name_unstorable
 from .saving.writer import Writer
 from .store.address import StorageOptions, shown_path
 
-__all__ = ["beside_training", "load", "raising", "save", "unfolded"]
+__all__ = ["beside_training", "check_state", "is_alone", "load", "raising", "save", "unfolded"]
 
 
 def save(
@@ -83,7 +83,8 @@ def save(
     Raises SaveError, or another DcpxError that says more, on every rank; then nothing was published, and the checkpoint
     that was to be replaced is as it was. Without collectives that holds for the rank that failed; the others return.
     """
-    alone = no_dist or not (dist.is_available() and dist.is_initialized())
+    alone = is_alone(process_group, no_dist=no_dist)
+    check_state(state_dict)
     with _without_collector(), _shown(progress, f"saving {shown_path(path)}") as tell:
         writer = Writer(
             path,
@@ -97,6 +98,8 @@ def save(
             progress=tell,
             storage_options=storage_options,
         )
+        together = 1 if alone or not use_collectives else dist.get_world_size(process_group)
+        writer.ranks = beside_training.get() or together
         arrival = Arrival(process_group) if use_collectives and not alone else None
         with raising(SaveError, alone, arrival):
             try:
@@ -160,7 +163,8 @@ def load(
     """
     if planner is not None and not strict:
         raise ValueError("strict=False is for the default planner: pass allow_partial_load=True to your own")
-    alone = no_dist or not (dist.is_available() and dist.is_initialized())
+    alone = is_alone(process_group, no_dist=no_dist)
+    check_state(state_dict)
     chosen = OwnLoadPlanner(allow_partial_load=not strict) if planner is None else planner
     named = named_by_text(state_dict)
     with paused_collector, _shown(progress, f"loading {shown_path(path)}") as tell:
@@ -209,8 +213,24 @@ def load(
 _LEFT = "It was left as it was"
 
 
-beside_training: ContextVar[bool] = ContextVar("beside_training", default=False)
-"""Whether a save runs in the background: then the collector isn't paused, for the training goes on meanwhile."""
+def is_alone(process_group: dist.ProcessGroup | None, *, no_dist: bool) -> bool:
+    """Whether no other rank takes part. ValueError for a group of which this rank is none."""
+    if no_dist or not (dist.is_available() and dist.is_initialized()):
+        return True
+    if process_group is not None and not isinstance(process_group, dist.ProcessGroup):
+        raise ValueError(f"rank {dist.get_rank()} isn't in the process group: only the ranks that are may call this")
+    return False
+
+
+def check_state(state_dict: object) -> None:
+    """TypeError for what is no dictionary, before anything is begun."""
+    if not isinstance(state_dict, Mapping):
+        raise TypeError(f"the state must be a dictionary, not a {type(state_dict).__name__}")
+
+
+beside_training: ContextVar[int] = ContextVar("beside_training", default=0)
+"""By how many ranks the save was begun that runs in the background of this thread; 0 where none does. Then the
+collector isn't paused, for the training goes on meanwhile."""
 
 
 def _without_collector() -> AbstractContextManager[object]:
@@ -313,8 +333,9 @@ def raising(kind: type[DcpxError], alone: bool, arrival: Arrival | None = None) 
     except DcpxError:
         raise
     except Exception as error:
-        # A collective that another rank's end broke; without collectives, also an error of the planner.
-        absent = [] if arrival is None else arrival.absent()
+        # A collective that another rank's end broke, as torch says it; else this rank's own error, or a planner's.
+        broken = isinstance(error, (RuntimeError, TimeoutError))
+        absent = arrival.absent() if arrival is not None and broken else []
         raise kind(f"{_waited_for(absent)}{type(error).__name__}: {error}", remedy=_SEEK if absent else None) from error
 
 

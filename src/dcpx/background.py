@@ -5,16 +5,20 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import traceback
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch.distributed as dist
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.metadata import Metadata
 from torch.distributed.checkpoint.planner import SavePlanner
 
-from .api import beside_training, raising, save, unfolded
+from .api import beside_training, check_state, is_alone, raising, save, unfolded
 from .dcp.background import Stager, save_in_process
 from .errors import SaveError, Where
 from .extension import StreamTransformExtension
@@ -58,7 +62,10 @@ class SaveHandle:
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Wait until it has ended, and return its error; None if the checkpoint is there."""
-        found = self._future.exception(timeout)
+        try:
+            found = self._future.exception(timeout)
+        except FutureTimeoutError:  # which is a class of its own before Python 3.11
+            raise TimeoutError(f"the save to {self.path} isn't done after {timeout} s") from None
         if self._thread is not None:
             self._thread.join()  # it has nothing left to do
         self._told = True
@@ -90,7 +97,8 @@ def async_save(
 
     The copy is all that the caller waits for: once this has returned the state may change. It is saved in a thread, or
     with `mode="process"` in a process of DCP's, which takes nothing from the training's interpreter; that needs an
-    initialized process group, and lives as long as this one. `threads` encode besides the one that saves, none by
+    initialized process group, lives as long as this one, and imports the script, whose work must stand under
+    `if __name__ == "__main__":`. `threads` encode besides the one that saves, none by
     default, which leaves the cores to the training. One save is under way at a time: the next waits for it, or is
     refused with `busy="refuse"`.
 
@@ -104,10 +112,11 @@ def async_save(
     """
     if mode not in ("thread", "process") or busy not in ("wait", "refuse"):
         raise ValueError(f"mode must be 'thread' or 'process', busy 'wait' or 'refuse', not {mode!r} and {busy!r}")
-    distributed = dist.is_available() and dist.is_initialized() and not no_dist
+    distributed = not is_alone(process_group, no_dist=no_dist)
+    check_state(state_dict)
     if mode == "process" and not distributed:
         raise ValueError("mode='process' needs a process group: call torch.distributed.init_process_group first")
-    if mode == "process" and str(path).startswith("memory:"):
+    if mode == "process" and str(path).lower().startswith("memory:"):
         raise ValueError("what another process saves to memory:// is gone with it: save in a thread")
     options: dict[str, Any] = {
         "pack": pack,
@@ -120,68 +129,148 @@ def async_save(
         "storage_options": storage_options,
     }
     writer = Writer(path, sync_files=sync, **options)  # wrong arguments are the caller's to know, at once
-    with _turn:
+    with _turn_of(busy):
         _wait_for_last(busy)
         handle = SaveHandle(shown_path(path))
         group = _own_group(process_group) if distributed else None
         copied = _copied(state_dict, _stagers[mode])
+        # What a signal's handler, or a state_dict(), has begun meanwhile is waited for as well.
+        _wait_for_last("wait")
         common: dict[str, Any] = {
             "planner": planner,
             "process_group": group,
             "no_dist": no_dist,
             "use_collectives": use_collectives,
         }
+        ranks = dist.get_world_size(group) if distributed and use_collectives else 1
+        if mode == "process":
+            writer.ranks = ranks
+            with raising(SaveError, alone=False):
+                chosen = common | {"planner": planner or OwnSavePlanner()}
+                # Handed over here: an interpreter that ends takes no more work, but waits for what it has.
+                begun = save_in_process(copied, checkpoint_id=None, storage_writer=writer, **chosen)
 
         def in_process() -> Metadata:
-            with raising(SaveError, alone=not distributed):
-                chosen = common | {"planner": planner or OwnSavePlanner()}
-                found: Metadata = save_in_process(copied, checkpoint_id=None, storage_writer=writer, **chosen).result()
+            with raising(SaveError, alone=False), _guarded():
+                found: Metadata = begun.result()
             return found
 
         def in_thread() -> Metadata:
+            if distributed and not dist.is_initialized():
+                raise SaveError(_GONE, Where(handle.path), "Destroy it once the save's result() is there")
             return save(copied, path, sync=sync, **options, **common)
 
-        _begin(handle, in_process if mode == "process" else in_thread)
+        _begin(handle, in_process if mode == "process" else in_thread, ranks)
         return handle
 
 
-_turn = threading.Lock()
+_GONE = "the process group was destroyed before the save had begun"
+
+_turn = threading.RLock()
+"""Held while a save is begun. A signal's handler may begin one within another's beginning."""
+
 _last: SaveHandle | None = None
 _stagers = {"thread": Stager(shared=False), "process": Stager(shared=True)}
 _group: tuple[Callable[[], object], Callable[[], Any]] | None = None
 """The training's group and the saves' own, neither of which this keeps alive: torch destroys them."""
 
 
+def _forget_parents() -> None:
+    # A forked child has none of the threads, and perhaps a lock that nobody will release.
+    global _last, _turn, _group
+    _last, _turn, _group = None, threading.RLock(), None
+    _stagers.update(thread=Stager(shared=False), process=Stager(shared=True))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parents)
+
+
+@contextmanager
+def _turn_of(busy: str) -> Iterator[None]:
+    """No other thread begins a save meanwhile. SaveError with `busy="refuse"` where one is doing so."""
+    turn = _turn
+    if not turn.acquire(blocking=busy != "refuse"):
+        raise SaveError("another thread is beginning a save", remedy=_WAIT)
+    try:
+        yield
+    finally:
+        turn.release()
+
+
+_WAIT = "Wait for its result(), or pass busy='wait'"
+
+
 def _wait_for_last(busy: str) -> None:
     """Wait until no save is under way, and raise the error of the last one unless somebody has been told."""
     global _last
-    last = _last
-    if last is None:
-        return
-    if busy == "refuse" and not last.done():
-        remedy = "Wait for its result(), or pass busy='wait'"
-        raise SaveError("the save before is still under way", Where(last.path), remedy)
-    error = last._future.exception()  # which waits
-    _last = None
-    if error is not None and not last._told:
-        raise error
+    while (last := _last) is not None:
+        if busy == "refuse" and not last.done():
+            raise SaveError("the save before is still under way", Where(last.path), _WAIT)
+        error = last._future.exception()  # which waits, while a signal's handler may begin another
+        if _last is last:
+            _last = None
+        if error is not None and not last._told:
+            last._told = True
+            raise error
 
 
-def _begin(handle: SaveHandle, work: Callable[[], Metadata]) -> None:
+@contextmanager
+def _guarded() -> Iterator[None]:
+    """SaveError that says why DCP's process can't have begun, where it died."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "process is dead" not in str(error):
+            raise
+        remedy = "Put the script's work under if __name__ == '__main__': that process imports it; or see its own output"
+        raise SaveError(f"DCP's process for saving has died: {error}", remedy=remedy) from error
+
+
+def _begin(handle: SaveHandle, work: Callable[[], Metadata], ranks: int) -> None:
     global _last
 
-    def run() -> None:
-        beside_training.set(True)  # in this thread alone
+    def run(works: list[Callable[[], Metadata]]) -> None:
+        beside_training.set(ranks)  # in this thread alone
         try:
-            handle._future.set_result(work())
+            handle._future.set_result(works.pop()())
         except BaseException as error:  # noqa: BLE001 (raised by result)
             _log.error("the save to %s in the background has failed: %s", handle.path, error)
+            _let_go(error)
             handle._future.set_exception(error)
 
     # No daemon: the interpreter waits for its end.
-    handle._thread = threading.Thread(target=run, name="dcpx-save", daemon=False)
-    handle._thread.start()
+    handle._thread = threading.Thread(target=run, args=([work],), name="dcpx-save", daemon=False)
     _last = handle
+    handle._thread.start()
+
+
+class _BackgroundError(Exception):
+    """Where an error of another thread comes from, as text."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
+
+
+def _let_go(error: BaseException) -> None:
+    """Put the text of an error's traceback in its place, and in that of its causes': a traceback holds the functions
+    that it came through, these the copy of the state, and whoever keeps the error would keep it."""
+    text = "".join(traceback.format_exception(error))
+    seen: dict[int, BaseException] = {}
+    pending: list[BaseException | None] = [error]
+    while pending:
+        one = pending.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen[id(one)] = one
+        one.__traceback__ = None
+        pending += [one.__context__, one.__cause__]
+        if isinstance(one, CheckpointException):
+            pending += [failure[0] for failure in one.failures.values()]
+    last = error
+    while last.__cause__ is not None:
+        last = last.__cause__
+    last.__cause__ = _BackgroundError(text)
 
 
 def _copied(state_dict: dict[str, Any], stager: Stager) -> dict[str, Any]:

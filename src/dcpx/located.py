@@ -56,13 +56,23 @@ class naming:  # noqa: N801 (a context manager; a class costs a tenth of what a 
 class reading(naming):  # noqa: N801
     """A block that reads: its errors name file and item.
 
-    Only what has been found to be damage is called so, by a CorruptError; an error of any other kind is a LoadError.
+    Only what has been found to be damage is called so, by a CorruptError; an error of one of the classes `foreign`, by
+    default of any other, is a LoadError.
     """
 
-    __slots__ = ()
+    __slots__ = ("_foreign",)
+
+    def __init__(
+        self,
+        file: str | Callable[[], str] | None = None,
+        item: str | None = None,
+        foreign: type[Exception] = Exception,
+    ) -> None:
+        super().__init__(file, item)
+        self._foreign = foreign
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, Exception):
+        if isinstance(error, (DcpxError, self._foreign)):
             self._raise(error, LoadError)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 import textwrap
 import threading
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -193,6 +195,163 @@ def test_an_interpreter_that_ends_waits(tmp_path: Path):
     state = {"w": torch.zeros(4 << 20)}
     dcpx.load(state, tmp_path / "c")
     assert state["w"].sum() == 4 << 20
+
+
+def test_an_interpreter_that_ends_waits_for_the_process(tmp_path: Path):
+    done = script(
+        """
+        import os, torch, torch.distributed as dist, dcpx
+        if __name__ == "__main__":
+            dist.init_process_group("gloo", init_method=f"file://{os.getcwd()}/meeting", rank=0, world_size=1)
+            dcpx.async_save({"w": torch.ones(4 << 20)}, "c", mode="process")
+        """,
+        tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "has failed" not in done.stderr
+    state = {"w": torch.zeros(4 << 20)}
+    dcpx.load(state, tmp_path / "c")
+    assert state["w"].sum() == 4 << 20
+
+
+def test_a_script_without_a_guard_is_told(tmp_path: Path):
+    done = script(
+        """
+        import os, sys, torch, torch.distributed as dist, dcpx
+        if os.path.exists("meeting"):
+            sys.exit(3)
+        dist.init_process_group("gloo", init_method=f"file://{os.getcwd()}/meeting", rank=0, world_size=1)
+        try:
+            dcpx.async_save({"w": torch.ones(4)}, "c", mode="process").result()
+        except dcpx.SaveError as error:
+            print(error)
+        """,
+        tmp_path,
+    )
+    assert "under if __name__ == '__main__'" in done.stdout, done.stderr
+
+
+def test_a_handler_of_a_signal_saves(tmp_path: Path):
+    """Which comes while another save waits for the one before, or copies its state."""
+    gate = Gate()
+    first = dcpx.async_save(state_of(1), tmp_path / "1", progress=gate)
+    assert gate.reached.wait(60)
+    handles: list[dcpx.SaveHandle] = []
+
+    def handler(*_: object) -> None:
+        gate.open.set()
+        handles.append(dcpx.async_save(state_of(9), tmp_path / "9"))
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGUSR1))
+        timer.start()
+        second = dcpx.async_save(state_of(2), tmp_path / "2")
+        timer.join()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    for handle in (first, second, *handles):
+        handle.result(60)
+    assert [loaded(tmp_path / step)["step"] for step in "129"] == [1, 2, 9]
+
+
+class SavesItself:
+    """A state that saves another when it is asked for what it has."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def state_dict(self) -> dict[str, Any]:
+        self.handle = dcpx.async_save(state_of(3), self.path)
+        return {"x": 1}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+
+def test_a_state_that_saves_another(tmp_path: Path):
+    state = SavesItself(tmp_path / "inner")
+    dcpx.async_save({"s": state}, tmp_path / "outer").result(60)
+    state.handle.result(60)
+    assert loaded(tmp_path / "inner")["step"] == 3
+    assert dcpx.load_all(tmp_path / "outer") == {"s": {"x": 1}}
+
+
+def test_refused_while_another_thread_waits(tmp_path: Path):
+    gate = Gate()
+    first = dcpx.async_save(state_of(1), tmp_path / "1", progress=gate)
+    assert gate.reached.wait(60)
+    waiting = threading.Thread(target=lambda: dcpx.async_save(state_of(2), tmp_path / "2").result(60))
+    waiting.start()
+    while background._turn.acquire(blocking=False):  # until that thread holds it
+        background._turn.release()
+    with pytest.raises(dcpx.SaveError, match="beginning a save"):
+        dcpx.async_save(state_of(3), tmp_path / "3", busy="refuse")
+    gate.open.set()
+    waiting.join(60)
+    first.result(60)
+    assert loaded(tmp_path / "2")["step"] == 2
+
+
+def test_a_forked_child_saves(tmp_path: Path):
+    done = script(
+        """
+        import os, threading, torch, dcpx
+        torch.set_num_threads(1)
+        reached, going = threading.Event(), threading.Event()
+        def hold(progress):
+            reached.set()
+            assert going.wait(60)
+        first = dcpx.async_save({"w": torch.ones(100)}, "parent", progress=hold)
+        reached.wait(60)
+        child = os.fork()
+        if child == 0:
+            dcpx.async_save({"w": torch.ones(100)}, "child").result(60)
+            os._exit(7)
+        _, status = os.waitpid(child, 0)
+        going.set()
+        first.result(60)
+        print(os.waitstatus_to_exitcode(status))
+        """,
+        tmp_path,
+    )
+    assert done.stdout == "7\n", done.stderr
+    assert dcpx.verify(tmp_path / "child").ok
+    assert dcpx.verify(tmp_path / "parent").ok
+
+
+def tensors_held(size: int) -> int:
+    gc.collect()
+    return sum(isinstance(one, torch.Tensor) and one.numel() == size for one in gc.get_objects())
+
+
+def test_an_error_keeps_no_copy_of_the_state(tmp_path: Path):
+    size = 1_000_003
+    state = {"w": torch.ones(size)}
+    dcpx.save(state, tmp_path / "c")
+    handles = [dcpx.async_save(state, tmp_path / "c") for _ in range(1)]
+    error = handles[0].exception(60)
+    assert isinstance(error, dcpx.SaveError)
+    told = "".join(traceback.format_exception(error))
+    assert "in check_free" in told, "where it comes from is still told"
+    assert tensors_held(size) == 1
+
+
+def test_a_time_that_is_up(tmp_path: Path):
+    gate = Gate()
+    handle = dcpx.async_save(state_of(1), tmp_path / "c", progress=gate)
+    with pytest.raises(TimeoutError):
+        handle.result(timeout=0.01)
+    gate.open.set()
+    handle.result(60)
+
+
+@pytest.mark.parametrize("call", [dcpx.save, dcpx.load, dcpx.async_save])
+@pytest.mark.parametrize("state", [None, [1]])
+def test_what_is_no_state(call: Any, state: object, tmp_path: Path):
+    with pytest.raises(TypeError, match="must be a dictionary, not a"):
+        call(state, tmp_path / "c")
+    assert not (tmp_path / "c").exists()
 
 
 def test_an_error_that_nobody_took_is_seen(tmp_path: Path):

@@ -125,6 +125,43 @@ def test_a_group_that_is_destroyed_before_the_end(tmp_path: Path):
         assert dcpx.verify(tmp_path / "c").ok
 
 
+DESTROYED = """
+    import os, sys, threading, torch, torch.distributed as dist, dcpx
+    from unittest import mock
+
+    rank, waits = int(sys.argv[1]), sys.argv[2]
+    dist.init_process_group("gloo", init_method=f"file://{os.getcwd()}/meeting", rank=rank, world_size=2)
+    dcpx.save({"old": torch.ones(3)}, "c")
+    gone, stock = threading.Event(), {"dcpx.background.save": dcpx.save, "dcpx.api.Writer": dcpx.Writer}[waits]
+
+    def late(*arguments, **options):
+        assert gone.wait(60)
+        return stock(*arguments, **options)
+
+    with mock.patch(waits, late):
+        handle = dcpx.async_save({f"w{rank}": torch.ones(100)}, "c", overwrite=True)
+        dist.barrier()
+        dist.destroy_process_group()
+        gone.set()
+        print(repr(handle.exception(60)))
+"""
+
+
+@pytest.mark.parametrize("waits", ["dcpx.background.save", "dcpx.api.Writer"])
+def test_a_group_that_is_destroyed_early(waits: str, tmp_path: Path):
+    """Before the save has looked at it, and after: no rank's part becomes the checkpoint."""
+    (tmp_path / "script.py").write_text(textwrap.dedent(DESTROYED))
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "script.py", str(rank), waits], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+        )
+        for rank in range(2)
+    ]
+    for rank in ranks:
+        assert rank.communicate(timeout=120)[0].startswith("SaveError(")
+    assert list(dcpx.load_all(tmp_path / "c")) == ["old"]
+
+
 def plain_dcp(rank: int, world: int, path: Path) -> None:
     """A save through DCP's own functions that fails on a rank leaves nothing, once its writer is gone."""
 

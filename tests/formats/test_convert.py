@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
-from pathlib import Path
+import warnings
+from fractions import Fraction
+from pathlib import Path, PurePosixPath
+from typing import Any
+from unittest import mock
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import dcpx
+from dcpx.formats import conversion
 from dcpx.formats.safetensors import _DTYPES
 from tests.formats.kinds import KINDS, NESTED, WEIGHTS, assert_same, read, written
 from tests.support.tensors import bits, random_tensor
@@ -181,3 +188,108 @@ def test_any_weights(tmp_path_factory: pytest.TempPathFactory, data: st.DataObje
     dcpx.convert(tmp_path / "c", tmp_path / "x.safetensors")
     dcpx.convert(tmp_path / "x.safetensors", tmp_path / "d")
     assert_same(dcpx.load_all(tmp_path / "d"), tensors)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_address_of_a_file(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    begin = written("safetensors", tmp_path)
+    end = tmp_path / {"safetensors": "y.safetensors", "torch": "y.pt"}.get(kind, "y")
+    dcpx.convert(f"file://{begin}", f"file://{end}", to=kind)  # type: ignore[arg-type]
+    assert sorted(os.listdir()) == sorted([begin.name, end.name])
+    with pytest.raises(ValueError, match="same place"):
+        dcpx.convert(f"file://{end}", end, to=kind, overwrite=True)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_infinite_by_a_cast_is_told(kind: str, tmp_path: Path):
+    save_file({"a": torch.tensor([1e10, 3.7, -1]), "b": torch.tensor([1e10, 1]).bfloat16()}, tmp_path / "c.safetensors")
+    end = tmp_path / {"safetensors": "y.safetensors", "torch": "y.pt"}.get(kind, "y")
+    with pytest.warns(dcpx.DcpxWarning, match=r"2 tensors have elements beyond what torch.float16 holds"):
+        done = dcpx.convert(tmp_path / "c.safetensors", end, to=kind, dtype=torch.float16)  # type: ignore[arg-type]
+    assert done.nbytes == 10
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", dcpx.DcpxWarning)
+        dcpx.convert(tmp_path / "c.safetensors", tmp_path / "z", dtype=torch.bfloat16)
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.bool, torch.float8_e5m2, "bfloat16", float])
+def test_what_nothing_is_cast_to(dtype: Any, tmp_path: Path):
+    begin = written("safetensors", tmp_path)
+    with pytest.raises(ValueError, match="dtype must be"):
+        dcpx.convert(begin, tmp_path / "c", dtype=dtype)
+
+
+def test_neighbours_are_replaced_with_the_weights(tmp_path: Path):
+    model = tmp_path / "model"
+    model.mkdir()
+    save_file({"w": torch.ones(3)}, model / "model.safetensors")
+    for number, kind in enumerate(("dcpx", "huggingface")):
+        end = tmp_path / kind
+        for text in ("old", "new"):
+            (model / "config.json").write_text(text)
+            dcpx.convert(model, end, to=kind, overwrite=True)  # type: ignore[arg-type]
+            (end / f"note-{number}").touch()
+        assert (end / "config.json").read_text() == "new"
+        assert (end / f"note-{number}").exists(), "what is no weights stays"
+
+
+def test_a_failure_leaves_the_neighbours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    model = tmp_path / "model"
+    model.mkdir()
+    save_file({"w": torch.ones(3)}, model / "model.safetensors")
+    (model / "config.json").write_text("old")
+    dcpx.convert(model, tmp_path / "c")
+    (model / "config.json").write_text("new")
+    monkeypatch.setattr(conversion, "_compare", mock.Mock(side_effect=dcpx.CorruptError("no")))
+    with pytest.raises(dcpx.CorruptError):
+        dcpx.convert(model, tmp_path / "c", overwrite=True)
+    assert (tmp_path / "c" / "config.json").read_text() == "old"
+    assert dcpx.verify(tmp_path / "c").ok
+    assert dcpx.verify(tmp_path / "c").leftovers == []
+    with pytest.raises(dcpx.CorruptError):
+        dcpx.convert(model, tmp_path / "d")
+    assert not (tmp_path / "d").exists()
+
+
+def test_a_link_goes_on_leading_there(tmp_path: Path):
+    begin = written("safetensors", tmp_path)
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    dcpx.convert(begin, tmp_path / "link", to="huggingface")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "diffusion_pytorch_model.safetensors"])
+def test_directories_of_safetensors_by_other_names(name: str, tmp_path: Path):
+    (tmp_path / "m").mkdir()
+    save_file({"w": torch.ones(3)}, tmp_path / "m" / name)
+    save_file({"v": torch.ones(3)}, tmp_path / "m" / "more.safetensors")
+    dcpx.convert(tmp_path / "m", tmp_path / "c")
+    assert sorted(dcpx.load_all(tmp_path / "c")) == ["v", "w"]
+
+
+def test_objects_of_every_kind_that_loads(tmp_path: Path):
+    values = {
+        "time": datetime.datetime(2020, 1, 1),
+        "path": PurePosixPath("a/b"),
+        "fraction": Fraction(1, 3),
+        "array": np.arange(3),
+        "set": frozenset({1}),
+        "complex": 1j,
+    }
+    dcpx.save({"w": torch.ones(2), **values}, tmp_path / "c")
+    dcpx.convert(tmp_path / "c", tmp_path / "c.pt")
+    found = torch.load(tmp_path / "c.pt", weights_only=False)
+    assert {name: str(found[name]) for name in values} == {name: str(value) for name, value in values.items()}
+
+
+def test_the_user_stays(tmp_path: Path):
+    dcpx.save({"w": torch.ones(2)}, tmp_path / "a", user={"step": 3})
+    dcpx.convert(tmp_path / "a", tmp_path / "b", pack=dcpx.Pack(level="small"))
+    assert dcpx.Reader(tmp_path / "b").read_metadata() is not None
+    reader = dcpx.Reader(tmp_path / "b")
+    reader.read_metadata()
+    assert reader.manifest is not None
+    assert reader.manifest.user == {"step": 3}

@@ -44,7 +44,7 @@ class Place(NamedTuple):
 
 @pytest.fixture(params=PLACES)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    name = f"{uuid.uuid4()}/step 1"
+    name = f"{uuid.uuid4()}/step 1#?x=2"  # which means nothing in a name
     match request.param:
         case "S3":
             endpoint = request.getfixturevalue("s3")

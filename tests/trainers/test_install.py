@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import subprocess
@@ -340,3 +341,40 @@ def test_a_planner_of_the_trainers(tmp_path: Path):
         state = blank()
         dcp.load(state, checkpoint_id=tmp_path / "c", planner=DefaultLoadPlanner(), no_dist=True)
     assert state["step"] == 1
+
+
+def test_stand_ins_are_what_they_stand_in_for(tmp_path: Path):
+    with dcpx.install():
+        for kind in (FileSystemWriter, FileSystemReader, FsspecWriter, FsspecReader):
+            assert isinstance(kind(str(tmp_path)), kind)
+        assert not isinstance(FileSystemWriter(str(tmp_path)), FsspecWriter)
+    assert type(FsspecWriter(str(tmp_path))) is FsspecWriter
+
+
+def test_arguments_are_found_by_their_names():
+    dcpx.install()
+    for kind in (FileSystemWriter, FileSystemReader, FsspecWriter, FsspecReader):
+        found = list(inspect.signature(kind).parameters)
+        assert found == list(inspect.signature(kind.__init__).parameters)[1:]
+    assert "cache_staged_state_dict" in inspect.signature(FileSystemWriter).parameters
+
+
+def test_a_block_is_entered_again(tmp_path: Path):
+    again = dcpx.install()
+    for _ in range(2):
+        with again:
+            assert isinstance(FileSystemWriter(tmp_path), dcpx.Writer)
+        assert not isinstance(FileSystemWriter(tmp_path), dcpx.Writer)
+    with dcpx.install(threads=3) as outer:
+        with again:
+            assert FileSystemWriter(tmp_path).threads is None  # type: ignore[attr-defined]
+        assert FileSystemWriter(tmp_path).threads == 3  # type: ignore[attr-defined]
+    assert outer is not again
+
+
+@pytest.mark.parametrize("off", ["0", "no", "off", "False"])
+def test_off_by_the_environment(off: str, tmp_path: Path):
+    script = "import torch.distributed.checkpoint as dcp; print(type(dcp.FileSystemWriter('x')).__module__)"
+    done = run(script, tmp_path, DCPX_INSTALL=off)
+    assert done.stdout == "torch.distributed.checkpoint.filesystem\n"
+    assert "DCPX_INSTALL" not in done.stderr

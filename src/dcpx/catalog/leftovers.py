@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import DcpxError, LoadError, NotFoundError, Where
-from ..store.address import StorageOptions, open_store
+from ..located import reading
+from ..store.address import StorageOptions, open_store, shown_path
 from ..store.contract import Entry, Store
 from .lost import lost_checkpoints
 from .manifest import Manifest
@@ -59,7 +60,12 @@ def find_leftovers(path: str | os.PathLike[str], *, storage_options: StorageOpti
     Raises LoadError if a pointer or, where there is none, a manifest can't be read, because nobody knows then what
     belongs to a checkpoint.
     """
-    return leftovers_in(open_store(path, storage_options=storage_options))
+    return leftovers_in(_opened(path, storage_options))
+
+
+def _opened(path: str | os.PathLike[str], storage_options: StorageOptions | None) -> Store:
+    with reading(shown_path(path), foreign=OSError):
+        return open_store(path, storage_options=storage_options)
 
 
 def leftovers_in(store: Store) -> list[Leftover]:
@@ -98,7 +104,7 @@ def remove_leftovers(
     """
     if not older_than >= 0:
         raise ValueError(f"older_than must be a number of seconds, at least 0, not {older_than!r}")
-    store, end = open_store(path, storage_options=storage_options), time.time() - older_than
+    store, end = _opened(path, storage_options), time.time() - older_than
     dead = {one.save for one in leftovers_in(store) if _is_dead(one, end)}
     # A process that was dead just now commits nothing any more: what the pointers leave out from here on is nobody's.
     removed = [one for one in leftovers_in(store) if one.save in dead and _is_dead(one, end)] if dead else []

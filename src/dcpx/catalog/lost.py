@@ -14,8 +14,8 @@ import uuid
 from collections.abc import Collection
 
 from ..errors import CorruptError, DcpxError, LoadError, LostPointerError, MissingFileError, NotFoundError, Where
-from ..located import naming
-from ..store.address import StorageOptions, open_store
+from ..located import naming, reading
+from ..store.address import StorageOptions, open_store, shown_path
 from ..store.contract import Store
 from .manifest import Manifest, parse_manifest
 from .metadata import MAX_METADATA_SIZE
@@ -38,7 +38,8 @@ def restore_pointer(
     what the pointer said; CorruptError; LoadError for all else, such as a checkpoint that has its pointer, or several
     to choose from.
     """
-    store = open_store(path, storage_options=storage_options)
+    with reading(shown_path(path), foreign=OSError):
+        store = open_store(path, storage_options=storage_options)
     place = Where(store.place(""))
     try:
         found = _chosen(store, save)

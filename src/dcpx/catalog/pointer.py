@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -124,11 +125,19 @@ def is_replaced(store: Store, pointer: str, digest: str) -> bool:
 def _pointer(files: _Files, name: str) -> bytes:
     place = Where(files.store.place(name))
     try:
-        return files.read(name)
+        content = files.read(name)
     except FileNotFoundError as error:
         raise missing_pointer(files.store, name, files.limit) from error
     except OSError as error:
         raise LoadError(f"the metadata can't be read: {error}", place) from error
+    if files.store.connections and _PAGE.match(content):
+        remedy = "Check the address and the endpoint: this may be a login or a proxy, and the checkpoint whole"
+        raise LoadError("what answers sends a web page, or XML, and is no store", place, remedy)
+    return content
+
+
+_PAGE = re.compile(rb"\s*<(?:!doctype|html|\?xml|error)", re.IGNORECASE)
+"""How metadata never begins."""
 
 
 def _metadata(store: Store, pointer: str, classes: Classes[M], content: bytes, limit: int) -> M:

@@ -29,27 +29,39 @@ class Stager:
     def copy(self, state_dict: dict[str, Any]) -> dict[str, Any]:
         """The copy. What DCP raises of a state that it can't copy passes."""
         pinned = torch.cuda.is_available()
-        if self._stager is None:
-            if hasattr(staging, "DefaultStager"):  # from torch 2.9 on
-                options = staging.StagingOptions(
-                    use_pinned_memory=pinned,
-                    use_shared_memory=self._shared,
-                    use_async_staging=False,
-                    use_non_blocking_copy=False,
-                )
-                self._stager = staging.DefaultStager(options)
-            else:
-                self._stager = staging.BlockingAsyncStager(cache_staged_state_dict=pinned)
-        copied: dict[str, Any] = self._stager.stage(_resolved(state_dict))
-        if not pinned:
-            self.close()
+        # Taken while it is at work: a signal's handler may copy another state meanwhile.
+        stager, self._stager = self._stager or self._make(pinned), None
+        try:
+            copied: dict[str, Any] = stager.stage(_resolved(state_dict))
+        except BaseException:
+            _close(stager)
+            raise
+        if pinned and self._stager is None:
+            self._stager = stager
+        else:
+            _close(stager)
         return copied
+
+    def _make(self, pinned: bool) -> Any:
+        if not hasattr(staging, "DefaultStager"):  # before torch 2.9
+            return staging.BlockingAsyncStager(cache_staged_state_dict=pinned)
+        options = staging.StagingOptions(
+            use_pinned_memory=pinned,
+            use_shared_memory=self._shared,
+            use_async_staging=False,
+            use_non_blocking_copy=False,
+        )
+        return staging.DefaultStager(options)
 
     def close(self) -> None:
         """Give the kept memory back."""
         stager, self._stager = self._stager, None
-        if stager is not None and hasattr(stager, "close"):
-            stager.close()
+        _close(stager)
+
+
+def _close(stager: Any) -> None:
+    if hasattr(stager, "close"):
+        stager.close()
 
 
 def _resolved(value: Any) -> Any:

@@ -20,10 +20,11 @@ from torch.distributed.checkpoint.metadata import (
 from torch.distributed.checkpoint.planner import LoadItemType, LoadPlan, ReadItem, WriteItem
 from torch.distributed.checkpoint.planner_helpers import create_read_items_for_chunk_list
 
-from ..errors import CorruptError, SaveError, Where
+from ..errors import CorruptError, Where
 from ..loading.reader import Reader
 from ..saving.writer import Writer
-from .weights import Entry, Source, parts_of, room_for
+from .nesting import as_text, warn_of_lost_keys
+from .weights import Cast, Entry, Source, new_paths, parts_of, room_for
 
 __all__ = ["CheckpointSource", "save_weights"]
 
@@ -35,7 +36,7 @@ class CheckpointSource(Source):
         self.place = repr(reader)
         self._reader = reader
         self.metadata: Metadata = reader.read_metadata()
-        self.note = {}
+        self.note, self.empty, self.refused = {}, [], {}
         self.entries, described = {}, self.metadata.state_dict_metadata
         for name, one in described.items():
             if isinstance(one, TensorStorageMetadata):
@@ -56,6 +57,10 @@ class CheckpointSource(Source):
         kept = user.get("safetensors") if isinstance(user, dict) else None
         if isinstance(kept, dict):
             self.note = {str(key): str(value) for key, value in kept.items()}
+
+    @property
+    def user(self) -> dict[str, Any] | None:
+        return None if self._reader.manifest is None else dict(self._reader.manifest.user)
 
     @property
     def steps(self) -> bool:
@@ -131,13 +136,14 @@ class WeightsPlanner(DefaultSavePlanner):
         self,
         source: Source,
         names: dict[str, str],
-        cast: torch.dtype | None,
+        cast: Cast,
         seen: Callable[[str, torch.Tensor], None],
     ) -> None:
         super().__init__()
         self._source = source
         self._old = {new: old for old, new in names.items() if old in source.entries}
-        self._entries = {old: source.entries[old].cast(cast) for old in self._old.values()}
+        self._cast = cast
+        self._entries = {old: cast.entry(source.entries[old]) for old in self._old.values()}
         self._seen = seen
         self._groups: dict[str, list[str]] = {}
         self._held: dict[str, torch.Tensor] = {}
@@ -145,8 +151,7 @@ class WeightsPlanner(DefaultSavePlanner):
             new: torch.empty(self._entries[old].shape, dtype=self._entries[old].dtype, device="meta")
             for new, old in self._old.items()
         } | {names[old]: value for old, value in source.objects.items() if old in names}
-        # Who keeps a name keeps its place in a nested state.
-        self._paths = {new: source.paths.get(old, (new,)) if new == old else (new,) for old, new in names.items()}
+        self._paths = {new: as_text(path) for new, path in new_paths(source, names).items()}
         for group in _groups(source, list(self._old.values())):
             for old in group:
                 self._groups[old] = group
@@ -165,7 +170,7 @@ class WeightsPlanner(DefaultSavePlanner):
             wanted = [(name, 0, (self._entries[name].shape or (1,))[0]) for name in group]
             self._held = dict(zip(group, self._source.read(wanted), strict=True))
         tensor = self._held.pop(old)
-        cast = tensor.to(self._entries[old].dtype)
+        cast = self._cast.of(old, tensor)
         self._seen(old, cast)
         return cast
 
@@ -190,13 +195,12 @@ def save_weights(
     source: Source,
     names: dict[str, str],
     writer: Any,
-    cast: torch.dtype | None,
+    cast: Cast,
     seen: Callable[[str, torch.Tensor], None],
 ) -> None:
     """Save what a source has. SaveError, or another DcpxError, and then nothing is left."""
     planner = WeightsPlanner(source, names, cast, seen)
-    if not planner.state:
-        raise SaveError("there is nothing to convert", Where(source.place))
+    warn_of_lost_keys(new_paths(source, names), source.empty)
     try:
         dcp.save(planner.state, storage_writer=writer, planner=planner, no_dist=True)
     except BaseException:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
-import uuid
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -17,8 +16,8 @@ from torch.distributed.checkpoint.filesystem import FileSystemWriter
 
 from ..api import raising
 from ..catalog.limits import Limits
-from ..catalog.names import METADATA, is_data_file, is_manifest, is_pointer, is_scaffold
-from ..errors import CorruptError, LoadError, NotFoundError, SaveError, Where
+from ..catalog.names import is_pointer
+from ..errors import CorruptError, DcpxWarning, LoadError, NotFoundError, SaveError, TruncatedError, Where
 from ..extension import StreamTransformExtension
 from ..extensions.pack import Pack
 from ..kernels import Xxh3_128
@@ -27,12 +26,12 @@ from ..parallel import DEFAULT_BUDGET
 from ..pickles.trust import SafeGlobal
 from ..registry import ExtensionRegistry
 from ..saving.writer import Writer
-from ..store.address import StorageOptions, is_address, normal_path
-from ..store.directory import move_to_new, sync_directory
+from ..store.address import StorageOptions, check_path, is_address, normal_path
 from .checkpoints import CheckpointSource, save_weights
+from .places import gone_if_empty, neighbours, new_directory, new_file
 from .safetensors import INDEX, SafetensorsSource, header_of
 from .torch_files import TorchSource, save_torch
-from .weights import Names, Source, chosen, read_ahead
+from .weights import Cast, Names, Source, chosen, read_ahead
 
 __all__ = ["Converted", "convert"]
 
@@ -77,15 +76,16 @@ def convert(
     of `"dcpx"`, `"dcp"` (stock), `"safetensors"`, `"huggingface"` (a directory, a new file after `max_shard_bytes`) and
     `"torch"`, as `to` says; without it by the suffixes `.safetensors` and `.pt`, `.pth`, `.bin`, else dcpx.
 
-    `names` gives tensors new names, by a table or a function (None leaves one out), and `dtype` casts what is floating
-    point. Other files of a model's directory, such as `config.json`, come along between directories. What is no tensor
-    is refused where the format can't hold it, or left out with `skip_objects`. With `verify` the destination is read
-    again, and compared bit for bit with what was read of the source. The other arguments are those of `save` and
-    `load`; `storage_options` are for whichever of both is an address.
+    `names` gives tensors new names, by a table or a function (None leaves one out), and `dtype`, of 16 bits or more,
+    casts what is floating point, with a DcpxWarning where that makes finite elements infinite. Other files of a model's
+    directory, such as `config.json`, come along between directories. What is no tensor is refused where the format
+    can't hold it, or left out with `skip_objects`. With `verify` the destination is read again before it is there, and
+    compared bit for bit with what was read of the source. The other arguments are those of `save` and `load`;
+    `storage_options` are for whichever of both is an address.
 
     The destination is there at one moment, whole; what is there already is replaced only with `overwrite`, and a
     directory of other files never. Raises NotFoundError, CorruptError, UnsupportedError or LoadError for the source,
-    SaveError for the destination, ValueError for wrong arguments; then nothing of the destination is left.
+    SaveError for the destination, ValueError or TypeError for wrong arguments; then nothing of the destination is left.
     """
     kind = to or _kind_by_suffix(dst)
     if kind not in get_args(Kind):
@@ -94,7 +94,16 @@ def convert(
         raise ValueError("only a dcpx checkpoint can be converted to an address: write a local file and copy it")
     if max_shard_bytes < 1:
         raise ValueError(f"max_shard_bytes must be at least 1, not {max_shard_bytes!r}")
-    if not is_address(src) and not is_address(dst) and os.path.realpath(src) == os.path.realpath(dst):
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point and dtype.itemsize > 1):
+        raise ValueError(f"dtype must be a floating point dtype of torch's of 16 bits or more, not {dtype!r}")
+    if not (names is None or callable(names) or isinstance(names, Mapping)):
+        raise TypeError(f"names must be a table or a function, not {names!r:.100}")
+    check_path(src)
+    check_path(dst)
+    source_place, place = (None if is_address(one) else Path(normal_path(one)) for one in (src, dst))
+    if place is not None and place == place.parent:
+        raise ValueError(f"dst must be the name of something new, not {str(dst)!r}")
+    if source_place is not None and place is not None and source_place.resolve() == place.resolve():
         raise ValueError("src and dst are the same place")
     own: dict[str, Any] = {"threads": threads, "budget": budget}
     reading = {"registry": registry, "safe_globals": safe_globals, "trust": trust, "limits": limits, **own}
@@ -110,41 +119,96 @@ def convert(
                 remedy = "Pass skip_objects=True to leave out what is no tensor, or names= to choose"
                 raise SaveError(f"{kind} holds tensors only", Where(source.place, objects[0]), remedy)
             wanted = {old: new for old, new in wanted.items() if old not in source.objects}
-        digests = _Digests()
-        with raising(SaveError, alone=True):
-            match kind:
-                case "dcpx":
-                    user = {"safetensors": source.note} if source.note else None
-                    writer = Writer(
-                        dst, pack=pack, overwrite=overwrite, user=user, safe_globals=safe_globals, **own, **options(dst)
-                    )
-                    with _neighbours(src, dst):
-                        save_weights(source, wanted, writer, dtype, digests.add)
-                        if verify:
-                            _check(digests, wanted, dst, {**reading, **options(dst)})
-                case "dcp":
-                    with _new_directory(dst) as folder:
-                        save_weights(source, wanted, FileSystemWriter(folder), dtype, digests.add)
-                        if verify:
-                            _check(digests, wanted, folder, reading)
-                case "torch":
-                    with _new_file(dst, overwrite) as file:
-                        save_torch(source, wanted, file, digests.add, dtype)
-                        if verify:
-                            _check(digests, wanted, file, reading)
-                case "safetensors":
-                    with _new_file(dst, overwrite) as file:
-                        _write_safetensors(source, wanted, list(wanted), file, dtype, digests.add)
-                        if verify:
-                            _check(digests, wanted, file, reading)
-                case "huggingface":
-                    with _new_directory(dst) as folder, _neighbours(src, folder):
-                        _write_directory(source, wanted, folder, dtype, digests.add, max_shard_bytes)
-                        if verify:
-                            _check(digests, wanted, folder, reading)
+        digests, cast = _Digests(), Cast(dtype)
+
+        def check(written: Source) -> None:
+            if verify:
+                _compare(digests, wanted, written)
+
+        with raising(SaveError, alone=True), _quiet():
+            if kind == "dcpx":
+                writer = _CheckedWriter(
+                    dst,
+                    lambda: check(CheckpointSource(reader)),
+                    pack=pack,
+                    overwrite=overwrite,
+                    user=source.user,
+                    safe_globals=safe_globals,
+                    **own,
+                    **options(dst),
+                )
+                reader = writer.reader = Reader(dst, **reading, **options(dst))
+                with gone_if_empty(place), neighbours(source_place, place, overwrite=overwrite):
+                    save_weights(source, wanted, writer, cast, digests.add)
+            else:
+                assert place is not None
+                _write_local(
+                    source, wanted, kind, place, cast, digests, check, source_place, overwrite, max_shard_bytes
+                )
+        _warn_of_overflow(cast)
         tensors = [old for old in wanted if old in source.entries]
         left_out = tuple(objects) if kind in ("safetensors", "huggingface") else ()
-        return Converted(kind, len(tensors), sum(source.entries[old].nbytes for old in tensors), left_out)
+        return Converted(kind, len(tensors), sum(cast.entry(source.entries[old]).nbytes for old in tensors), left_out)
+
+
+def _write_local(
+    source: Source,
+    wanted: dict[str, str],
+    kind: Kind,
+    place: Path,
+    cast: Cast,
+    digests: _Digests,
+    check: Callable[[Source], None],
+    source_place: Path | None,
+    overwrite: bool,
+    max_shard_bytes: int,
+) -> None:
+    """What isn't dcpx's: written beside its place, read again, and moved there."""
+    if kind == "torch":
+        with new_file(place, overwrite) as file:
+            save_torch(source, wanted, file, digests.add, cast)
+            check(TorchSource(file, ours=True))
+    elif kind == "safetensors":
+        with new_file(place, overwrite) as file:
+            _write_safetensors(source, wanted, list(wanted), file, cast, digests.add)
+            check(SafetensorsSource(file))
+    elif kind == "huggingface":
+        with new_directory(place, overwrite) as folder, neighbours(source_place, folder, overwrite=overwrite):
+            _write_directory(source, wanted, folder, cast, digests.add, max_shard_bytes)
+            check(SafetensorsSource(folder))
+    else:
+        with new_directory(place, overwrite) as folder:
+            save_weights(source, wanted, FileSystemWriter(folder), cast, digests.add)
+            check(CheckpointSource(Reader(folder)))
+
+
+class _CheckedWriter(Writer):
+    """A writer whose checkpoint is read again, and compared, before it becomes one. `reader` reads it."""
+
+    def __init__(self, path: str | os.PathLike[str], check: Callable[[], None], **options: Any) -> None:
+        super().__init__(path, **options)
+        self._check = check
+        self.reader: Reader
+
+    def look_before_commit(self, files: Mapping[str, bytes]) -> None:
+        self.reader.know(files)
+        self._check()
+
+
+def _warn_of_overflow(cast: Cast) -> None:
+    if names := list(cast.overflowed):
+        text = (
+            f"{len(names)} tensors have elements beyond what {cast.dtype} holds, now infinite, among them {names[0]!r}"
+        )
+        warnings.warn(text, DcpxWarning, stacklevel=3)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without torch's word that no process group is there, which is so on purpose."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is")
+        yield
 
 
 # --- what a place is --------------------------------------------------------------------------------------------------
@@ -163,7 +227,7 @@ def _opened(path: str | os.PathLike[str], **options: Any) -> Source:
         return CheckpointSource(Reader(path, **options))
     place = Path(normal_path(path))
     if place.is_dir():
-        if not (place / METADATA).exists() and ((place / INDEX).exists() or (place / "model.safetensors").exists()):
+        if not any(map(is_pointer, os.listdir(place))) and any(place.glob("*.safetensors")):
             return SafetensorsSource(place)
         return CheckpointSource(Reader(place, **options))
     try:
@@ -175,91 +239,10 @@ def _opened(path: str | os.PathLike[str], **options: Any) -> Source:
         return TorchSource(place)
     if place.suffix == ".safetensors" or head[8:9] == b"{":
         return SafetensorsSource(place)
+    if place.suffix in (".pt", ".pth", ".bin") and not head:
+        raise TruncatedError("the file is empty", Where(str(place)))
     remedy = "Convert a checkpoint's directory, a safetensors file or one of torch.save's zip files"
     raise LoadError("it is no format that is known here", Where(str(place)), remedy)
-
-
-# --- there at one moment ----------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _new_file(path: str | os.PathLike[str], overwrite: bool) -> Iterator[Path]:
-    """A file beside `path` that takes its place at the end of the block, durable, or is gone with its error."""
-    target = Path(path)
-    if target.is_dir() or (target.exists() and not overwrite):
-        remedy = "Choose another path" if target.is_dir() else "Choose another path, or pass overwrite=True"
-        raise SaveError("it exists already", Where(str(target)), remedy)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays: it says what the file is to whoever reads it again.
-    temporary = target.with_name(f".{uuid.uuid4()}{target.suffix}")
-    try:
-        yield temporary
-        _sync(temporary)
-        if overwrite:
-            os.rename(temporary, target)
-        else:
-            move_to_new(str(temporary), str(target))
-        sync_directory(target.parent)
-    except OSError as error:
-        raise SaveError(f"{type(error).__name__}: {error}", Where(str(target))) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _new_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A directory beside `path` that takes its place at the end of the block, durable, or is gone with its error."""
-    target = Path(path)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise SaveError("it exists already, and isn't empty", Where(str(target)), "Choose another path, or remove it")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{uuid.uuid4()}")
-    try:
-        temporary.mkdir()
-        yield temporary
-        for file in temporary.iterdir():
-            _sync(file)
-        sync_directory(temporary)
-        os.rename(temporary, target)
-        sync_directory(target.parent)
-    except OSError as error:
-        raise SaveError(f"{type(error).__name__}: {error}", Where(str(target))) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _neighbours(src: str | os.PathLike[str], dst: str | os.PathLike[str]) -> Iterator[None]:
-    """The files beside a model's weights are copied along, and removed again after an error of the block."""
-    if is_address(src) or is_address(dst) or not Path(src).is_dir():
-        yield
-        return
-    copied: list[Path] = []
-    try:
-        for file in sorted(Path(src).iterdir()):
-            target = Path(dst) / file.name
-            if file.is_file() and not _is_weights(file.name) and not target.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                copied.append(target)
-                shutil.copyfile(file, target)
-        yield
-    except BaseException:
-        for target in copied:
-            target.unlink(missing_ok=True)
-        raise
-
-
-def _is_weights(name: str) -> bool:
-    ours = is_pointer(name) or is_data_file(name) or is_manifest(name) or is_scaffold(name)
-    return ours or name.endswith((".safetensors", ".safetensors.index.json", ".bin", ".pt", ".pth"))
-
-
-def _sync(file: Path) -> None:
-    descriptor = os.open(file, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 # --- safetensors ------------------------------------------------------------------------------------------------------
@@ -270,11 +253,11 @@ def _write_safetensors(
     names: dict[str, str],
     olds: list[str],
     path: Path,
-    cast: torch.dtype | None,
+    cast: Cast,
     seen: Callable[[str, torch.Tensor], None],
 ) -> None:
     """One file with these tensors. Those of the widest dtype come first, as other readers want them aligned."""
-    entries = {old: source.entries[old].cast(cast)._replace(name=names[old]) for old in olds}
+    entries = {old: cast.entry(source.entries[old])._replace(name=names[old]) for old in olds}
     order = sorted(olds, key=lambda old: -entries[old].dtype.itemsize)
     header = header_of((entries[old] for old in order), source.note or {"format": "pt"})
     with open(path, "xb", buffering=0) as file:
@@ -282,7 +265,7 @@ def _write_safetensors(
         os.posix_fallocate(file.fileno(), 0, total)  # a disk without room is told before all the work
         file.write(header)
         for old, tensor in read_ahead(source, order):
-            ready = tensor.to(entries[old].dtype)
+            ready = cast.of(old, tensor)
             seen(old, ready)
             rest = memoryview(b"") if ready.numel() == 0 else ready.view(-1).view(torch.uint8).numpy().data
             while rest:
@@ -293,7 +276,7 @@ def _write_directory(
     source: Source,
     names: dict[str, str],
     folder: Path,
-    cast: torch.dtype | None,
+    cast: Cast,
     seen: Callable[[str, torch.Tensor], None],
     most: int,
 ) -> None:
@@ -301,7 +284,7 @@ def _write_directory(
     shards: list[list[str]] = [[]]
     size = 0
     for old in names:
-        nbytes = source.entries[old].cast(cast).nbytes
+        nbytes = cast.entry(source.entries[old]).nbytes
         if shards[-1] and size + nbytes > most:
             shards.append([])
             size = 0
@@ -313,7 +296,7 @@ def _write_directory(
         _write_safetensors(source, names, olds, folder / name, cast, seen)
         table.update((names[old], name) for old in olds)
     if len(shards) > 1:
-        total = sum(source.entries[old].cast(cast).nbytes for old in names)
+        total = sum(cast.entry(source.entries[old]).nbytes for old in names)
         index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(table.items()))}
         (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
@@ -336,9 +319,9 @@ class _Digests:
         return {name: hasher.hexdigest() for name, hasher in self._hashers.items()}
 
 
-def _check(expected: _Digests, names: dict[str, str], path: str | os.PathLike[str], options: dict[str, Any]) -> None:
+def _compare(expected: _Digests, names: dict[str, str], written: Source) -> None:
     """Read what was written, all of it, and compare. CorruptError where it isn't what was read of the source."""
-    with _opened(path, **options) as written:
+    with written:
         really = _Digests()
         for name, tensor in read_ahead(written, list(written.entries)):
             really.add(name, tensor)

@@ -16,7 +16,16 @@ from typing import Any
 
 import torch
 
-from ..errors import CorruptError, LoadError, MissingFileError, SaveError, TruncatedError, UnsupportedError, Where
+from ..errors import (
+    CorruptError,
+    DcpxError,
+    LoadError,
+    MissingFileError,
+    SaveError,
+    TruncatedError,
+    UnsupportedError,
+    Where,
+)
 from .weights import Entry, Source, room_for
 
 __all__ = ["INDEX", "SafetensorsSource", "header_of"]
@@ -47,7 +56,7 @@ class SafetensorsSource(Source):
 
     def __init__(self, path: Path) -> None:
         self.place = str(path)
-        self.entries, self.objects, self.paths, self.note = {}, {}, {}, {}
+        self.entries, self.objects, self.paths, self.note, self.empty, self.refused = {}, {}, {}, {}, [], {}
         self._files: list[int] = []
         self._where: dict[str, tuple[int, int, str]] = {}
         try:
@@ -60,28 +69,29 @@ class SafetensorsSource(Source):
             raise
 
     def _open_directory(self, path: Path) -> None:
-        index = path / INDEX
-        if not index.exists():
-            self._open(path / "model.safetensors")
+        index = next(iter(sorted(path.glob("*.safetensors.index.json"))), None)
+        if index is None:
+            for file in sorted(path.glob("*.safetensors")):
+                self._open(file)
             return
         found = _json(_bytes_of(index, MOST_INDEX), index)
         table = found.get("weight_map")
         if not isinstance(table, dict) or not all(isinstance(one, str) for one in table.values()):
             raise CorruptError("the index has no weight_map of names", Where(str(index)))
         for name in sorted(set(table.values())):
-            if Path(name).name != name or name in ("", ".", ".."):
+            if Path(name).name != name or name in ("", ".", "..") or not name.isprintable():
                 raise CorruptError(f"the index names {name!r}, which is no file beside it", Where(str(index)))
-            before = set(self.entries)
+            before = {*self.entries, *self.refused}
             self._open(path / name)
             listed = {tensor for tensor, file in table.items() if file == name}
-            held = self.entries.keys() - before
+            held = (self.entries.keys() | self.refused.keys()) - before
             if listed != held:
                 wrong = min(listed ^ held)
                 cause = f"the index and {name} differ in which tensors it holds"
                 raise CorruptError(cause, Where(str(index), wrong), "Download the model again")
         total = found.get("metadata", {}).get("total_size") if isinstance(found.get("metadata"), dict) else None
         really = sum(entry.nbytes for entry in self.entries.values())
-        if isinstance(total, int) and total != really:
+        if isinstance(total, int) and total != really and not self.refused:
             raise CorruptError(f"the index says {total} bytes in all, the files hold {really}", Where(str(index)))
 
     def _open(self, path: Path) -> None:
@@ -104,15 +114,20 @@ class SafetensorsSource(Source):
         if isinstance(note, dict) and all(isinstance(text, str) for text in note.values()):
             self.note.update(note)
         expected = 0
-        for begin, end, name, entry in sorted(_entry(name, said, where) for name, said in header.items()):
+        for begin, end, name, entry in sorted(
+            (_entry(name, said, where) for name, said in header.items()), key=lambda one: one[:3]
+        ):
             if begin != expected:
                 cause = f"it begins at {begin}, where {expected} bytes come before it"
                 raise CorruptError(cause, Where(str(path), name))
-            if name in self.entries:
+            if name in self.entries or name in self.refused:
                 raise CorruptError("two files hold it", Where(str(path), name))
+            expected = end
+            if isinstance(entry, DcpxError):
+                self.refused[name] = entry
+                continue
             self.entries[name] = entry
             self._where[name] = (descriptor, 8 + length + begin, str(path))
-            expected = end
         if 8 + length + expected != size:
             cause = f"the header describes {8 + length + expected} bytes, the file has {size}"
             raise (TruncatedError if size < 8 + length + expected else CorruptError)(cause, where)
@@ -133,8 +148,9 @@ class SafetensorsSource(Source):
         self._files = []
 
 
-def _entry(name: str, said: Any, where: Where) -> tuple[int, int, str, Entry]:
-    """Where a tensor begins and ends, its name and what it is; CorruptError where that contradicts itself."""
+def _entry(name: str, said: Any, where: Where) -> tuple[int, int, str, Entry | DcpxError]:
+    """Where a tensor begins and ends, its name and what it is, or why it can't be read; CorruptError where that
+    contradicts itself."""
     place = Where(where.file, name)
     try:
         dtype, shape, (begin, end) = said["dtype"], tuple(said["shape"]), said["data_offsets"]
@@ -146,11 +162,17 @@ def _entry(name: str, said: Any, where: Where) -> tuple[int, int, str, Entry]:
     known = getattr(torch, _DTYPES.get(dtype, "?") if isinstance(dtype, str) else "?", None)
     if known is None:
         remedy = "Upgrade dcpx or torch, or leave it out by names="
-        raise UnsupportedError(f"its dtype {dtype!r} isn't known here", place, remedy)
+        return begin, end, name, UnsupportedError(f"its dtype {dtype!r:.50} isn't known here", place, remedy)
     nbytes = math.prod(shape) * known.itemsize
     if nbytes != end - begin:
         raise CorruptError(f"its shape and dtype need {nbytes} bytes, its offsets span {end - begin}", place)
+    if len(shape) > _MOST_DIMENSIONS or math.prod(filter(None, shape)) >= 1 << 63:
+        cause = f"torch has no tensor of its shape, of {len(shape)} dimensions"
+        return begin, end, name, UnsupportedError(cause, place, "Leave it out by names=")
     return begin, end, name, Entry(name, known, shape, nbytes)
+
+
+_MOST_DIMENSIONS = 64
 
 
 def _json(content: bytes, path: Path) -> dict[str, Any]:
@@ -162,6 +184,8 @@ def _json(content: bytes, path: Path) -> dict[str, Any]:
 
     try:
         found = json.loads(content, object_pairs_hook=once)
+    except CorruptError:
+        raise
     except (ValueError, RecursionError) as error:
         raise CorruptError(f"no JSON: {error}", Where(str(path))) from error
     if not isinstance(found, dict):
@@ -199,12 +223,24 @@ def _read_into(descriptor: int, offset: int, memory: memoryview, where: Where) -
         raise LoadError(f"{type(error).__name__}: {error}", where) from error
 
 
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def header_of(entries: Iterable[Entry], note: Mapping[str, str]) -> bytes:
     """What a safetensors file with these tensors, in this order, begins with. SaveError for a dtype that the format
     doesn't have."""
     header: dict[str, Any] = {"__metadata__": dict(note)} if note else {}
     begin = 0
     for entry in entries:
+        if entry.name == "__metadata__" or not _is_utf8(entry.name):
+            raise SaveError(
+                "safetensors can't hold a tensor of this name", Where(item=entry.name), "Rename it by names="
+            )
         name = _NAMES.get(str(entry.dtype).removeprefix("torch."))
         if name is None:
             remedy = "Pass dtype=, or leave it out by names="

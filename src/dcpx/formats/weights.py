@@ -9,9 +9,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 import torch
 
-from ..errors import LoadError, Where
+from ..errors import DcpxError, LoadError, Where
+from .nesting import Path, check_places
 
-__all__ = ["PART", "Entry", "Names", "Source", "chosen", "parts_of", "read_ahead", "room_for"]
+__all__ = ["PART", "Cast", "Entry", "Names", "Source", "chosen", "new_paths", "parts_of", "read_ahead", "room_for"]
 
 PART = 64 << 20
 """Bytes of tensors that are held at once on their way from one format to another."""
@@ -36,6 +37,30 @@ class Entry(NamedTuple):
         return self._replace(dtype=dtype, nbytes=self.nbytes // self.dtype.itemsize * dtype.itemsize)
 
 
+class Cast:
+    """What is floating point as `dtype`, and everything else as it is; nothing is cast with None. `overflowed` are the
+    names of tensors of which finite elements became infinite."""
+
+    def __init__(self, dtype: torch.dtype | None) -> None:
+        self.dtype = dtype
+        self.overflowed: dict[str, None] = {}
+
+    def entry(self, entry: Entry) -> Entry:
+        """The entry as it will be stored."""
+        return entry.cast(self.dtype)
+
+    def of(self, name: str, part: torch.Tensor) -> torch.Tensor:
+        """A part of the tensor of this name."""
+        if self.dtype is None or not part.is_floating_point() or part.dtype == self.dtype:
+            return part
+        cast = part.to(self.dtype)
+        if torch.finfo(self.dtype).max < torch.finfo(part.dtype).max:
+            lost = (~cast.to(torch.float32).isfinite()).sum() > (~part.isfinite()).sum()
+            if lost:
+                self.overflowed[name] = None
+        return cast
+
+
 class Source(ABC):
     """Where weights come from. A context manager, at whose end its files are closed."""
 
@@ -48,11 +73,22 @@ class Source(ABC):
     objects: dict[str, Any]
     """What is in it beside tensors, by its name; such as the format can hold."""
 
-    paths: dict[str, tuple[str | int, ...]]
+    paths: dict[str, Path]
     """Where in a nested state a name stands, of those for which it is known."""
+
+    empty: list[Path]
+    """Where in a nested state there is an empty dictionary, as far as that is known."""
+
+    refused: dict[str, DcpxError]
+    """What is in it that can't be read, and why: an error only for whoever wants it."""
 
     note: dict[str, str]
     """What a format keeps beside the tensors, as text."""
+
+    @property
+    def user(self) -> dict[str, Any] | None:
+        """What a checkpoint of it keeps as what the user said."""
+        return {"safetensors": self.note} if self.note else None
 
     @abstractmethod
     def read(self, wanted: list[tuple[str, int, int]]) -> list[torch.Tensor]:
@@ -144,21 +180,40 @@ def chosen(source: Source, names: Names | None) -> dict[str, str]:
     """The new names of the tensors that are wanted, by their old ones. LoadError where two get one name, or a table
     names a tensor that isn't there."""
     if isinstance(names, Mapping):
-        known = source.entries.keys() | source.objects.keys()
+        known = source.entries.keys() | source.objects.keys() | source.refused.keys()
         if absent := sorted(names.keys() - known):
             cause = f"the table of names has {absent[0]!r}, which isn't there (of {len(absent)} such)"
             raise LoadError(cause, Where(source.place), "Correct the table, or leave it out")
     found: dict[str, str] = {}
     taken: dict[str, str] = {}
-    for old in (*source.entries, *source.objects):
-        new = names(old) if callable(names) else (names or {}).get(old, old)
+    for old in (*source.entries, *source.objects, *source.refused):
+        new = _new_name(names, old, source.place)
         if new is None:
             continue
-        if not isinstance(new, str) or not new:
-            raise LoadError(f"{old!r} gets the name {new!r}, which is no text", Where(source.place))
+        if old in source.refused:
+            raise source.refused[old]
         if new in taken:
             cause = f"{taken[new]!r} and {old!r} both get the name {new!r}"
             raise LoadError(cause, Where(source.place, new), "Give them names of their own")
         taken[new] = old
         found[old] = new
+    if not found:
+        raise LoadError("there is nothing to convert", Where(source.place), "Choose other names")
+    check_places(new_paths(source, found), source.paths, source.place)
     return found
+
+
+def _new_name(names: Names | None, old: str, place: str) -> str | None:
+    try:
+        new = names(old) if callable(names) else (names or {}).get(old, old)
+    except Exception as error:
+        cause = f"names({old!r}) raised {type(error).__name__}: {error}"
+        raise LoadError(cause, Where(place, old), "Mend the function") from error
+    if new is not None and not isinstance(new, str):
+        raise LoadError(f"it gets the name {new!r}, which is no text", Where(place, old), "Give it text, or None")
+    return new
+
+
+def new_paths(source: Source, names: Mapping[str, str]) -> dict[str, Path]:
+    """Where in a nested state each new name stands: who keeps its name keeps its place."""
+    return {new: source.paths.get(old, (new,)) if new == old else (new,) for old, new in names.items()}

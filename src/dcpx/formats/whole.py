@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch.distributed.checkpoint._nested_dict import unflatten_state_dict
 from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
 from ..api import load, raising
 from ..errors import LoadError, NotFoundError, Where
 from ..loading.reader import Reader
+from ..store.address import shown_path
+from .nesting import nested
 
 __all__ = ["load_all"]
 
@@ -26,7 +27,9 @@ def load_all(
     """Load a checkpoint in this process alone, nested as it was saved: tensors on the CPU, whole, and objects.
 
     `keys` chooses by name: a whole one, or the beginning of one that ends before a dot, such as `"model"`. `options`
-    are those of `load`. Raises NotFoundError for a key that nothing has, and what `load` raises.
+    are those of `load` that say how to read: `registry`, `threads`, `budget`, `safe_globals`, `trust`, `require`,
+    `limits`, `progress` and `storage_options`. Keys that were no text are text, but for the numbers of an optimizer's
+    parameters, and what was empty is missing. Raises NotFoundError for a key that nothing has, and what `load` raises.
     """
     unknown = options.keys() - {*_KNOWN_TO_READER, "progress"}
     if unknown:
@@ -49,7 +52,7 @@ def load_all(
             state[name] = None
     if absent := [key for key in wanted or () if key not in used]:
         remedy = "Ask verify or the metadata which names there are"
-        raise NotFoundError("the checkpoint has no item of this name", Where(repr(reader), absent[0]), remedy)
+        raise NotFoundError("the checkpoint has no item of this name", Where(shown_path(path), absent[0]), remedy)
     load(
         state,
         path,
@@ -58,5 +61,4 @@ def load_all(
         **options,
     )
     paths = {name: place for name, place in (metadata.planner_data or {}).items() if isinstance(place, tuple)}
-    nested: dict[str, Any] = unflatten_state_dict(state, {name: paths.get(name, (name,)) for name in state})
-    return nested
+    return nested(state, {name: paths.get(name, (name,)) for name in state})

@@ -40,7 +40,7 @@ from ..parallel import DEFAULT_BUDGET, Crew, check_crew, worker_count
 from ..pickles.trust import SafeGlobal, Trust
 from ..progress import Meter, OnProgress
 from ..registry import ExtensionRegistry, default_registry
-from ..store.address import StorageOptions, check_path, shown_path
+from ..store.address import StorageOptions, check_path, is_address, shown_path
 from ..store.contract import Store
 from ..store.source import Sources
 from .casts import check_casts
@@ -103,7 +103,7 @@ class Reader(FileSystemReader):
         storage_options: StorageOptions | Storage | None = None,
     ) -> None:
         """Nothing is opened yet. ValueError for wrong arguments; UnsupportedError where this torch can't do what is
-        asked for, or a store's package isn't installed."""
+        asked for, or a store's package isn't installed; LoadError for a store that is asked at once, and fails."""
         if require not in (None, *get_args(Require)):
             raise ValueError(f"require must be 'checksums', 'encrypted' or None, not {require!r}")
         if rank_local and not HAS_RANK_LOCAL:
@@ -114,7 +114,7 @@ class Reader(FileSystemReader):
         super().__init__(path)
         self.fs = storage
         self.path = self.fs.init_path(path)
-        self.fs.check(self.path)
+        self._check_store()
         self.metadata_error: DcpxError | None = None
         self.registry = default_registry() if registry is None else registry
         self.threads = threads
@@ -141,13 +141,22 @@ class Reader(FileSystemReader):
     def __repr__(self) -> str:
         return f"Reader({shown_path(self.path)!r})"
 
+    @property
+    def checkpoint_id(self) -> str | os.PathLike[str]:
+        """Where the checkpoint lies, for torch's log: without the password that an address may hold."""
+        return shown_path(self.path) if is_address(self.path) else self.path
+
     def reset(self, checkpoint_id: str | os.PathLike[str] | None = None) -> None:
         """Begin another load, of `checkpoint_id` if it is given; DCP calls it. ValueError for what is no path."""
         if checkpoint_id is not None:
             check_path(checkpoint_id)
         super().reset(checkpoint_id)
+        self._check_store()
+
+    def _check_store(self) -> None:
         if isinstance(self.fs, Storage):
-            self.fs.check(self.path)
+            with reading(shown_path(self.path), foreign=OSError):
+                self.fs.check(self.path)
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
         """What is in the checkpoint, or with `rank=` in that rank's own. Nothing is run; `manifest` is known then.

@@ -20,7 +20,7 @@ from __future__ import annotations
 import contextlib
 import pickle
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -75,7 +75,10 @@ def check_free(store: Store, pointer: str, overwrite: bool, own: str | None = No
 
 
 _EXISTS = "a checkpoint exists already"
+_OVERTAKEN = "another save to the same place was faster, and its checkpoint is there"
+_AGAIN = "Save again if this one is to replace it; and let one save at a time go to one place"
 _REFUSED = "Choose another path, or pass overwrite=True"
+_APART = "Let all ranks save to one path, in a place that all of them see"
 _UNREADABLE = "Save without what it names. If torch is newer than this version of dcpx, upgrade dcpx"
 _KEPT = "What it replaces was kept. Save again"
 
@@ -101,13 +104,16 @@ class Commit:
         with writing(self._store.place(name)):
             self._store.write(name, Owner.this().pack(), durable=False)
 
-    def publish(self, metadata: Metadata, results: Sequence[Sequence[WriteResult]]) -> None:
-        """Make what all ranks stored the checkpoint, once it's certain that it is whole.
+    def publish(
+        self, metadata: Metadata, results: Sequence[Sequence[WriteResult]], look: Callable[[Mapping[str, bytes]], None]
+    ) -> None:
+        """Make what all ranks stored the checkpoint, once it's certain that it is whole. `look` is called before that
+        with the contents of the pointer and the manifest, by their names, and may refuse.
 
         After an error the old checkpoint is there, and nothing of this save; unless the error says otherwise.
         """
         try:
-            self._publish(metadata, results)
+            self._publish(metadata, results, look)
         except BaseException:
             self.discard()
             raise
@@ -123,7 +129,9 @@ class Commit:
             # The owner's file goes last: what an interrupt leaves would seem to be a checkpoint that was damaged.
             _remove(self._store, sorted(names, key=lambda name: name == owner))
 
-    def _publish(self, metadata: Metadata, results: Sequence[Sequence[WriteResult]]) -> None:
+    def _publish(
+        self, metadata: Metadata, results: Sequence[Sequence[WriteResult]], look: Callable[[Mapping[str, bytes]], None]
+    ) -> None:
         store, pointer, name = self._store, self._pointer, manifest_name(self._save_id)
         files, items = _records(results)
         _check_stored(metadata, (result.index for rank in results for result in rank))
@@ -145,6 +153,7 @@ class Commit:
         )
         sealed = manifest.pack()
         self._check_readable(content, sealed)
+        look({pointer: content, name: sealed})
         with writing(store.place(name)):
             store.write(name, sealed)
             store.sync()
@@ -175,7 +184,10 @@ class Commit:
 
         def check(file: FileRecord) -> None:
             with writing(self._store.place(file.name)):
-                size = self._store.size(file.name)
+                try:
+                    size = self._store.size(file.name)
+                except FileNotFoundError as error:
+                    raise SaveError("a file that a rank has written isn't there", remedy=_APART) from error
                 if size != file.size:
                     raise SaveError(f"{file.size} bytes were written, the file has {size}")
 
@@ -242,7 +254,8 @@ class Commit:
                 cause = f"the new checkpoint may be in place, though its move failed: {error}"
                 raise SaveError(cause, remedy=_KEPT) from error
             if isinstance(error, FileExistsError):  # another save was faster
-                raise SaveError(_EXISTS, Where(store.place(pointer)), _REFUSED) from error
+                cause, remedy = (_OVERTAKEN, _AGAIN) if self._overwrite else (_EXISTS, _REFUSED)
+                raise SaveError(cause, Where(store.place(pointer)), remedy) from error
             raise
         try:
             store.sync()

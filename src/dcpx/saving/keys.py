@@ -15,7 +15,7 @@ import torch
 
 from ..errors import DcpxWarning, SaveError, Where
 
-__all__ = ["named_by_text", "odd_keys", "warn_of_keys"]
+__all__ = ["is_taken_apart", "named_by_text", "odd_keys", "warn_of_keys"]
 
 _MOST_NAMED = 3
 """Objects that the warning names."""
@@ -71,17 +71,18 @@ def _look(value: object, path: tuple[object, ...], odd: bool, found: list[str]) 
             raise SaveError(cause, Where(item=name), "Give it keys of different texts")
         for key, one in value.items():
             _look(one, (*path, key), odd or type(key) is not str, found)
-    elif isinstance(value, list) and _is_taken_apart(value):
+    elif isinstance(value, list) and is_taken_apart(value):
         for number, one in enumerate(value):
             _look(one, (*path, number), odd, found)
     elif odd:
         found.append(".".join(map(str, path)))
 
 
-def _is_taken_apart(value: list[Any]) -> bool:
-    """Whether a tensor or a dictionary is in the list, or in one of its lists."""
+def is_taken_apart(value: list[Any]) -> bool:
+    """Whether DCP stores a list's elements one by one: where a tensor or a dictionary is in it, or in one of its
+    lists."""
     return any(
-        isinstance(one, (torch.Tensor, Mapping)) or (isinstance(one, list) and _is_taken_apart(one)) for one in value
+        isinstance(one, (torch.Tensor, Mapping)) or (isinstance(one, list) and is_taken_apart(one)) for one in value
     )
 
 

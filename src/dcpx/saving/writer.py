@@ -27,7 +27,7 @@ from ..parallel import DEFAULT_BUDGET, Crew, check_crew
 from ..pickles.trust import SafeGlobal
 from ..progress import Meter, OnProgress
 from ..registry import is_stream_transform
-from ..store.address import StorageOptions, check_path, shown_path
+from ..store.address import StorageOptions, check_path, is_address, shown_path
 from ..store.contract import Store
 from .changes import Changes
 from .commit import Commit, check_free
@@ -86,7 +86,8 @@ class Writer(FileSystemWriter):
         storage_options: StorageOptions | Storage | None = None,
     ) -> None:
         """Nothing is written yet. ExtensionError for what is no stream transform or can't be named, UnsupportedError
-        for a store whose package isn't installed, ValueError for other wrong arguments."""
+        for a store whose package isn't installed, SaveError for one that is asked at once and can't be reached,
+        ValueError for other wrong arguments."""
         if pack is not None and not is_stream_transform(pack):
             raise ExtensionError(f"pack must be a StreamTransformExtension or None, not {pack!r}")
         if names not in ("dcpx", "stock"):
@@ -105,7 +106,7 @@ class Writer(FileSystemWriter):
         )
         self.fs = storage
         self.path = self.fs.init_path(path)
-        self.fs.check(self.path)
+        self._check_store()
         self.pack = pack
         self.threads = threads
         self.budget = budget
@@ -116,6 +117,9 @@ class Writer(FileSystemWriter):
         self.progress = progress
         self._commit: Commit | None = None
         self._planned: list[WriteItem] = []
+        self.ranks: int | None = None
+        """How many ranks the save has by whoever began it; None where nobody said. Torch takes a process whose group is
+        gone for one that is alone, which would make its part the checkpoint."""
         self.odd_keys: Sequence[str] = ()
         """What the coordinator has to warn of, where DCP's planner flattens the state; see `keys`."""
 
@@ -130,6 +134,11 @@ class Writer(FileSystemWriter):
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_commit": None}  # a save is gone through in one process
 
+    @property
+    def checkpoint_id(self) -> str | os.PathLike[str]:
+        """Where the checkpoint goes, for torch's log: without the password that an address may hold."""
+        return shown_path(self.path) if is_address(self.path) else self.path
+
     # --- on every rank ------------------------------------------------------------------------------------------------
 
     def reset(self, checkpoint_id: str | os.PathLike[str] | None = None) -> None:
@@ -137,8 +146,12 @@ class Writer(FileSystemWriter):
         if checkpoint_id is not None:
             check_path(checkpoint_id)
         super().reset(checkpoint_id)
+        self._check_store()
+
+    def _check_store(self) -> None:
         if isinstance(self.fs, Storage):
-            self.fs.check(self.path)
+            with writing(shown_path(self.path)):
+                self.fs.check(self.path)
 
     def storage_meta(self) -> StorageMeta | None:
         """What the metadata says of where it lies: no password that the address may hold."""
@@ -260,7 +273,10 @@ class Writer(FileSystemWriter):
     # --- on the coordinator, or on each rank where there is none ------------------------------------------------------
 
     def prepare_global_plan(self, plans: list[SavePlan]) -> list[SavePlan]:
-        """Begin the commit, and tell each rank which save this is."""
+        """Begin the commit, and tell each rank which save this is. SaveError if the ranks aren't all there."""
+        if self.ranks is not None and len(plans) != self.ranks:
+            cause = f"the save was begun by {self.ranks} ranks, and the process group was destroyed since"
+            raise SaveError(cause, Where(shown_path(self.path)), "Destroy it once the save's result() is there")
         self._commit = Commit(self._store, self.save_id, self._pointer, overwrite=self.overwrite, user=self.user)
         with portable_errors(SaveError):
             self._commit.begin()
@@ -284,7 +300,11 @@ class Writer(FileSystemWriter):
             except BaseException:
                 self._commit.discard()
                 raise
-            self._commit.publish(metadata, results)
+            self._commit.publish(metadata, results, self.look_before_commit)
+
+    def look_before_commit(self, files: Mapping[str, bytes]) -> None:
+        """Called once everything is stored but `files`, the pointer and the manifest by their names: what this raises
+        takes the save back. Does nothing here."""
 
     @property
     def committed(self) -> bool:

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from .contract import Store
 from .local import LocalStore
+from .masked import masked
 
 __all__ = ["StorageOptions", "check_path", "is_address", "normal_path", "open_store", "shown_path"]
 
@@ -30,7 +31,7 @@ def open_store(
     `through_fsspec` every other store is reached through fsspec, whose options the `storage_options` are then.
 
     ValueError for what is no path or a wrong option, as by `check_path`; UnsupportedError where the package isn't
-    installed that knows such a store.
+    installed that knows such a store; OSError where it is one that is asked at once, and can't be reached.
     """
     check_path(path, storage_options)
     scheme, rest = _parts(path)
@@ -69,7 +70,7 @@ def normal_path(path: str | os.PathLike[str]) -> str | Path:
 
 def shown_path(path: str | os.PathLike[str]) -> str:
     """A path or an address as it may be shown to anybody: without the password that it may hold."""
-    return re.sub(r"(?<=://)[^/@]*:[^/@]*@", "***@", str(path))
+    return masked(str(path))
 
 
 def _parts(path: str | os.PathLike[str]) -> tuple[str, str]:
@@ -78,13 +79,16 @@ def _parts(path: str | os.PathLike[str]) -> tuple[str, str]:
     if found is None:
         return "", os.fspath(path)
     scheme, rest = found[1].lower(), found[2]
-    return scheme, unquote(rest.removeprefix("localhost")) if scheme == "file" else rest
+    if scheme in _LOCAL:
+        rest = re.sub(r"^localhost(?=/)", "", rest, flags=re.IGNORECASE)
+    return scheme, unquote(rest) if scheme == "file" else rest
 
 
 def check_path(path: str | os.PathLike[str], storage_options: StorageOptions | None = None) -> None:
     """Raise ValueError for what is no path or address: an empty string, which would name the working directory, bytes,
-    and an address that was made a pathlib.Path, which would name a local folder that nobody looks into; and for
-    options of a local path, which has none."""
+    an address that was made a pathlib.Path, which would name a local folder that nobody looks into, and one of another
+    host's files, or with control characters, which clients drop; and for options that are no dictionary, or of a local
+    path, which has none."""
     name = os.fspath(path)
     if not isinstance(name, str) or "\0" in name:
         raise ValueError(f"{name!r} is no path: it must be text, without NUL")
@@ -92,8 +96,22 @@ def check_path(path: str | os.PathLike[str], storage_options: StorageOptions | N
         raise ValueError("the checkpoint's path is empty. Pass '.' if it is to lie in the working directory itself")
     scheme, rest = _parts(path)
     if not scheme and _FLATTENED.match(name):
-        raise ValueError(f"{name!r} is no local path. Pass a store's address as a string, not as a pathlib.Path")
+        raise ValueError(
+            f"{shown_path(name)!r} is no local path. Pass a store's address as a string, not as a pathlib.Path"
+        )
     if scheme and not rest.strip("/"):
         raise ValueError(f"{shown_path(name)!r} names no place: after {scheme}:// there must be one")
+    if scheme and scheme in _LOCAL and ("\0" in rest or not rest.startswith("/")):
+        remedy = f"Pass {scheme}:// and the whole path from its first slash on, such as {scheme}:///run"
+        raise ValueError(f"{name!r} is no file of this host. {remedy}")
+    if scheme and scheme not in _LOCAL and re.search(r"[\x00-\x1f\x7f]", rest):
+        raise ValueError(f"{shown_path(name)!r} is no address of one line: it has a control character")
+    if storage_options is not None and not _are_options(storage_options):
+        kind = type(storage_options).__name__
+        raise ValueError(f"storage_options must be a dictionary of options by their names, not of type {kind}")
     if scheme in _LOCAL and storage_options:
         raise ValueError("storage_options are for a store's address, such as s3://bucket/run: a local path has none")
+
+
+def _are_options(given: object) -> bool:
+    return isinstance(given, Mapping) and all(isinstance(name, str) for name in given)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Mapping
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 __all__ = ["client_options"]
 
@@ -25,34 +28,56 @@ _RETRY = {
 
 
 def client_options(scheme: str, options: dict[str, Any]) -> dict[str, Any]:
-    """The arguments for the client of a store with such a scheme. Options are those of obstore's store for it."""
+    """The arguments for the client of a store with such a scheme. Options are those of obstore's store for it.
+
+    ValueError for an endpoint that is no URL, of which the client would make a panic, and for what is no dictionary."""
     given = dict(options)
-    client = {**_CLIENT, **given.pop("client_options", {})}
-    retry = {**_RETRY, **given.pop("retry_config", {})}
+    client = {**_CLIENT, **_group(given, "client_options")}
+    retry = {**_RETRY, **_group(given, "retry_config")}
     if scheme in ("s3", "s3a"):
         given = {**_s3(given), **given}
-    endpoint = next((given[key] for key in _ENDPOINTS if given.get(key)), None) or _endpoint_of_environment(scheme)
-    if endpoint is not None and str(endpoint).startswith("http://"):
-        client.setdefault("allow_http", True)  # whoever names such an endpoint has said so
+    endpoints = {f"the storage option {key!r}": value for key, value in given.items() if _ENDPOINT.search(key)}
+    for source, endpoint in (endpoints or _endpoints_of_environment(scheme)).items():
+        if isinstance(endpoint, str):
+            _check_endpoint(source, endpoint)
+            if endpoint.lower().startswith("http://"):
+                client.setdefault("allow_http", True)  # whoever names such an endpoint has said so
     return {**given, "client_options": client, "retry_config": retry}
 
 
-_ENDPOINTS = (
-    "endpoint",
-    "endpoint_url",
-    "aws_endpoint",
-    "aws_endpoint_url",
-    "azure_endpoint",
-    "google_base_url",
-    "base_url",
-)
+def _group(given: dict[str, Any], name: str) -> dict[str, Any]:
+    """The options of this name, which is no option any more."""
+    found = given.pop(name, None)
+    if found is not None and not isinstance(found, Mapping):
+        raise ValueError(f"the storage option {name!r} must be a dictionary of options, not of type {_type(found)}")
+    return dict(found or {})
 
 
-def _endpoint_of_environment(scheme: str) -> str | None:
+def _type(value: object) -> str:
+    return type(value).__name__
+
+
+_ENDPOINT = re.compile(r"(?<!fabric_)endpoint|base_url", re.IGNORECASE)
+"""Options that name a server; Azure's `use_fabric_endpoint` doesn't."""
+
+
+def _endpoints_of_environment(scheme: str) -> dict[str, str]:
+    """Of the variables that the client reads, the first."""
     names = (
         ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT") if scheme.startswith("s3") else ("AZURE_ENDPOINT",)
     )
-    return next((os.environ[name] for name in names if os.environ.get(name)), None)
+    return dict([(f"the variable {name}", os.environ[name]) for name in names if os.environ.get(name)][:1])
+
+
+def _check_endpoint(source: str, endpoint: str) -> None:
+    """ValueError unless it is the URL of a server. What it says isn't shown: it may hold a password."""
+    try:
+        parts = urlsplit(endpoint)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # of the port, or of an address of IPv6
+        good = False
+    if not good or any(letter.isspace() for letter in endpoint):
+        raise ValueError(f"{source} is no URL: it must be https:// or http://, a host and, where it needs one, a port")
 
 
 def _s3(given: dict[str, Any]) -> dict[str, Any]:

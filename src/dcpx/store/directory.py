@@ -7,7 +7,7 @@ import errno
 import os
 from contextlib import suppress
 
-__all__ = ["move_to_new", "sync_directory"]
+__all__ = ["exchange", "move_to_new", "sync_directory"]
 
 _REFUSALS = frozenset(
     getattr(errno, name)
@@ -30,10 +30,28 @@ def move_to_new(source: str, target: str) -> None:
     os.rename(source, target)
 
 
+def exchange(one: str, other: str) -> None:
+    """Let two entries of a directory have each other's names: in one step where the system has one, else there is a
+    moment without `other`."""
+    try:
+        return _rename(one, other, _RENAME_EXCHANGE)
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+    aside = f"{one}-aside"
+    os.rename(other, aside)
+    os.rename(one, other)
+    os.rename(aside, one)
+
+
 def _rename_to_new(source: str, target: str) -> None:
+    _rename(source, target, _RENAME_NOREPLACE)
+
+
+def _rename(source: str, target: str, how: int) -> None:
     if _renameat2 is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), target)
-    if _renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE) != 0:
+    if _renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), how) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), target)
 
@@ -44,7 +62,7 @@ def _link_to_new(source: str, target: str) -> None:
         os.unlink(source)
 
 
-_AT_FDCWD, _RENAME_NOREPLACE = -100, 1
+_AT_FDCWD, _RENAME_NOREPLACE, _RENAME_EXCHANGE = -100, 1, 2
 _renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
 if _renameat2 is not None:
     _renameat2.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint]

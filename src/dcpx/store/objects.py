@@ -6,13 +6,14 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from itertools import accumulate, pairwise
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from ..errors import LimitError, UnsupportedError, Where
 from .contract import Entry, ObjectReader, ObjectWriter, Store
 from .credentials import client_options
+from .masked import masked, masked_cause
 
 try:
     import obstore
@@ -49,7 +50,10 @@ _GAP = 64 << 10
 """Bytes between two small ranges that are read and dropped, which costs less than a second request."""
 
 _ATTEMPTS = 4
-"""How often is read what can't be."""
+"""How often is read at most what breaks within an answer."""
+
+_GIVEN_UP = "Error performing"
+"""How the client begins to tell of a request that it has repeated as often as that may help."""
 
 T = TypeVar("T")
 
@@ -65,22 +69,26 @@ class ObjectStore(Store):
 
     def __init__(self, address: str, options: dict[str, Any]) -> None:
         """ValueError for an address or for options that the client doesn't know."""
-        self._address = address.rstrip("/")
-        parts = urlsplit(self._address)
-        self._prefix = parts._replace(scheme="", netloc="").geturl().strip("/")
+        self._address = masked(address.rstrip("/"))
+        # By no parser of URLs: in a name of an object nothing has a meaning but the slash.
+        scheme, _, place = address.rstrip("/").partition("://")
+        scheme = scheme.lower()
+        bucket, _, self._prefix = place.partition("/")
+        if not _BUCKET.fullmatch(bucket) or (scheme not in _WITH_ACCOUNT and "@" in bucket):
+            raise ValueError(f"{self._address!r} has no bucket between :// and the next slash, or more than its name")
         if any(segment in ("", ".", "..") for segment in self._prefix.split("/") if self._prefix):
             raise ValueError(f"{self._address!r} has an empty, '.' or '..' part, which names no object")
+        self._retry: dict[str, Any] = {"max_retries": 0, "retry_timeout": timedelta(0)}
         try:
-            if parts.scheme == "memory":
+            if scheme == "memory":
                 self._client: Any = _memory(options)
-                self._prefix = f"{parts.netloc}/{self._prefix}".strip("/")
+                self._prefix = f"{bucket}/{self._prefix}".strip("/")
             else:
-                self._client = from_url(
-                    f"{_SCHEMES.get(parts.scheme, parts.scheme)}://{parts.netloc}",
-                    **client_options(parts.scheme, options),
-                )
-        except BaseError as error:
-            raise ValueError(f"{self._address}: {_text(error)}") from error
+                told = client_options(scheme, options)
+                self._client = _opened(f"{_SCHEMES.get(scheme, scheme)}://{bucket}", told)
+                self._retry = told["retry_config"]
+        except (BaseError, ValueError) as error:
+            raise ValueError(f"{self._address}: {_text(error)}") from masked_cause(error)
 
     def place(self, name: str) -> str:
         return f"{self._address}/{name}" if name else self._address
@@ -148,15 +156,18 @@ class ObjectStore(Store):
         )
 
     def _repeated(self, name: str, read: Callable[[], T]) -> T:
-        """What `read` gives, which is called again where the connection breaks within an answer: the client itself
-        repeats only what fails before the answer begins."""
-        for attempt in range(_ATTEMPTS - 1):
+        """What `read` gives, which is called again where the connection breaks within an answer: not all of that does
+        the client repeat, as it does all else. What its user allows it bounds both."""
+        end = time.monotonic() + self._retry["retry_timeout"].total_seconds()
+        for attempt in range(min(_ATTEMPTS - 1, self._retry["max_retries"])):
             try:
                 with self.telling(name):
                     return read()
             except (FileNotFoundError, PermissionError):
                 raise
-            except OSError:
+            except OSError as error:
+                if _GIVEN_UP in str(error) or time.monotonic() >= end:
+                    raise
                 time.sleep(0.1 * 4**attempt)
         with self.telling(name):
             return read()
@@ -216,10 +227,40 @@ class ObjectStore(Store):
         except LimitError:
             raise
         except (BaseError, OSError, ValueError) as error:
-            raise _os_error(error, self.place(name)) from error
+            raise _os_error(error, self.place(name)) from masked_cause(error)
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":  # a bug of the client's, of a class that can't be imported
+                raise
+            raise OSError(f"{self.place(name)}: the client has failed: {_text(error)}") from masked_cause(error)
 
 
 _SCHEMES = {"gcs": "gs"}
+
+_BUCKET = re.compile(r"(?:[^@:?#\s]+@)?[^@:?#\s]+")
+"""What the client takes for a bucket's name: it would leave out a port, a query, a user and spaces."""
+
+_WITH_ACCOUNT = ("az", "azure", "abfs", "abfss", "adl")
+"""Azure's addresses may name a container and, after an @, the host of its account."""
+
+
+def _opened(url: str, options: dict[str, Any]) -> Any:
+    try:
+        return from_url(url, **options)
+    except TypeError as error:  # which doesn't say of what
+        raise ValueError(f"the storage option {_mistyped(url, options)} is of a wrong type: {error}") from error
+
+
+def _mistyped(url: str, options: dict[str, Any]) -> str:
+    """The first of the options that the client can't take, by offering it each by itself."""
+    for name, value in options.items():
+        try:
+            from_url(url, **{name: value})
+        except TypeError:
+            return repr(name)
+        except (BaseError, ValueError):
+            pass
+    return "of some name"
+
 
 _MEMORY = MemoryStore()
 """The memory of this process, which all addresses share."""
@@ -304,12 +345,12 @@ _BODY = re.compile(r"<Code>(.*?)</Code>.*?<Message>(.*?)</Message>", re.DOTALL)
 
 
 def _text(error: BaseException) -> str:
-    """What the client says of an error, without its own state and the answer's markup."""
+    """What the client says of an error, without its own state, the answer's markup, and passwords."""
     text = str(error).partition("\n\nDebug source")[0]
     said = _BODY.search(text)
     if said is not None:
         text = f"{text.partition('<?xml')[0].partition('<Error>')[0].strip().rstrip(':')}: {said[1]}: {said[2]}"
-    return " ".join(text.split())[:600]
+    return masked(" ".join(text.split()))[:600]
 
 
 def _os_error(error: Exception, place: str) -> OSError | NotImplementedError:

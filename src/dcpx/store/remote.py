@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from ..errors import LimitError, LoadError, UnsupportedError, Where
-from .address import shown_path
+from ..errors import LimitError, UnsupportedError, Where
 from .contract import Entry, ObjectReader, ObjectWriter, Store
+from .masked import masked, masked_cause
 
 try:
     import fsspec
@@ -34,17 +35,23 @@ class RemoteStore(Store):
 
     def __init__(self, address: str, options: dict[str, Any]) -> None:
         """ValueError for an address or for options that fsspec doesn't know, UnsupportedError where the package isn't
-        installed that knows such a store, LoadError where one that is asked at once can't be reached."""
-        self._address = shown_path(address.rstrip("/"))
+        installed that knows such a store, OSError where one that is asked at once can't be reached."""
+        self._address = masked(address.rstrip("/"))
         try:
             self._fs, path = url_to_fs(address, **options)
         except ImportError as error:
-            raise UnsupportedError(f"{self._address}: {error}", remedy="Install what it names") from error
+            raise UnsupportedError(
+                f"{self._address}: {masked(str(error))}", remedy="Install what it names"
+            ) from masked_cause(error)
         except OSError as error:
-            raise LoadError(f"the store can't be reached: {error}", Where(self._address)) from error
-        except Exception as error:
-            raise ValueError(f"{self._address}: {type(error).__name__}: {error}") from error
+            raise OSError(f"the store can't be reached: {masked(str(error))}") from masked_cause(error)
+        except Exception as error:  # noqa: BLE001 (each file system has errors of its own)
+            raise ValueError(f"{self._address}: {type(error).__name__}: {masked(str(error))}") from masked_cause(error)
         self._path: str = path.rstrip("/")
+        name = address.rstrip("/").rpartition("/")[2]
+        if re.search(r"[?#]", name) and ("://" in self._path or not self._path.endswith(name)):
+            # Most drop what follows it, and a checkpoint's files can't come after the query of a URL.
+            raise ValueError(f"{self._address!r} has a '?' or '#', after which this store finds no place")
         self._renames = type(self._fs).mv is not fsspec.AbstractFileSystem.mv
 
     def place(self, name: str) -> str:
@@ -121,11 +128,11 @@ class RemoteStore(Store):
     # --- writing ------------------------------------------------------------------------------------------------------
 
     def make(self) -> None:
-        with self.telling(""):
+        with self.telling("", making=True):
             self._fs.makedirs(self._path, exist_ok=True)
 
     def create(self, name: str, *, durable: bool = True) -> ObjectWriter:
-        with self.telling(name):
+        with self.telling(name, making=True):
             return _RemoteWriter(self, name, self._fs.open(self._at(name), "wb"))
 
     def publish(self, name: str, data: bytes, temporary: str, *, replace: bool) -> None:
@@ -155,14 +162,25 @@ class RemoteStore(Store):
         return f"{self._path}/{name}"
 
     @contextmanager
-    def telling(self, name: str) -> Iterator[None]:
-        """Whatever the file system raises as an OSError, as the contract has it."""
+    def telling(self, name: str, *, making: bool = False) -> Iterator[None]:
+        """Whatever the file system raises as an OSError, as the contract has it. One that doesn't know how to be
+        `making` something can only be read."""
         try:
             yield
-        except OSError:
-            raise
         except Exception as error:
-            raise OSError(f"{self.place(name)}: {type(error).__name__}: {error}") from error
+            shown = masked_cause(error)
+            if isinstance(error, OSError) and shown is error:
+                raise
+            kind = next((kind for kind in _TOLD if isinstance(error, kind)), OSError)
+            said = f": {masked(str(error))}" if str(error) else f", of fsspec's {type(self._fs).__name__}"
+            text = f"{type(error).__name__}{said}"
+            if making and isinstance(error, NotImplementedError):
+                text = f"the store is read-only ({text})"
+            raise kind(f"{self.place(name)}: {text}") from shown
+
+
+_TOLD = (FileNotFoundError, FileExistsError, PermissionError)
+"""The errors that say more to a caller than that something has failed."""
 
 
 class _RemoteReader(ObjectReader):

@@ -12,6 +12,7 @@ it is.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -36,10 +37,14 @@ _log = logging.getLogger("dcpx")
 class Installed:
     """What `install` returns: as a context manager it ends with the block, and what held before holds again."""
 
-    def __init__(self, before: Choices | None) -> None:
+    def __init__(self, choices: Choices, before: Choices | None) -> None:
+        self._choices = choices
         self._before = before
 
     def __enter__(self) -> Installed:
+        if _held is not self._choices:  # entered again, or after another
+            self._before = _held
+            _hold(self._choices)
         return self
 
     def __exit__(
@@ -70,9 +75,9 @@ def install(
     """
     if names not in ("dcpx", "stock"):
         raise ValueError(f"names must be 'dcpx' or 'stock', not {names!r}")
-    before = _held
-    _hold(Choices(pack, names, threads, strict, tuple(safe_globals), trust))
-    return Installed(before)
+    choices, before = Choices(pack, names, threads, strict, tuple(safe_globals), trust), _held
+    _hold(choices)
+    return Installed(choices, before)
 
 
 def uninstall() -> None:
@@ -142,6 +147,8 @@ def _new(kind: type[Any], make: Callable[..., Any]) -> Callable[..., Any]:
             return make(*arguments, **options)
         return object.__new__(cls)
 
+    # Who looks for an argument by name finds stock's, also after `uninstall`.
+    new.__signature__ = inspect.signature(kind.__init__)  # type: ignore[attr-defined]
     return new
 
 
@@ -169,8 +176,9 @@ def _with_writer(execute: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         if _held is not None and storage_writer is None and checkpoint_id is not None:
             storage_writer = storage_setup(None, checkpoint_id, reader=False)
-            if isinstance(storage_writer, InstalledWriter) and storage_writer.threads is None:
-                storage_writer.threads = 0
+            if isinstance(storage_writer, InstalledWriter):
+                alone = more.get("no_dist", False) or not more.get("use_collectives", True)
+                storage_writer.begun_beside_training(more.get("process_group"), alone=alone)
         return execute(self, staged, checkpoint_id=checkpoint_id, storage_writer=storage_writer, **more)
 
     return execute_save

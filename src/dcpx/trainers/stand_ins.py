@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any, Literal
 
+import torch.distributed as dist
 from torch.distributed.checkpoint.filesystem import FileSystemWriter
 
+from ..dcp.stock import FsspecReader, FsspecWriter
 from ..dcp.store import Storage
 from ..extension import StreamTransformExtension
 from ..extensions.pack import Pack
@@ -72,6 +74,17 @@ class InstalledWriter(Writer):
             storage_options=_storage or _storage_for({}),
         )
 
+    def begun_beside_training(self, process_group: Any, *, alone: bool) -> None:
+        """The save goes on in the background: the cores are left to the training, and the ranks that began it must all
+        be there when it is gone through."""
+        self.threads = 0 if self.threads is None else self.threads
+        if not alone and dist.is_available() and dist.is_initialized():
+            self.ranks = dist.get_world_size(process_group)
+
+
+class InstalledFsspecWriter(InstalledWriter):
+    """The same in the place of an FsspecWriter, and one for whoever asks."""
+
 
 class InstalledReader(Reader):
     """`Reader` with the arguments of stock's FileSystemReader."""
@@ -89,16 +102,24 @@ class InstalledReader(Reader):
         )
 
 
-def fsspec_writer(path: Any, *arguments: Any, **options: Any) -> InstalledWriter:
+class InstalledFsspecReader(InstalledReader):
+    """The same in the place of an FsspecReader, and one for whoever asks."""
+
+
+FsspecWriter.register(InstalledFsspecWriter)
+FsspecReader.register(InstalledFsspecReader)
+
+
+def fsspec_writer(path: Any, *arguments: Any, **options: Any) -> InstalledFsspecWriter:
     """In the place of an FsspecWriter."""
     own = {name: value for name, value in options.items() if name in _writer.parameters}
     others = {name: value for name, value in options.items() if name not in own}
-    return InstalledWriter(path, *arguments, **own, _storage=_storage_for(others if is_address(path) else {}))
+    return InstalledFsspecWriter(path, *arguments, **own, _storage=_storage_for(others if is_address(path) else {}))
 
 
-def fsspec_reader(path: Any, **options: Any) -> InstalledReader:
+def fsspec_reader(path: Any, **options: Any) -> InstalledFsspecReader:
     """In the place of an FsspecReader."""
-    return InstalledReader(path, _storage=_storage_for(options if is_address(path) else {}))
+    return InstalledFsspecReader(path, _storage=_storage_for(options if is_address(path) else {}))
 
 
 def _storage_for(options: dict[str, Any]) -> Storage:

@@ -7,6 +7,7 @@ how, with commas between them.
     DCPX_INSTALL=stock                dcpx.install(names="stock")
     DCPX_INSTALL=lenient              dcpx.install(strict=False)
     DCPX_INSTALL=trust                dcpx.install(trust=True)
+    DCPX_INSTALL=0                    nothing, as without it; also false, no, off
 
 Nothing of torch is imported for it: it happens once the script itself has imported `torch.distributed.checkpoint`.
 """
@@ -29,11 +30,18 @@ _WORDS: dict[str, dict[str, Any]] = {
     "lenient": {"strict": False},
     "trust": {"trust": True},
 }
+_OFF = ("0", "false", "no", "off")
+_begun = False
+"""A Python of a virtual environment reads `dcpx.pth` twice where two of its folders are one."""
 
 
 def begin() -> None:
     """Install what DCPX_INSTALL asks for once DCP is imported. What it doesn't know is said on the standard error
     stream, and nothing is installed: a process isn't ended by what was meant for another."""
+    global _begun
+    if _begun:
+        return
+    _begun = True
     said = os.environ.get("DCPX_INSTALL", "")
     unknown = [word for word in _words() if word not in _WORDS]
     if unknown:
@@ -45,7 +53,7 @@ def begin() -> None:
 
 def _words() -> list[str]:
     words = [word.strip().lower() for word in os.environ.get("DCPX_INSTALL", "").split(",") if word.strip()]
-    return [] if words == ["0"] else words
+    return [] if words in ([word] for word in _OFF) else words
 
 
 def _install(module: ModuleType) -> None:

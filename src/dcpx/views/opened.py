@@ -40,10 +40,8 @@ class Opened:
 def pointers_in(store: Store) -> list[str]:
     """The names of the checkpoint's pointers: one, or each rank's. NotFoundError if there is none, LostPointerError if
     only that is lost, LoadError if nobody can say."""
-    try:
+    with reading(store.place(""), foreign=OSError):
         names = [METADATA] if store.exists(METADATA) else sorted(filter(is_pointer, store.names()), key=rank_of)
-    except OSError as error:
-        raise LoadError(f"{type(error).__name__}: {error}", Where(store.place(""))) from error
     if not names:
         raise missing_pointer(store, METADATA)
     return names
@@ -65,7 +63,8 @@ def open_checkpoint(
 
     Raises what `pointers_in` and `read_pointer` raise, and ValueError for wrong arguments.
     """
-    store = open_store(path, storage_options=storage_options)
+    with reading(shown_path(path), foreign=OSError):
+        store = open_store(path, storage_options=storage_options)
     found = []
     for name in pointers_in(store):
         pointed = read_pointer(store, name, PLAIN, limits.metadata_size, without_manifest=True)

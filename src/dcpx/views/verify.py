@@ -78,8 +78,9 @@ def verify(
     ReplacedError if others are saving there all the time, LoadError if the directory can't be read, and ValueError for
     wrong arguments.
     """
-    store = open_store(path, storage_options=storage_options)
     check_crew(threads, budget)
+    with reading(shown_path(path), foreign=OSError):
+        store = open_store(path, storage_options=storage_options)
     names = pointers_in(store)
     with telling(progress, f"verifying {shown_path(path)}") as tell, Crew(threads, budget) as crew:
         for _ in range(_ATTEMPTS):
