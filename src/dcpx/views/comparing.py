@@ -249,7 +249,8 @@ def _obstacle(one: Compared) -> DcpxError | None:
         return CorruptError("some of the tensor's elements aren't stored", Where(item=one.a.name))
     if one.a.dtype != one.b.dtype and not (is_numeric(one.a.dtype) and is_numeric(one.b.dtype)):
         both = f"elements of torch.{one.a.dtype} and of torch.{one.b.dtype}"
-        return UnsupportedError(f"{both} can't be compared as numbers", Where(item=one.a.name))
+        remedy = "Load the tensors with torch"
+        return UnsupportedError(f"{both} can't be compared as numbers", Where(item=one.a.name), remedy)
     return None
 
 
