@@ -31,7 +31,7 @@ from ..parallel import Crew
 from ..progress import Meter, OnProgress
 from .elements import PIECE, Elements, Piece, StoredTensor, in_jobs
 
-__all__ = ["LEVELS", "Sampled", "sample_tensors"]
+__all__ = ["LEVELS", "Sampled", "chosen", "sample_tensors"]
 
 LEVELS: tuple[Literal["fast", "small", "plain"], ...] = ("fast", "small", "plain")
 
@@ -97,7 +97,7 @@ def sample_tensors(
                     one.fixed[level] += _fixed(part, level)
                 pieces.setdefault(tensor.dtype, []).extend(_pieces(part))
     total = sum(piece.nbytes for some in pieces.values() for piece in some)
-    samples = [one for some in pieces.values() for one in _chosen(some, size / max(total, 1))]
+    samples = [one for some in pieces.values() for one in chosen(some, size / max(total, 1))]
     meter = Meter(progress, sum(one.piece.nbytes for one in samples), len(samples))
     errors = []
     lost = dict.fromkeys(found, 0.0)
@@ -151,7 +151,7 @@ def _pieces(part: StoredItem) -> Iterator[Piece]:
         yield Piece(part, begin, min(begin + step, count))
 
 
-def _chosen(pieces: Sequence[Piece], share: float) -> list[_Sample]:
+def chosen(pieces: Sequence[Piece], share: float) -> list[_Sample]:
     """So many pieces that they are about this share of all, at least one: those at points that lie evenly, each as
     likely as it is large."""
     count = math.ceil(share * len(pieces))
