@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -148,12 +147,12 @@ def test_damage(tmp_path: Path):
     assert stored_of(found)["fast"] == pytest.approx(whole - lost, rel=0.01)
 
 
-def test_a_checkpoint_that_is_replaced(tmp_path: Path):
+def test_a_file_that_is_gone(tmp_path: Path):
     dcpx.save({"x": torch.ones(3000)}, tmp_path / "c", sync=False)
-    shutil.copytree(tmp_path / "c", tmp_path / "d")
-    for file in (tmp_path / "d").glob("*.distcp"):
-        file.unlink()
-    assert [type(error) for error in estimate(tmp_path / "d").errors] == [dcpx.MissingFileError]
+    data_file(tmp_path / "c").unlink()
+    found = estimate(tmp_path / "c")
+    assert [type(error) for error in found.errors] == [dcpx.MissingFileError]
+    assert (found.dtypes, found.left_out) == ([], 12_000)
 
 
 @pytest.mark.parametrize("options", [{"threads": 0}, {"threads": 1, "budget": 1}, {"threads": 3}], ids=str)
