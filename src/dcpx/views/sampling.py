@@ -30,6 +30,7 @@ from ..frame.map import FrameMap
 from ..parallel import Crew
 from ..progress import Meter, OnProgress
 from .elements import PIECE, Elements, Piece, StoredTensor, in_jobs
+from .numbers import Array
 
 __all__ = ["LEVELS", "Sampled", "chosen", "sample_tensors"]
 
@@ -103,7 +104,11 @@ def sample_tensors(
     lost = dict.fromkeys(found, 0.0)
 
     def measure(job: list[_Sample]) -> list[tuple[_Sample, _Measured | DcpxError]]:
-        return [(one, _measure(elements, one.piece)) for one in job]
+        read = elements.read_all([one.piece for one in job])
+        return [
+            (one, held if isinstance(held, DcpxError) else _measure(str(one.piece.part.dtype), held))
+            for one, held in zip(job, read, strict=True)
+        ]
 
     jobs = in_jobs(samples, lambda one: one.piece.nbytes)
     with closing(crew.map(measure, jobs, lambda job: _COPIES * sum(one.piece.nbytes for one in job))) as results:
@@ -192,13 +197,8 @@ def _fixed(part: StoredItem, level: str) -> int:
     return len(frame.head) + rest + len(frame.tail())
 
 
-def _measure(elements: Elements, piece: Piece) -> _Measured | DcpxError:
-    try:
-        held = elements.read(piece)
-    except DcpxError as error:
-        return error.located(item=piece.part.name)
+def _measure(dtype: str, held: Array) -> _Measured:
     raw = held.view(np.uint8).data
-    dtype = str(piece.part.dtype)
     found = _Measured({}, {}, {})
     for level in LEVELS:
         measure = _measure_plain if level == "plain" else _measure_packed

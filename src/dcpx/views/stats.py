@@ -184,7 +184,11 @@ def _measured(
             yield from (last._replace(last=True) for last in one[-1:])
 
     def measure(job: list[_Work]) -> list[tuple[_Work, Moments | DcpxError]]:
-        return [(one, _moments(elements, tensors[one.number], one.piece)) for one in job]
+        read = elements.read_all([one.piece for one in job])
+        return [
+            (one, held if isinstance(held, DcpxError) else moments_of(tensors[one.number].dtype, held))
+            for one, held in zip(job, read, strict=True)
+        ]
 
     jobs = in_jobs(pieces(), lambda one: one.piece.nbytes)
     with closing(crew.map(measure, jobs, lambda job: _COPIES * sum(one.piece.nbytes for one in job))) as results:
@@ -196,13 +200,6 @@ def _measured(
                     moments[one.number].add(found)
             meter.add(sum(one.piece.nbytes for one, _ in job), sum(one.last for one, _ in job))
     return [_row(tensor, moments[number], errors.get(number)) for number, tensor in enumerate(tensors)]
-
-
-def _moments(elements: Elements, tensor: StoredTensor, piece: Piece) -> Moments | DcpxError:
-    try:
-        return moments_of(tensor.dtype, elements.read(piece))
-    except DcpxError as error:
-        return error.located(item=piece.part.name)
 
 
 def _row(tensor: StoredTensor, found: Moments, error: DcpxError | None) -> TensorStatistics:

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from torch.distributed.checkpoint import FileSystemWriter
 
 import dcpx
+from dcpx import kernels
 from dcpx.frame.map import FrameMap
 from dcpx.progress import Progress
 from dcpx.store.source import FileSource
@@ -76,9 +77,9 @@ def only(tmp_path: Path, a: torch.Tensor, b: torch.Tensor, *writers: str) -> dcp
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The sizes of all chunks that are read to be decoded, in either way."""
+    """The sizes of all chunks that are decoded, in every way."""
     found: list[int] = []
-    decode, read_chunks = FrameMap.decode, FileSource.read_chunks
+    decode, read_chunks, decode_chunks = FrameMap.decode, FileSource.read_chunks, kernels.decode_chunks
 
     def count(self: FrameMap, number: int, record: memoryview, out: memoryview) -> None:
         found.append(len(out))
@@ -88,7 +89,12 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         found.extend(len(job[2]) for job in jobs)
         return read_chunks(self, jobs)
 
+    def count_held(jobs: list[Any]) -> list[int]:
+        found.extend(len(job[1]) for job in jobs)
+        return decode_chunks(jobs)
+
     monkeypatch.setattr(FrameMap, "decode", count)
+    monkeypatch.setattr(kernels, "decode_chunks", count_held)
     monkeypatch.setattr(FileSource, "read_chunks", count_all)
     return found
 
