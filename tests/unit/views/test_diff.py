@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -106,8 +107,9 @@ def values(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.to(torch.complex128 if tensor.is_complex() else torch.float64).flatten()
 
 
-def assert_difference(found: dcpx.ElementDifference, a: torch.Tensor, b: torch.Tensor) -> None:
+def assert_difference(found: dcpx.ElementDifference | None, a: torch.Tensor, b: torch.Tensor) -> None:
     """All elements were compared, and these are their figures."""
+    assert found is not None
     width = a.dtype.itemsize
     both = [bits(one) for one in (a, b)]
     unequal = torch.tensor(
@@ -140,7 +142,6 @@ def test_every_dtype(writer: str, tmp_path: Path):
     found = diff(*saved(tmp_path, a, b, (writer, writer)))
     assert set(changes(found).values()) == {"changed"}
     for item in found.items:
-        assert item.elements is not None
         assert_difference(item.elements, a[item.name], b[item.name])
 
 
@@ -458,6 +459,18 @@ def test_options(options: dict[str, Any], tmp_path: Path):
     assert others == {"middle": "changed", "small 7": "changed", "flag": "changed", "more": "added"}
     assert told[-1].bytes_done == told[-1].bytes_total
     assert told[-1].items_done == told[-1].items_total
+
+
+def test_a_store_far_away(decoded: list[int]):
+    """Where each read is a request, what is equal is proven by the workers."""
+    root = f"memory://{uuid4()}"
+    for name, state in (("a", STATE), ("b", STATE), ("c", STATE | {"middle": STATE["middle"] * 2})):
+        dcpx.save(state, f"{root}/{name}")
+    assert dcpx.diff(f"{root}/a", f"{root}/b").is_same
+    assert decoded == []
+    found = dcpx.diff(f"{root}/a", f"{root}/c")
+    assert {name for name, change in changes(found).items() if change != "same"} == {"middle"}
+    assert_difference(found.items[1].elements, STATE["middle"], STATE["middle"] * 2)
 
 
 def test_globs(tmp_path: Path):
