@@ -164,12 +164,19 @@ class _Comparison:
 
     def _pairs(self, items: Sequence[Compared]) -> Iterator[_Pair]:
         for one in items:
-            one.error = _obstacle(one)
+            one.error = self._obstacle(one)
             pairs = [] if one.error is not None else list(_pairs_of(one))
             one.left = len(pairs)
             if not pairs:
                 self._done(one, one.nbytes)
             yield from pairs
+
+    def _obstacle(self, one: Compared) -> DcpxError | None:
+        """Why the items can't be compared, as far as that is known before they are read."""
+        obstacle = _obstacle(one)
+        if obstacle is None and isinstance(one.a, StoredTensor) and isinstance(one.b, StoredTensor):
+            return self._a.obstacle(one.a) or self._b.obstacle(one.b)
+        return obstacle
 
     # --- on the workers -----------------------------------------------------------------------------------------------
 
@@ -198,9 +205,10 @@ class _Comparison:
         if piece is None:
             return self._differ(pair)
         a = next(read)
-        b = next(others) if pair.b is not None else self._counterpart(pair, piece)
+        b = next(others) if pair.b is not None else None
         if isinstance(a, DcpxError):
             return a
+        b = self._counterpart(pair, piece) if b is None else b  # as much as was read of a, and no more
         return b if isinstance(b, DcpxError) else distance_of(_dtypes(pair.one), a, b)
 
     def _counterpart(self, pair: _Pair, piece: Piece) -> Array | DcpxError:
@@ -236,7 +244,7 @@ class _Comparison:
 
     def _compare_contents(self, items: Sequence[Compared]) -> None:
         """Compare tensors that are more than their elements, such as quantized ones, as objects are."""
-        found = [(one, list(_pairs_of(one))) for one in items if _obstacle(one) is None]
+        found = [(one, list(_pairs_of(one))) for one in items if self._obstacle(one) is None]
         comparable = [(one, pairs) for one, pairs in found if all(pair.b is not None for pair in pairs)]
         all_pairs = [pair for _, pairs in comparable for pair in pairs]
         for one, _ in comparable:
@@ -260,12 +268,10 @@ def _dtypes(one: Compared) -> tuple[str, str]:
 
 
 def _obstacle(one: Compared) -> DcpxError | None:
-    """Why the items can't be compared, as far as that is known before they are read."""
+    """Why the items can't be compared, by what they are."""
     if isinstance(one.a, StoredObject) or isinstance(one.b, StoredObject):
         stored = len(one.a.parts) == len(one.b.parts) == 1
         return None if stored else CorruptError("the object isn't stored", Where(item=one.a.name))
-    if not (one.a.is_whole and one.b.is_whole):
-        return CorruptError("some of the tensor's elements aren't stored", Where(item=one.a.name))
     if one.a.dtype != one.b.dtype and not (is_numeric(one.a.dtype) and is_numeric(one.b.dtype)):
         both = f"elements of torch.{one.a.dtype} and of torch.{one.b.dtype}"
         remedy = "Load the tensors with torch"

@@ -18,7 +18,8 @@ from ..catalog.items import StoredItem
 from ..catalog.limits import Limits
 from ..catalog.plain import TensorStorageMetadata
 from ..errors import CorruptError, DcpxError, Where
-from ..frame import TensorHint
+from ..frame import MAX_CHUNK_SIZE, TensorHint
+from ..frame.layout import CHUNK_HEADER_SIZE, INDEX_ENTRY_SIZE
 from ..frame.map import FrameMap
 from ..located import extension_errors, reading
 from ..pickles.constants import ITEM_SIZES
@@ -32,6 +33,12 @@ __all__ = ["PIECE", "Elements", "Piece", "StoredTensor", "frame_in", "in_jobs", 
 
 PIECE = 4 << 20
 """Bytes of elements that are read and worked on at once."""
+
+_MUCH = 1 << 30
+"""Bytes of elements from which on it is looked whether they can be there, before they are cut into pieces."""
+
+_LEAST_RECORD = CHUNK_HEADER_SIZE + 1 + INDEX_ENTRY_SIZE
+"""Bytes that a frame has for each chunk, at least."""
 
 _SMALL = 64 << 10
 """Bytes of an item that is best read with its neighbours."""
@@ -105,6 +112,22 @@ class Elements:
     def tensors(self) -> list[StoredTensor]:
         """All tensors, as the metadata has them."""
         return [tensor for pointer in self.opened.pointers for tensor in _tensors(pointer)]
+
+    def obstacle(self, tensor: StoredTensor) -> DcpxError | None:
+        """Why a tensor's elements can't be read, as far as that is known without reading them: not all are stored, or
+        more than there is room for, which an enemy's metadata may say to have endless work done."""
+        if not tensor.is_whole:
+            return CorruptError("some of the tensor's elements aren't stored", Where(item=tensor.name))
+        for part in tensor.parts:
+            if part.is_packed and part.nbytes > _MUCH:
+                try:
+                    with closing(FileSource(self.opened.store, part.info.relative_path)) as source:
+                        source.read(part.info.offset + part.info.length - 1, 1)
+                except DcpxError as error:
+                    return error.located(item=part.name)
+                if part.nbytes > part.info.length // _LEAST_RECORD * MAX_CHUNK_SIZE:
+                    return CorruptError(f"{part.info.length} bytes can't hold {part.nbytes}", Where(item=part.name))
+        return None
 
     def pieces(self, tensor: StoredTensor) -> Iterator[Piece]:
         """All elements that are stored of it, in pieces of at most PIECE bytes; a part that must be unfolded as a whole

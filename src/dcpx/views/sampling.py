@@ -39,6 +39,9 @@ LEVELS: tuple[Literal["fast", "small", "plain"], ...] = ("fast", "small", "plain
 _COPIES = 5
 """Times its elements that a sample takes while it is measured."""
 
+_MOST_DIMENSIONS = 64
+"""Of a tensor that torch can make, and save."""
+
 _PACKS = {"fast": Pack(), "small": Pack(level="small")}
 
 
@@ -87,20 +90,23 @@ def sample_tensors(
     """Measure samples of about `size` bytes in all; what was found of each dtype, and why some couldn't be read."""
     found: dict[str, Sampled] = {}
     pieces: dict[str, list[Piece]] = {}
+    errors: list[DcpxError] = []
     for tensor in tensors:
+        if (obstacle := elements.obstacle(tensor)) is not None:
+            errors.append(obstacle)
+            continue
         one = found.setdefault(tensor.dtype, Sampled(tensor.dtype))
         one.tensors += 1
         one.nbytes += tensor.nbytes
         for part in tensor.parts:
             one.stored += part.info.length
-            if tensor.dtype in CODES:
+            if tensor.dtype in CODES and len(tensor.shape) <= _MOST_DIMENSIONS:
                 for level in LEVELS:
                     one.fixed[level] += _fixed(part, level)
                 pieces.setdefault(tensor.dtype, []).extend(_pieces(part))
     total = sum(piece.nbytes for some in pieces.values() for piece in some)
     samples = [one for some in pieces.values() for one in chosen(some, size / max(total, 1))]
     meter = Meter(progress, sum(one.piece.nbytes for one in samples), len(samples))
-    errors = []
     lost = dict.fromkeys(found, 0.0)
 
     def measure(job: list[_Sample]) -> list[tuple[_Sample, _Measured | DcpxError]]:

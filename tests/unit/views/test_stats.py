@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -207,6 +209,21 @@ def test_a_file_that_is_gone(writer: str, tmp_path: Path):
     for file in (tmp_path / "c").glob("*.distcp"):
         file.unlink()
     assert [type(error) for error in stats(tmp_path / "c").errors] == [dcpx.MissingFileError] * 2
+
+
+@pytest.mark.parametrize("length", [None, 1 << 60])
+def test_metadata_of_an_enemy(length: int | None, tmp_path: Path):
+    """A tensor said to be larger than any memory is refused at once, before its pieces are counted."""
+    path = save({"x": torch.ones(3000)}, tmp_path / "c", "stock, pack")
+    metadata = pickle.loads((path / ".metadata").read_bytes())
+    described = metadata.state_dict_metadata["x"]
+    described.size = described.chunks[0].sizes = torch.Size([1 << 55])
+    for info in metadata.storage_data.values():
+        info.length = length or info.length
+    (path / ".metadata").write_bytes(pickle.dumps(metadata))
+    other = shutil.copytree(path, tmp_path / "d")
+    for errors in (stats(path).errors, dcpx.diff(path, other).errors, dcpx.estimate(path).errors):
+        assert [type(error) for error in errors] == [dcpx.TruncatedError if length else dcpx.CorruptError]
 
 
 def test_a_checkpoint_that_is_replaced(tmp_path: Path):
