@@ -143,7 +143,11 @@ class _Comparison:
 
     def _work(self, items: Sequence[Compared]) -> Iterator[_Work]:
         """What must be read, once all else is proven equal."""
-        with closing(self._crew.map(self._prove, self._batches(items), lambda pairs: 0)) as proven:
+        batches = self._batches(items)
+        # Of local files it is Python that takes the time, of which threads would only be in each other's way.
+        far = any(elements.opened.store.connections > 0 for elements in (self._a, self._b))
+        here = (self._prove(batch) for batch in batches)
+        with closing(self._crew.map(self._prove, batches, lambda pairs: 0) if far else here) as proven:
             for batch in proven:
                 for pair, found in batch:
                     if isinstance(found, DcpxError):
@@ -160,12 +164,19 @@ class _Comparison:
 
     def _pairs(self, items: Sequence[Compared]) -> Iterator[_Pair]:
         for one in items:
-            one.error = _obstacle(one)
+            one.error = self._obstacle(one)
             pairs = [] if one.error is not None else list(_pairs_of(one))
             one.left = len(pairs)
             if not pairs:
                 self._done(one, one.nbytes)
             yield from pairs
+
+    def _obstacle(self, one: Compared) -> DcpxError | None:
+        """Why the items can't be compared, as far as that is known before they are read."""
+        obstacle = _obstacle(one)
+        if obstacle is None and isinstance(one.a, StoredTensor) and isinstance(one.b, StoredTensor):
+            return self._a.obstacle(one.a) or self._b.obstacle(one.b)
+        return obstacle
 
     # --- on the workers -----------------------------------------------------------------------------------------------
 
@@ -180,25 +191,28 @@ class _Comparison:
             return found
 
     def _compare_job(self, job: list[_Work]) -> list[tuple[_Work, Distance | bool | DcpxError]]:
-        return [(work, self._compare(work)) for work in job]
+        pieces = [(work.pair, work.piece) for work in job if work.piece is not None]
+        read = self._a.read_all([piece for _, piece in pieces])
+        others = self._b.read_all([piece._replace(part=pair.b) for pair, piece in pieces if pair.b is not None])
+        with closing(read), closing(others):
+            return [(work, self._compare(work, read, others)) for work in job]
 
-    def _compare(self, work: _Work) -> Distance | bool | DcpxError:
+    def _compare(
+        self, work: _Work, read: Iterator[Array | DcpxError], others: Iterator[Array | DcpxError]
+    ) -> Distance | bool | DcpxError:
+        """`read` has a's elements of the next piece, and `others` b's of the next one that lies in one part of it."""
         pair, piece = work
-        try:
-            if piece is None:
-                assert pair.b is not None
-                return self._differ(pair.a, pair.b)
-            assert isinstance(pair.one.a, StoredTensor)
-            assert isinstance(pair.one.b, StoredTensor)
-            held = self._a.read(piece)
-            return distance_of((pair.one.a.dtype, pair.one.b.dtype), held, self._counterpart(pair, piece))
-        except DcpxError as error:
-            return error.located(item=pair.a.name)
+        if piece is None:
+            return self._differ(pair)
+        a = next(read)
+        b = next(others) if pair.b is not None else None
+        if isinstance(a, DcpxError):
+            return a
+        b = self._counterpart(pair, piece) if b is None else b  # as much as was read of a, and no more
+        return b if isinstance(b, DcpxError) else distance_of(_dtypes(pair.one), a, b)
 
-    def _counterpart(self, pair: _Pair, piece: Piece) -> Array:
+    def _counterpart(self, pair: _Pair, piece: Piece) -> Array | DcpxError:
         """The elements of b that have the same places in the tensor as the piece of a's part."""
-        if pair.b is not None:
-            return self._b.read(piece._replace(part=pair.b))
         tensor = pair.one.b
         assert isinstance(tensor, StoredTensor)
         offsets = tuple(pair.a.index.offset or ())
@@ -206,12 +220,19 @@ class _Comparison:
         for box in boxes(pair.a.shape or (), piece.begin, piece.end):
             low = [begin + offset for begin, offset in zip(offsets, box.offsets, strict=True)]
             high = [begin + size for begin, size in zip(low, box.sizes, strict=True)]
-            found.append(self._b.box(tensor, low, high).reshape(-1))
+            try:
+                found.append(self._b.box(tensor, low, high).reshape(-1))
+            except DcpxError as error:
+                return error.located(item=tensor.name)
         return np.concatenate(found)
 
-    def _differ(self, a: StoredItem, b: StoredItem) -> bool:
+    def _differ(self, pair: _Pair) -> bool | DcpxError:
         """Whether two items unfold into different bytes."""
-        return self._content(self._a, a) != self._content(self._b, b)
+        assert pair.b is not None
+        try:
+            return self._content(self._a, pair.a) != self._content(self._b, pair.b)
+        except DcpxError as error:
+            return error.located(item=pair.a.name)
 
     def _content(self, elements: Elements, item: StoredItem) -> bytes:
         with Sources(elements.opened.store) as sources:
@@ -223,33 +244,38 @@ class _Comparison:
 
     def _compare_contents(self, items: Sequence[Compared]) -> None:
         """Compare tensors that are more than their elements, such as quantized ones, as objects are."""
-        found = [(one, list(_pairs_of(one))) for one in items if _obstacle(one) is None]
+        found = [(one, list(_pairs_of(one))) for one in items if self._obstacle(one) is None]
         comparable = [(one, pairs) for one, pairs in found if all(pair.b is not None for pair in pairs)]
-        work = [_Work(pair, None) for _, pairs in comparable for pair in pairs]
+        all_pairs = [pair for _, pairs in comparable for pair in pairs]
         for one, _ in comparable:
             one.error, one.is_changed = None, False
-        with closing(self._crew.map(self._compare, work, lambda one: 2 * one.nbytes)) as results:
-            for (pair, _), found_one in zip(work, results, strict=True):
-                if isinstance(found_one, DcpxError):
-                    pair.one.error = pair.one.error or found_one
+        with closing(self._crew.map(self._differ, all_pairs, lambda pair: 2 * pair.a.nbytes)) as results:
+            for pair, differ in zip(all_pairs, results, strict=True):
+                if isinstance(differ, DcpxError):
+                    pair.one.error = pair.one.error or differ
                 else:
-                    pair.one.is_changed = pair.one.is_changed or bool(found_one)
+                    pair.one.is_changed = pair.one.is_changed or differ
 
 
 def _cost(job: list[_Work]) -> int:
     return _COPIES * sum(work.nbytes for work in job)
 
 
+def _dtypes(one: Compared) -> tuple[str, str]:
+    assert isinstance(one.a, StoredTensor)
+    assert isinstance(one.b, StoredTensor)
+    return one.a.dtype, one.b.dtype
+
+
 def _obstacle(one: Compared) -> DcpxError | None:
-    """Why the items can't be compared, as far as that is known before they are read."""
+    """Why the items can't be compared, by what they are."""
     if isinstance(one.a, StoredObject) or isinstance(one.b, StoredObject):
         stored = len(one.a.parts) == len(one.b.parts) == 1
         return None if stored else CorruptError("the object isn't stored", Where(item=one.a.name))
-    if not (one.a.is_whole and one.b.is_whole):
-        return CorruptError("some of the tensor's elements aren't stored", Where(item=one.a.name))
     if one.a.dtype != one.b.dtype and not (is_numeric(one.a.dtype) and is_numeric(one.b.dtype)):
         both = f"elements of torch.{one.a.dtype} and of torch.{one.b.dtype}"
-        return UnsupportedError(f"{both} can't be compared as numbers", Where(item=one.a.name))
+        remedy = "Load the tensors with torch"
+        return UnsupportedError(f"{both} can't be compared as numbers", Where(item=one.a.name), remedy)
     return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import IO, Any, NamedTuple, TypeVar, cast
@@ -17,14 +17,15 @@ from ..catalog.frames import HEAD, checked_hint, frame_map, holds_own_container,
 from ..catalog.items import StoredItem
 from ..catalog.limits import Limits
 from ..catalog.plain import TensorStorageMetadata
-from ..errors import CorruptError, Where
-from ..frame import TensorHint
+from ..errors import CorruptError, DcpxError, Where
+from ..frame import MAX_CHUNK_SIZE, TensorHint
+from ..frame.layout import CHUNK_HEADER_SIZE, INDEX_ENTRY_SIZE
 from ..frame.map import FrameMap
 from ..located import extension_errors, reading
 from ..pickles.constants import ITEM_SIZES
 from ..pickles.containers import locate_elements
 from ..registry import ExtensionRegistry, default_registry
-from ..store.source import FileSource
+from ..store.source import FileSource, Sources
 from .numbers import Array, carrier_of
 from .opened import Opened, Pointer
 
@@ -32,6 +33,15 @@ __all__ = ["PIECE", "Elements", "Piece", "StoredTensor", "frame_in", "in_jobs", 
 
 PIECE = 4 << 20
 """Bytes of elements that are read and worked on at once."""
+
+_MUCH = 1 << 30
+"""Bytes of elements from which on it is looked whether they can be there, before they are cut into pieces."""
+
+_LEAST_RECORD = CHUNK_HEADER_SIZE + 1 + INDEX_ENTRY_SIZE
+"""Bytes that a frame has for each chunk, at least."""
+
+_SMALL = 64 << 10
+"""Bytes of an item that is best read with its neighbours."""
 
 _JOB_PIECES = 256
 """Pieces of one job, however small they are."""
@@ -77,10 +87,11 @@ class Piece(NamedTuple):
 
 
 class _Direct(NamedTuple):
-    """A frame whose elements are found by its hint."""
+    """A frame whose elements are found by its hint; `elements` are those of a small one, verified."""
 
     frame: FrameMap
     hint: TensorHint
+    elements: memoryview | None = None
 
 
 @dataclass
@@ -102,6 +113,22 @@ class Elements:
         """All tensors, as the metadata has them."""
         return [tensor for pointer in self.opened.pointers for tensor in _tensors(pointer)]
 
+    def obstacle(self, tensor: StoredTensor) -> DcpxError | None:
+        """Why a tensor's elements can't be read, as far as that is known without reading them: not all are stored, or
+        more than there is room for, which an enemy's metadata may say to have endless work done."""
+        if not tensor.is_whole:
+            return CorruptError("some of the tensor's elements aren't stored", Where(item=tensor.name))
+        for part in tensor.parts:
+            if part.is_packed and part.nbytes > _MUCH:
+                try:
+                    with closing(FileSource(self.opened.store, part.info.relative_path)) as source:
+                        source.read(part.info.offset + part.info.length - 1, 1)
+                except DcpxError as error:
+                    return error.located(item=part.name)
+                if part.nbytes > part.info.length // _LEAST_RECORD * MAX_CHUNK_SIZE:
+                    return CorruptError(f"{part.info.length} bytes can't hold {part.nbytes}", Where(item=part.name))
+        return None
+
     def pieces(self, tensor: StoredTensor) -> Iterator[Piece]:
         """All elements that are stored of it, in pieces of at most PIECE bytes; a part that must be unfolded as a whole
         is one piece."""
@@ -113,13 +140,34 @@ class Elements:
 
         UnsupportedError for a tensor that is more than its elements, such as a quantized one.
         """
+        with closing(FileSource(self.opened.store, piece.part.info.relative_path)) as source:
+            return self._read(source, piece)
+
+    def read_all(self, pieces: Sequence[Piece]) -> Generator[Array | DcpxError, None, None]:
+        """Each piece as `read` gives it, or the error that this would raise: many small ones take a few reads."""
+        ahead: dict[str, dict[int, int]] = {}
+        for part in (piece.part for piece in pieces if piece.part.info.length <= _SMALL):
+            ahead.setdefault(part.info.relative_path, {})[part.info.offset] = part.info.length
+        with Sources(self.opened.store) as sources:
+            for piece in pieces:
+                file = piece.part.info.relative_path
+                found: Array | DcpxError
+                try:
+                    source = sources[file]
+                    if file in ahead:
+                        source.read_ahead(sorted(ahead.pop(file).items()))
+                    found = self._read(source, piece)
+                except DcpxError as error:
+                    found = error.located(item=piece.part.name)
+                yield found
+
+    def _read(self, source: FileSource, piece: Piece) -> Array:
         part = piece.part
-        with closing(FileSource(self.opened.store, part.info.relative_path)) as source:
-            with reading(source.name, part.name):
-                direct = self._direct(source, part) if part.is_packed else None
-                if direct is not None:
-                    return _decoded(source, part, direct, piece.begin, piece.end)
-                return self._whole(source, part)[piece.begin : piece.end]
+        with reading(source.name, part.name):
+            direct = self._direct(source, part) if part.is_packed else None
+            if direct is not None:
+                return _decoded(source, part, direct, piece.begin, piece.end)
+            return self._whole(source, part)[piece.begin : piece.end]
 
     def box(self, tensor: StoredTensor, low: Sequence[int], high: Sequence[int]) -> Array:
         """The elements from `low` to before `high`, each with an index for each dimension, in their carrier.
@@ -168,7 +216,7 @@ class Elements:
             return cast("_Direct | None", kept[1])
         frame = frame_in(source, part)
         hint = checked_hint(part, frame)
-        direct = _Direct(frame, hint) if hint is not None and _is_own(source, part, frame, hint) else None
+        direct = None if hint is None else _own(source, part, frame, hint)
         self._kept.direct = part, direct
         return direct
 
@@ -239,21 +287,24 @@ def _tensors(pointer: Pointer) -> Iterator[StoredTensor]:
             yield StoredTensor(name, str(one.properties.dtype), tuple(one.size), parts.get(name, []), pointer.rank)
 
 
-def _is_own(source: FileSource, part: StoredItem, frame: FrameMap, hint: TensorHint) -> bool:
-    """Whether the container around the elements is dcpx's own, so that the hint says where they are."""
+def _own(source: FileSource, part: StoredItem, frame: FrameMap, hint: TensorHint) -> _Direct | None:
+    """None unless the container around the elements is dcpx's own, so that the hint says where they are."""
 
     def record(number: int) -> memoryview:
         offset, size = frame.record(number)
         return memoryview(source.read(part.info.offset + offset, size))
 
     if frame.count == 1:
-        return whole_elements(frame, hint, record) is not None
-    return holds_own_container(frame, hint, record)
+        elements = whole_elements(frame, hint, record)
+        return None if elements is None else _Direct(frame, hint, elements)
+    return _Direct(frame, hint) if holds_own_container(frame, hint, record) else None
 
 
 def _decoded(source: FileSource, part: StoredItem, direct: _Direct, begin: int, end: int) -> Array:
-    frame, hint = direct
+    frame, hint, elements = direct
     carrier = carrier_of(hint.dtype)
+    if elements is not None:
+        return np.frombuffer(bytes(elements), carrier)[begin:end]
     first, last = (hint.payload_offset + edge * carrier.itemsize for edge in (begin, end))
     numbers = frame.covering(first, last)
     if not numbers:
@@ -275,7 +326,7 @@ def _decode_natively(
     records = [frame.record(number) for number in numbers]
     seals = [(out, number, *frame.seal(number)) for out, number in zip(outs, numbers, strict=True)]
     found = list(zip(records, seals, strict=True))
-    if source.reads_chunks:
+    if source.reads_chunks and part.info.length > _SMALL:
         return source.read_chunks([(part.info.offset + offset, size, *seal) for (offset, size), seal in found])
     begin, end = records[0][0], sum(records[-1])
     stored = memoryview(source.read(part.info.offset + begin, end - begin))

@@ -77,7 +77,7 @@ class Estimate:
     `threads` is how many did the work, and `errors` say which samples couldn't be read.
 
     Tensors that can't be estimated, because their dtype has no code in a frame, or no sample of it could be read, are
-    in `left_out`, by bytes of elements, and in no other figure.
+    in `left_out`, by bytes of elements, and in no other figure; and one that isn't wholly stored is in none.
     """
 
     path: str

@@ -30,13 +30,17 @@ from ..frame.map import FrameMap
 from ..parallel import Crew
 from ..progress import Meter, OnProgress
 from .elements import PIECE, Elements, Piece, StoredTensor, in_jobs
+from .numbers import Array
 
-__all__ = ["LEVELS", "Sampled", "sample_tensors"]
+__all__ = ["LEVELS", "Sampled", "chosen", "sample_tensors"]
 
 LEVELS: tuple[Literal["fast", "small", "plain"], ...] = ("fast", "small", "plain")
 
 _COPIES = 5
 """Times its elements that a sample takes while it is measured."""
+
+_MOST_DIMENSIONS = 64
+"""Of a tensor that torch can make, and save."""
 
 _PACKS = {"fast": Pack(), "small": Pack(level="small")}
 
@@ -86,24 +90,31 @@ def sample_tensors(
     """Measure samples of about `size` bytes in all; what was found of each dtype, and why some couldn't be read."""
     found: dict[str, Sampled] = {}
     pieces: dict[str, list[Piece]] = {}
+    errors: list[DcpxError] = []
     for tensor in tensors:
+        if (obstacle := elements.obstacle(tensor)) is not None:
+            errors.append(obstacle)
+            continue
         one = found.setdefault(tensor.dtype, Sampled(tensor.dtype))
         one.tensors += 1
         one.nbytes += tensor.nbytes
         for part in tensor.parts:
             one.stored += part.info.length
-            if tensor.dtype in CODES:
+            if tensor.dtype in CODES and len(tensor.shape) <= _MOST_DIMENSIONS:
                 for level in LEVELS:
                     one.fixed[level] += _fixed(part, level)
                 pieces.setdefault(tensor.dtype, []).extend(_pieces(part))
     total = sum(piece.nbytes for some in pieces.values() for piece in some)
-    samples = [one for some in pieces.values() for one in _chosen(some, size / max(total, 1))]
+    samples = [one for some in pieces.values() for one in chosen(some, size / max(total, 1))]
     meter = Meter(progress, sum(one.piece.nbytes for one in samples), len(samples))
-    errors = []
     lost = dict.fromkeys(found, 0.0)
 
     def measure(job: list[_Sample]) -> list[tuple[_Sample, _Measured | DcpxError]]:
-        return [(one, _measure(elements, one.piece)) for one in job]
+        read = elements.read_all([one.piece for one in job])
+        return [
+            (one, held if isinstance(held, DcpxError) else _measure(str(one.piece.part.dtype), held))
+            for one, held in zip(job, read, strict=True)
+        ]
 
     jobs = in_jobs(samples, lambda one: one.piece.nbytes)
     with closing(crew.map(measure, jobs, lambda job: _COPIES * sum(one.piece.nbytes for one in job))) as results:
@@ -151,7 +162,7 @@ def _pieces(part: StoredItem) -> Iterator[Piece]:
         yield Piece(part, begin, min(begin + step, count))
 
 
-def _chosen(pieces: Sequence[Piece], share: float) -> list[_Sample]:
+def chosen(pieces: Sequence[Piece], share: float) -> list[_Sample]:
     """So many pieces that they are about this share of all, at least one: those at points that lie evenly, each as
     likely as it is large."""
     count = math.ceil(share * len(pieces))
@@ -192,13 +203,8 @@ def _fixed(part: StoredItem, level: str) -> int:
     return len(frame.head) + rest + len(frame.tail())
 
 
-def _measure(elements: Elements, piece: Piece) -> _Measured | DcpxError:
-    try:
-        held = elements.read(piece)
-    except DcpxError as error:
-        return error.located(item=piece.part.name)
+def _measure(dtype: str, held: Array) -> _Measured:
     raw = held.view(np.uint8).data
-    dtype = str(piece.part.dtype)
     found = _Measured({}, {}, {})
     for level in LEVELS:
         measure = _measure_plain if level == "plain" else _measure_packed

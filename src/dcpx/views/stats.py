@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..catalog.limits import Limits
-from ..errors import CorruptError, DcpxError, UnsupportedError, Where
+from ..errors import DcpxError, UnsupportedError, Where
 from ..parallel import DEFAULT_BUDGET, Crew, check_crew
 from ..progress import Meter, OnProgress, telling
 from ..store.address import StorageOptions
@@ -20,7 +20,7 @@ from .opened import check_current, open_checkpoint
 from .selection import matching
 from .tables import Table, shape_text
 
-__all__ = ["Statistics", "TensorStatistics", "readable", "stats"]
+__all__ = ["Statistics", "TensorStatistics", "stats"]
 
 SCHEMA = "dcpx.stats/1"
 """The version of what `Statistics.to_json` returns: a new member doesn't change it, a changed or lost one does."""
@@ -148,14 +148,12 @@ def stats(
     return found
 
 
-def readable(tensor: StoredTensor) -> DcpxError | None:
-    """Why the elements of a tensor can't be worked on, as far as that is known before they are read."""
-    where = Where(item=tensor.name)
+def _obstacle(elements: Elements, tensor: StoredTensor) -> DcpxError | None:
+    """Why a tensor can't be measured, as far as that is known before it is read."""
     if not is_numeric(tensor.dtype):
-        return UnsupportedError(f"elements of torch.{tensor.dtype} are no numbers", where)
-    if not tensor.is_whole:
-        return CorruptError("some of the tensor's elements aren't stored", where)
-    return None
+        cause = f"elements of torch.{tensor.dtype} are no numbers"
+        return UnsupportedError(cause, Where(item=tensor.name), "Load the tensor with torch")
+    return elements.obstacle(tensor)
 
 
 class _Work(NamedTuple):
@@ -169,7 +167,9 @@ class _Work(NamedTuple):
 def _measured(
     elements: Elements, tensors: list[StoredTensor], crew: Crew, progress: OnProgress | None
 ) -> list[TensorStatistics]:
-    errors = {number: error for number, tensor in enumerate(tensors) if (error := readable(tensor)) is not None}
+    errors = {
+        number: error for number, tensor in enumerate(tensors) if (error := _obstacle(elements, tensor)) is not None
+    }
     moments = [Moments() for _ in tensors]
     work = [
         [_Work(number, piece, False) for piece in elements.pieces(tensor)] if number not in errors else []
@@ -184,7 +184,11 @@ def _measured(
             yield from (last._replace(last=True) for last in one[-1:])
 
     def measure(job: list[_Work]) -> list[tuple[_Work, Moments | DcpxError]]:
-        return [(one, _moments(elements, tensors[one.number], one.piece)) for one in job]
+        read = elements.read_all([one.piece for one in job])
+        return [
+            (one, held if isinstance(held, DcpxError) else moments_of(tensors[one.number].dtype, held))
+            for one, held in zip(job, read, strict=True)
+        ]
 
     jobs = in_jobs(pieces(), lambda one: one.piece.nbytes)
     with closing(crew.map(measure, jobs, lambda job: _COPIES * sum(one.piece.nbytes for one in job))) as results:
@@ -196,13 +200,6 @@ def _measured(
                     moments[one.number].add(found)
             meter.add(sum(one.piece.nbytes for one, _ in job), sum(one.last for one, _ in job))
     return [_row(tensor, moments[number], errors.get(number)) for number, tensor in enumerate(tensors)]
-
-
-def _moments(elements: Elements, tensor: StoredTensor, piece: Piece) -> Moments | DcpxError:
-    try:
-        return moments_of(tensor.dtype, elements.read(piece))
-    except DcpxError as error:
-        return error.located(item=piece.part.name)
 
 
 def _row(tensor: StoredTensor, found: Moments, error: DcpxError | None) -> TensorStatistics:
