@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 
+from .. import kernels
 from ..catalog.containers import open_item, read_up_to
 from ..catalog.frames import HEAD, checked_hint, frame_map, holds_own_container, whole_elements
 from ..catalog.items import StoredItem
@@ -27,10 +28,15 @@ from ..store.source import FileSource
 from .numbers import Array, carrier_of
 from .opened import Opened, Pointer
 
-__all__ = ["PIECE", "Elements", "Piece", "StoredTensor"]
+__all__ = ["PIECE", "Elements", "Piece", "StoredTensor", "frame_in", "in_jobs", "pieces_of"]
 
 PIECE = 4 << 20
 """Bytes of elements that are read and worked on at once."""
+
+_JOB_PIECES = 256
+"""Pieces of one job, however small they are."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -44,13 +50,17 @@ class StoredTensor:
     rank: int | None = None
 
     @property
+    def numel(self) -> int:
+        return math.prod(self.shape)
+
+    @property
     def nbytes(self) -> int:
-        return math.prod(self.shape) * ITEM_SIZES[self.dtype]
+        return self.numel * ITEM_SIZES[self.dtype]
 
     @property
     def is_whole(self) -> bool:
         """Whether its parts, which don't overlap, leave no gaps."""
-        return sum(math.prod(part.shape or ()) for part in self.parts) == math.prod(self.shape)
+        return sum(math.prod(part.shape or ()) for part in self.parts) == self.numel
 
 
 class Piece(NamedTuple):
@@ -59,6 +69,11 @@ class Piece(NamedTuple):
     part: StoredItem
     begin: int
     end: int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of these elements."""
+        return (self.end - self.begin) * ITEM_SIZES[str(self.part.dtype)]
 
 
 class _Direct(NamedTuple):
@@ -91,10 +106,7 @@ class Elements:
         """All elements that are stored of it, in pieces of at most PIECE bytes; a part that must be unfolded as a whole
         is one piece."""
         for part in tensor.parts:
-            count = math.prod(part.shape or ())
-            step = max(PIECE // ITEM_SIZES[tensor.dtype], 1) if part.is_packed else max(count, 1)
-            for begin in range(0, count, step):
-                yield Piece(part, begin, min(begin + step, count))
+            yield from pieces_of(part)
 
     def read(self, piece: Piece) -> Array:
         """A piece's elements in their carrier, one dimension. CorruptError or another DcpxError, which names the item.
@@ -154,12 +166,7 @@ class Elements:
         kept = getattr(self._kept, "direct", None)
         if kept is not None and kept[0] is part:
             return cast("_Direct | None", kept[1])
-        begin, size = part.info.offset, part.info.length
-
-        def read_at(offset: int, count: int) -> bytes:
-            return source.read(begin + offset, count)
-
-        frame = frame_map(part, read_at(0, min(HEAD, size)), read_at, size)
+        frame = frame_in(source, part)
         hint = checked_hint(part, frame)
         direct = _Direct(frame, hint) if hint is not None and _is_own(source, part, frame, hint) else None
         self._kept.direct = part, direct
@@ -185,6 +192,38 @@ class Elements:
         found = np.ascontiguousarray(held).reshape(-1)
         self._kept.whole = part, found
         return found
+
+
+def pieces_of(part: StoredItem) -> Iterator[Piece]:
+    """As `Elements.pieces`, of one part of a tensor."""
+    count = math.prod(part.shape or ())
+    step = max(PIECE // ITEM_SIZES[str(part.dtype)], 1) if part.is_packed else max(count, 1)
+    for begin in range(0, count, step):
+        yield Piece(part, begin, min(begin + step, count))
+
+
+def frame_in(source: FileSource, part: StoredItem) -> FrameMap:
+    """The map of a packed item, which must be the one that was asked for."""
+    begin, size = part.info.offset, part.info.length
+
+    def read_at(offset: int, count: int) -> bytes:
+        return source.read(begin + offset, count)
+
+    return frame_map(part, read_at(0, min(HEAD, size)), read_at, size)
+
+
+def in_jobs(pieces: Iterable[T], nbytes: Callable[[T], int]) -> Iterator[list[T]]:
+    """The pieces in lists, each of about PIECE bytes: many small ones are worth one job of a crew."""
+    job: list[T] = []
+    size = 0
+    for piece in pieces:
+        job.append(piece)
+        size += nbytes(piece)
+        if size >= PIECE or len(job) == _JOB_PIECES:
+            yield job
+            job, size = [], 0
+    if job:
+        yield job
 
 
 def _slices(first: Sequence[int], last: Sequence[int], origin: Sequence[int]) -> list[slice]:
@@ -219,12 +258,25 @@ def _decoded(source: FileSource, part: StoredItem, direct: _Direct, begin: int, 
     numbers = frame.covering(first, last)
     if not numbers:
         return np.empty(0, carrier)
-    offset = frame.record(numbers[0])[0]
-    records = memoryview(source.read(part.info.offset + offset, sum(frame.record(number)[1] for number in numbers)))
     start = frame.begins[numbers[0]]
-    raw = memoryview(bytearray(frame.begins[numbers[-1] + 1] - start))
-    for number in numbers:
-        at, size = frame.record(number)
-        out = raw[frame.begins[number] - start : frame.begins[number + 1] - start]
-        frame.decode(number, records[at - offset : at - offset + size], out)
-    return np.frombuffer(raw, carrier, end - begin, first - start)
+    raw = np.empty(frame.begins[numbers[-1] + 1] - start, np.uint8)
+    outs = [raw.data[frame.begins[number] - start : frame.begins[number + 1] - start] for number in numbers]
+    for undone in _decode_natively(source, part, frame, numbers, outs):  # another codec's, or damaged: this says how
+        offset, size = frame.record(numbers[undone])
+        record = memoryview(source.read(part.info.offset + offset, size))
+        frame.decode(numbers[undone], record, outs[undone])
+    return raw[first - start : last - start].view(carrier)
+
+
+def _decode_natively(
+    source: FileSource, part: StoredItem, frame: FrameMap, numbers: range, outs: list[memoryview]
+) -> list[int]:
+    """Read, decode and verify as many of these adjacent chunks as the kernels can; the others' places in `numbers`."""
+    records = [frame.record(number) for number in numbers]
+    seals = [(out, number, *frame.seal(number)) for out, number in zip(outs, numbers, strict=True)]
+    found = list(zip(records, seals, strict=True))
+    if source.reads_chunks:
+        return source.read_chunks([(part.info.offset + offset, size, *seal) for (offset, size), seal in found])
+    begin, end = records[0][0], sum(records[-1])
+    stored = memoryview(source.read(part.info.offset + begin, end - begin))
+    return kernels.decode_chunks([(stored[at - begin : at - begin + size], *seal) for (at, size), seal in found])

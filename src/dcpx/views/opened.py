@@ -10,12 +10,12 @@ from ..catalog.limits import Limits
 from ..catalog.lost import missing_pointer
 from ..catalog.names import METADATA, is_pointer
 from ..catalog.plain import PLAIN, Metadata
-from ..catalog.pointer import Pointed, read_pointer
-from ..errors import LoadError, Where
+from ..catalog.pointer import Pointed, is_replaced, read_pointer
+from ..errors import LoadError, ReplacedError, Where
 from ..store.address import StorageOptions, open_store, shown_path
 from ..store.contract import Store
 
-__all__ = ["Opened", "Pointer", "open_checkpoint", "pointers_in"]
+__all__ = ["Opened", "Pointer", "check_current", "open_checkpoint", "pointers_in"]
 
 
 @dataclass(frozen=True)
@@ -73,3 +73,10 @@ def open_checkpoint(
         items = all_items(pointed.metadata, pointed.manifest)
         found.append(Pointer(name, None if rank < 0 else rank, pointed, items))
     return Opened(shown_path(path), store, found)
+
+
+def check_current(opened: Opened) -> None:
+    """ReplacedError if another save has replaced the checkpoint since: what couldn't be read of it isn't damaged."""
+    for pointer in opened.pointers:
+        if is_replaced(opened.store, pointer.name, pointer.pointed.digest):
+            raise ReplacedError("the checkpoint was replaced while it was being read", Where(opened.path))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from dataclasses import dataclass
 
-__all__ = ["Table"]
+__all__ = ["Table", "shape_text"]
 
 _SHOWN = 200
 """Rows that a notebook shows."""
@@ -28,6 +28,11 @@ class Table:
 
     def _repr_html_(self) -> str:
         return self.to_html()
+
+
+def shape_text(shape: tuple[int, ...] | None) -> str:
+    """A tensor's shape in a table, such as "3x4"; nothing for what has none."""
+    return "" if shape is None else "x".join(map(str, shape)) or "scalar"
 
 
 def _cell(value: str | int | float | None) -> str:
