@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .saving.writer import Writer
     from .trainers.install import install, uninstall
     from .views.findings import Report
+    from .views.report.make import report
     from .views.verify import verify
 
 __all__ = [
@@ -77,6 +78,7 @@ __all__ = [
     "install",
     "load",
     "load_all",
+    "report",
     "restore_pointer",
     "save",
     "uninstall",
@@ -105,6 +107,7 @@ _HOMES = {
     "install": "trainers.install",
     "load": "api",
     "load_all": "formats.whole",
+    "report": "views.report.make",
     "restore_pointer": "catalog.lost",
     "save": "api",
     "uninstall": "trainers.install",

@@ -8,6 +8,7 @@ from typing import Any
 
 from ... import __version__
 from ..summary import Item, Summary
+from ..tables import shape_text
 from .exponents import FLOATS, Exponents, Read
 from .shown import visible
 from .steps import Step
@@ -66,17 +67,19 @@ class _Names:
 
 
 def _columns(items: list[Item]) -> dict[str, Any]:
-    """The columns of the table; a dtype, shape, coding or file is the number of its text in a list of its own. `files` has
-    one number for an item in one file, else a list."""
+    """The columns of the table; a dtype, shape, coding or file is the number of its text in a list of its own. `files`
+    has one number for an item in one file, else a list."""
     dtypes, shapes, codings, files = _Names(), _Names(), _Names(), _Names()
     held: list[int | list[int]] = []
     for item in items:
         numbers = sorted({files(part.file) for part in item.parts})
         held.append(numbers[0] if len(numbers) == 1 else numbers)
     columns = {
-        "name": [visible(item.name if item.own_rank is None else f"{item.name} (rank {item.own_rank})") for item in items],
+        "name": [
+            visible(item.name if item.own_rank is None else f"{item.name} (rank {item.own_rank})") for item in items
+        ],
         "dtype": [dtypes(item.dtype or "object") for item in items],
-        "shape": [shapes(_shape(item)) for item in items],
+        "shape": [shapes(shape_text(item.shape)) for item in items],
         "numel": [item.numel for item in items],
         "raw": [item.nbytes for item in items],
         "stored": [item.stored for item in items],
@@ -87,16 +90,12 @@ def _columns(items: list[Item]) -> dict[str, Any]:
     return columns | {name: names.shown for name, names in lists.items()}
 
 
-def _shape(item: Item) -> str:
-    return "" if item.shape is None else " × ".join(map(str, item.shape)) or "scalar"
-
-
 def _exponents(summary: Summary, read: Read) -> dict[str, Any]:
     return {"share": read.share, "dtypes": [_histogram(summary, one) for one in read.exponents]}
 
 
 def _histogram(summary: Summary, one: Exponents) -> dict[str, Any]:
-    """`counts` begins at the stored exponent `first`. `ratio` is what is stored of this dtype in the whole checkpoint."""
+    """`counts` begins at the stored exponent `first`. `raw` and `ratio` are those of all tensors of this dtype."""
     form = FLOATS[one.dtype]
     used = one.counts.nonzero()[0]
     first, last = int(used[0]), int(used[-1])
@@ -120,7 +119,7 @@ def _histogram(summary: Summary, one: Exponents) -> dict[str, Any]:
 def _step(step: Step) -> dict[str, Any]:
     return {
         "step": step.step,
-        "path": visible(step.path),
+        "path": visible(step.shown),
         "raw": step.nbytes,
         "stored": step.stored,
         "norm": _finite(step.norm),

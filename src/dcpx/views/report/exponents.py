@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from ...errors import DcpxError
 from ...parallel import Crew
-from ...pickles.constants import ITEM_SIZES
 from ...progress import Meter, OnProgress
-from ..elements import Elements, Piece, StoredTensor
+from ..elements import Elements, Piece, StoredTensor, in_jobs
 
 __all__ = ["FLOATS", "Exponents", "Read", "read_exponents"]
 
@@ -37,7 +37,10 @@ FLOATS = {
 }
 """Those dtypes that have a sign, an exponent and a mantissa."""
 
-Counts = npt.NDArray[np.int64]
+Counts: TypeAlias = npt.NDArray[np.int64]
+
+_COPIES = 4
+"""Times its elements that a piece takes while it is read and counted: as stored, unfolded, and as indices."""
 
 
 @dataclass
@@ -54,8 +57,8 @@ class Exponents:
 
     @property
     def floor(self) -> float:
-        """The smallest size, as a share of the raw one, in which signs and mantissas stay as they are and exponents take
-        their entropy in their tensor."""
+        """The smallest size, as a share of the raw one, in which signs and mantissas stay as they are and exponents
+        take their entropy in their tensor."""
         form = FLOATS[self.dtype]
         kept = 1 + form.mantissa_bits
         return (kept + self.bits / self.elements) / (kept + form.exponent_bits)
@@ -71,56 +74,55 @@ class Read:
 
 
 def read_exponents(elements: Elements, crew: Crew, sample: int | None, on_progress: OnProgress | None = None) -> Read:
-    """Read the floats of a checkpoint, about `sample` bytes of them where there are more: the same ones each time, spread
-    over all of it."""
+    """Read the floats of a checkpoint, about `sample` bytes of them where there are more: the same ones each time,
+    spread over all of it."""
     tensors = [tensor for tensor in elements.tensors() if tensor.dtype in FLOATS]
-    jobs = [_Job(tensor, piece) for tensor in tensors for piece in elements.pieces(tensor)]
-    total = sum(map(_cost, jobs))
+    work = [_Work(tensor, piece) for tensor in tensors for piece in elements.pieces(tensor)]
+    total = sum(one.piece.nbytes for one in work)
     if sample is not None and total > sample:
-        jobs = list(_spread(jobs, sample / total))
-    read = Read(share=sum(map(_cost, jobs)) / total if total else 1.0)
-    meter = Meter(on_progress, sum(map(_cost, jobs)), len(jobs))
+        work = list(_spread(work, sample / total))
+    taken = sum(one.piece.nbytes for one in work)
+    read = Read(share=taken / total if total else 1.0)
+    meter = Meter(on_progress, taken, len(work))
 
-    def count(job: _Job) -> Counts | DcpxError:
-        try:
-            found = _counts(job.tensor.dtype, elements.read(job.piece))
-        except DcpxError as error:
-            return error
-        meter.add(_cost(job), 1)
+    def count(job: list[_Work]) -> list[tuple[_Work, Counts | DcpxError]]:
+        found = [(one, _counts(elements, one)) for one in job]
+        meter.add(sum(one.piece.nbytes for one in job), len(job))
         return found
 
-    # A part that is unfolded as a whole takes about as much again, and the exponents half of it.
-    _gather(read, jobs, crew.map(count, jobs, lambda job: 3 * _cost(job)))
+    jobs = in_jobs(work, lambda one: one.piece.nbytes)
+    with closing(crew.map(count, jobs, lambda job: _COPIES * sum(one.piece.nbytes for one in job))) as results:
+        _gather(read, (one for job in results for one in job))
     return read
 
 
-class _Job(NamedTuple):
+class _Work(NamedTuple):
     tensor: StoredTensor
     piece: Piece
 
 
-def _cost(job: _Job) -> int:
-    return (job.piece.end - job.piece.begin) * ITEM_SIZES[job.tensor.dtype]
-
-
-def _spread(jobs: Iterable[_Job], share: float) -> Iterator[_Job]:
-    """Jobs that make up about `share` of all: each one as soon as half of it is due."""
+def _spread(work: Iterable[_Work], share: float) -> Iterator[_Work]:
+    """Pieces that make up about `share` of all: each one as soon as half of it is due."""
     due = 0.0
-    for job in jobs:
-        due += share * _cost(job)
-        if due >= _cost(job) / 2:
-            due -= _cost(job)
-            yield job
+    for one in work:
+        due += share * one.piece.nbytes
+        if due >= one.piece.nbytes / 2:
+            due -= one.piece.nbytes
+            yield one
 
 
-def _counts(dtype: str, held: npt.NDArray[np.generic]) -> Counts:
-    form = FLOATS[dtype]
+def _counts(elements: Elements, work: _Work) -> Counts | DcpxError:
+    form = FLOATS[work.tensor.dtype]
+    try:
+        held = elements.read(work.piece)
+    except DcpxError as error:
+        return error.located(item=work.piece.part.name)
     bits = held.view(f"u{held.itemsize}")
-    exponents = (bits >> form.mantissa_bits).astype(np.uint16) & ((1 << form.exponent_bits) - 1)
+    exponents = (bits >> form.mantissa_bits).astype(np.uint16) & np.uint16((1 << form.exponent_bits) - 1)
     return np.bincount(exponents, minlength=1 << form.exponent_bits)
 
 
-def _gather(read: Read, jobs: Iterable[_Job], results: Iterable[Counts | DcpxError]) -> None:
+def _gather(read: Read, results: Iterable[tuple[_Work, Counts | DcpxError]]) -> None:
     """Add up the pieces of each tensor, which follow one another, and the tensors of each dtype."""
     found: dict[str, Exponents] = {}
     current: StoredTensor | None = None
@@ -135,15 +137,16 @@ def _gather(read: Read, jobs: Iterable[_Job], results: Iterable[Counts | DcpxErr
         of.elements += int(counts.sum())
         of.bits += _entropy(counts)
 
-    damaged: set[int] = set()
-    for job, result in zip(jobs, results, strict=True):
-        if job.tensor is not current:
+    told = False
+    for work, result in results:
+        if work.tensor is not current:
             fold()
-            current, counts = job.tensor, None
+            current, counts = work.tensor, None
+            told = False
         if isinstance(result, DcpxError):
-            if id(job.tensor) not in damaged:  # one word on each tensor is enough
-                damaged.add(id(job.tensor))
+            if not told:  # one word on each tensor is enough
                 read.problems.append(result)
+            told = True
         else:
             counts = result if counts is None else counts + result
     fold()

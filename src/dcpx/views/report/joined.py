@@ -60,7 +60,7 @@ def joined(title: str, content: dict[str, Any]) -> str:
 
 @lru_cache
 def _asset(folder: str, name: str) -> str:
-    return files(__package__).joinpath(folder, name).read_text(encoding="utf-8")
+    return files(__package__).joinpath(folder).joinpath(name).read_text(encoding="utf-8")
 
 
 def _script() -> str:

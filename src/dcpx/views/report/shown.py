@@ -12,8 +12,8 @@ LONGEST = 1000
 
 
 def visible(text: str, longest: int = LONGEST) -> str:
-    r"""The text with every character that can't be seen, or that turns the order of others, as an escape such as \x1b or
-    \u202e; of a text that is too long the middle is left out."""
+    r"""The text with every character that can't be seen, or that turns the order of others, as an escape such as \x1b
+    or \u202e; of a text that is too long the middle is left out."""
     if len(text) > longest:
         text = f"{text[: longest // 2]} … {text[-longest // 2 :]}"
     if text.isprintable():

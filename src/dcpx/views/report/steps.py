@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
+import math
+import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
-__all__ = ["Step", "steps_of"]
+__all__ = ["Step", "in_order"]
 
 
 @dataclass(frozen=True)
 class Step:
-    """A checkpoint among others. `norm` is that of all its floating point tensors, `changed` the share of elements that
-    differ from the step before; None where nobody looked, or there is none before."""
+    """The checkpoint at `path`, `shown` as may be, among others. `norm` is that of all its floating point elements,
+    `changed` the share of elements that differ from the step before; None where nobody looked, or nobody can say."""
 
-    step: float
-    path: str
+    path: str | os.PathLike[str]
+    shown: str
     nbytes: int
     stored: int
+    step: float | None
     norm: float | None = None
     changed: float | None = None
 
 
-def steps_of(checkpoints: Sequence[tuple[str, Mapping[str, Any]]]) -> list[float]:
-    """The step of each checkpoint, of which the path and the user's dictionary are given: what the dictionaries say under
-    "step", or else the last number of each name, or else their order."""
-    said = [user.get("step") for _, user in checkpoints]
-    if all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in said):
-        return [float(one) for one in said if one is not None]
-    named = [re.findall(r"\d+", re.split(r"[/\\]", path.rstrip("/\\"))[-1]) for path, _ in checkpoints]
-    if all(named):
-        return [float(numbers[-1]) for numbers in named]
-    return [float(number) for number in range(1, len(checkpoints) + 1)]
+def in_order(given: list[Step]) -> list[Step]:
+    """The steps in their order, each with a number: what all of them say themselves, or else the last number of each
+    name, or else the order in which they were given."""
+    numbered = given
+    if any(one.step is None or not math.isfinite(one.step) for one in given):
+        named = [re.findall(r"\d+", re.split(r"[/\\]", one.shown.rstrip("/\\"))[-1]) for one in given]
+        numbers = [int(found[-1]) for found in named] if all(named) else range(1, len(given) + 1)
+        numbered = [replace(one, step=number) for one, number in zip(given, numbers, strict=True)]
+    return sorted(numbered, key=lambda one: one.step or 0)
