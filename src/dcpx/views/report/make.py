@@ -79,7 +79,7 @@ def report(
         if len(steps) > 1:
             measure = Measure(threads, budget, limits, progress, storage_options)
             steps = measure.compared(steps)
-    told = content(summary_of(newest), found, steps if len(steps) > 1 else [])
+    told = content(summary_of(newest, codecs=read or None), found, steps if len(steps) > 1 else [])
     page = joined(f"{visible(newest.path)} - dcpx report", told)
     if isinstance(output, (str, os.PathLike)):
         with _new_file(Path(output)) as file:

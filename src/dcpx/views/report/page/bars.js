@@ -1,4 +1,6 @@
-// Raw beside stored bytes: of each dtype, and of each layer of a stack.
+// Raw beside stored bytes: of each dtype, and of each layer of a stack. Where there are many, stored is in front of raw.
+const FEW = 30;
+
 function drawBars() {
   const dtypes = totalsBy((item) => dtypeOf(item));
   const rows = [...dtypes].sort(([, one], [, other]) => one.raw - other.raw);
@@ -32,7 +34,7 @@ function rawAndStored(rows, width) {
       type: "bar",
       color: colour("accent"),
       barMaxWidth: 16,
-      barGap: "8%",
+      barGap: rows.length > FEW ? "-100%" : "8%",
       data: rows.map(([, of]) => of.stored),
       itemStyle: { borderRadius: 2 },
       label: { ...label, formatter: ({ dataIndex }) => percent(ratioOf(rows[dataIndex][1].raw, rows[dataIndex][1].stored)) },
@@ -56,7 +58,7 @@ function dtypeOptions(rows) {
     legend: legend(),
     grid: { left: 4, right: 56, top: 28, bottom: 0, containLabel: true },
     tooltip: barTip(rows, (name) => name),
-    xAxis: axis({ type: "value", splitNumber: 3, axisLabel: { formatter: bytes } }),
+    xAxis: axis({ type: "value", splitNumber: 3, axisLabel: { formatter: roundBytes } }),
     yAxis: axis({ type: "category", data: rows.map(([name]) => name), axisLabel: { color: colour("text"), fontSize: 12 } }),
     series: rawAndStored(rows, 1),
   };
@@ -110,7 +112,7 @@ function layerOptions(rows, stack) {
     grid: { left: 4, right: 8, top: 28, bottom: 0, containLabel: true },
     tooltip: barTip(rows, (name) => (stack ? `${stack}.${name}` : name)),
     xAxis: axis({ type: "category", data: rows.map(([name]) => String(name)), axisLabel: { width: 90, overflow: "truncate" } }),
-    yAxis: axis({ type: "value", splitNumber: 3, axisLabel: { formatter: bytes } }),
+    yAxis: axis({ type: "value", splitNumber: 3, axisLabel: { formatter: roundBytes } }),
     series: rawAndStored(rows),
   };
 }

@@ -45,7 +45,7 @@ function meaning(of, stored) {
   const highest = 2 ** of.exponent_bits - 1;
   // The small formats of one byte have no infinities, or share their highest exponent with numbers.
   if (stored === highest && !of.dtype.startsWith("float8_e4m3") && of.dtype !== "float8_e5m2fnuz") return "infinity or NaN";
-  return `2^${stored - of.bias}`;
+  return power(stored - of.bias);
 }
 
 function histogramOptions(of) {
@@ -57,8 +57,8 @@ function histogramOptions(of) {
       trigger: "axis",
       axisPointer: { type: "shadow" },
     },
-    xAxis: axis({ type: "category", data: labels.map((label) => (label.startsWith("2^") ? label : label[0] === "z" ? "0" : "∞")) }),
-    yAxis: axis({ type: "value", splitNumber: 3, axisLabel: { formatter: (value) => `${Math.round(100 * value)} %` } }),
+    xAxis: axis({ type: "category", data: labels.map((label) => (label.startsWith("2") ? label : label[0] === "z" ? "0" : "∞")) }),
+    yAxis: axis({ type: "value", splitNumber: 3, max: Math.max(...of.counts) > 0.8 * of.elements ? 1 : undefined, axisLabel: { formatter: (value) => `${Math.round(100 * value)} %` } }),
     series: [
       { type: "bar", color: colour("accent"), barCategoryGap: "12%", data: of.counts.map((number) => number / of.elements), itemStyle: { borderRadius: [2, 2, 0, 0] } },
     ],

@@ -6,7 +6,7 @@ function drawSteps() {
   byId("steps-note").textContent = `${steps.length} checkpoints; what is above and below is of the last one, step ${stepName(steps.at(-1).step)}.`;
   const ratio = (step) => ratioOf(step.raw, step.stored);
   const lines = [
-    ["Size", [["Raw", "raw", (step) => step.raw], ["Stored", "accent", (step) => step.stored]], bytes, 0],
+    ["Size", [["Raw", "raw", (step) => step.raw], ["Stored", "accent", (step) => step.stored]], roundBytes, 0],
     ["Ratio", [["Ratio", "accent", ratio]], percent, null],
     ["Norm", [["Norm", "accent", (step) => step.norm]], (value) => value.toPrecision(4), null],
     ["Changed elements", [["Changed", "accent", (step) => step.changed]], percent, 0],

@@ -98,12 +98,13 @@ function rowOf(at, height) {
   const item = shown[at];
   const ratio = itemRatio(item);
   const cell = (text, className = "") => element("div", { role: "gridcell", className, textContent: text, title: text });
-  const name = cell(items.name[item], "name");
-  name.append(element("small", { textContent: `${dtypeOf(item)} ${shapeOf(item)}` }));
+  const name = cell("", "name");
+  name.title = items.name[item];
+  name.append(parted(items.name[item]), element("small", { textContent: `${dtypeOf(item)} ${shapeOf(item)}` }));
   const share = cell(percent(ratio), "number ratio");
   const mark = element("i");
   mark.style.background = ratioColour(isObject(item) ? null : ratio);
-  share.append(mark);
+  share.prepend(mark);
   const files = filesOf(item);
   const row = element(
     "div",
@@ -115,12 +116,22 @@ function rowOf(at, height) {
     cell(bytes(items.stored[item]), "number"),
     share,
     cell(codingOf(item)),
-    cell(files.length === 1 ? files[0] : plural(files.length, "file")),
+    cell(files.length === 1 ? ending(files[0]) : plural(files.length, "file")),
   );
   row.dataset.at = at;
   if (!printing) row.style.transform = `translateY(${at * height}px)`;
   return row;
 }
+
+// A name whose end stays in sight where there is no room for all of it: it says more than the middle.
+function parted(name) {
+  const words = name.split(".");
+  const last = words.slice(-2).join(".");
+  const end = last.length <= 24 ? last : name.slice(-20);
+  return element("span", {}, element("i", { textContent: name.slice(0, name.length - end.length) }), element("i", { textContent: end }));
+}
+
+const ending = (file) => (file.length > 20 ? `…${file.slice(-16)}` : file);
 
 function choose(at, open) {
   active = Math.min(Math.max(at, 0), shown.length - 1);

@@ -36,4 +36,10 @@ function element(name, properties = {}, ...children) {
   return made;
 }
 
+// For axes, whose numbers are round.
+const roundBytes = (value) => bytes(value).replace(/\.?0+ /, " ");
+
+const SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹";
+const power = (exponent) => `2${exponent < 0 ? "⁻" : ""}${[...String(Math.abs(exponent))].map((digit) => SUPERSCRIPTS[digit]).join("")}`;
+
 const byId = (id) => document.getElementById(id);

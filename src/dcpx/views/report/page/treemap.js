@@ -1,12 +1,17 @@
 // The treemap, the way to where it is, and the list of the same parts for those who use keys or a small screen.
 const MOST = 150;
+const TILES = 250;
+const DEEPEST = 4;
 let here = null;
 let map = null;
+// What the tiles stand for, by their number: ECharts copies the data that it is given, and a module leads to all others.
+let tiled = [];
 
 function drawTreemap() {
   here = grow();
+  while (here.children.size === 1) [here] = here.children.values();
   map = chartIn(byId("treemap"), treemapOptions, (chart) => {
-    chart.on("click", ({ data }) => data?.node && enter(data.node));
+    chart.on("click", ({ data }) => tiled[data?.tile] && enter(tiled[data.tile]));
     const ready = () => {
       chart.off("rendered", ready);
       performance.mark("first chart");
@@ -37,8 +42,9 @@ function enter(node) {
 
 function treemapOptions() {
   const gap = colour("card");
+  tiled = [];
   return {
-    tooltip: tooltip(({ data, name }) => [data?.node?.name ?? name, partRows(data)]),
+    tooltip: tooltip(({ data, name }) => [tiled[data?.tile]?.name ?? name, partRows(data)]),
     series: [
       {
         type: "treemap",
@@ -49,18 +55,28 @@ function treemapOptions() {
         right: 0,
         top: 0,
         bottom: 0,
-        data: tiles(here, 2),
+        data: tiles(here, depthOf(here)),
         label: { fontSize: 12, color: "#fff", overflow: "truncate", formatter: ({ data, name }) => `${name}\n${bytes(data?.value ?? 0)}`, lineHeight: 16 },
-        upperLabel: { show: true, height: 22, color: colour("text"), fontSize: 12, fontWeight: 600, overflow: "truncate" },
+        upperLabel: { show: true, height: 22, padding: [0, 6], formatter: ({ name }) => name, color: colour("text"), fontSize: 12, fontWeight: 600, overflow: "truncate" },
         itemStyle: { borderColor: gap, borderWidth: 0, gapWidth: 2 },
+        emphasis: { upperLabel: { show: true, color: colour("text") }, itemStyle: { borderColor: colour("accent") } },
         levels: [
           { itemStyle: { borderColor: gap, borderWidth: 0, gapWidth: 4 }, upperLabel: { show: false } },
-          { itemStyle: { borderColor: colour("tile"), borderWidth: 2, gapWidth: 2 }, emphasis: { upperLabel: { show: true, color: colour("text") }, itemStyle: { borderColor: colour("accent") } } },
-          { itemStyle: { gapWidth: 1 }, emphasis: { itemStyle: { opacity: 0.85 } } },
+          ...["tile", "line", "tile", "line"].map((tone) => ({ itemStyle: { borderColor: colour(tone), borderWidth: 2, gapWidth: 2 } })),
         ],
       },
     ],
   };
+}
+
+// As deep as there is room for tiles that can be told apart.
+function depthOf(node) {
+  let level = [node];
+  for (let depth = 1; depth <= DEEPEST; depth += 1) {
+    level = level.flatMap((one) => (one.children.size > 0 ? one.parts.slice(0, MOST) : [one]));
+    if (level.length > TILES) return Math.max(depth - 1, 1);
+  }
+  return DEEPEST;
 }
 
 // The parts of a module as ECharts takes them, as deep as that; the many smallest are one tile.
@@ -70,7 +86,7 @@ function tiles(node, depth) {
   const made = shown.map((part) => ({
     name: part.label,
     value: part.raw,
-    node: part,
+    tile: tiled.push(part) - 1,
     children: tiles(part, depth - 1),
     itemStyle: { color: ratioColour(part.item !== null && isObject(part.item) ? null : part.ratio) },
   }));
@@ -84,14 +100,15 @@ function tiles(node, depth) {
 
 function partRows(data) {
   if (!data) return [];
-  const stored = data.node?.stored ?? data.stored;
+  const node = tiled[data.tile];
+  const stored = node?.stored ?? data.stored;
   const rows = [
     ["Raw", bytes(data.value)],
     ["Stored", bytes(stored)],
     ["Ratio", percent(ratioOf(data.value, stored))],
   ];
-  if (data.node?.children.size > 0) rows.push(["Items", whole.format(data.node.leaves)]);
-  else if (data.node) rows.push([dtypeOf(data.node.item), shapeOf(data.node.item)]);
+  if (node?.children.size > 0) rows.push(["Items", whole.format(node.leaves)]);
+  else if (node) rows.push([dtypeOf(node.item), shapeOf(node.item)]);
   return rows;
 }
 
