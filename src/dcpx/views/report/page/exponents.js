@@ -27,7 +27,7 @@ function histogram(of) {
     );
   };
   const bits = element("p", { className: "note" });
-  bits.textContent = `1 + ${of.exponent_bits} + ${of.mantissa_bits} bits; an exponent tells ${of.entropy.toFixed(2)} of its ${of.exponent_bits} bits.`;
+  bits.textContent = `How many have which power of two. An exponent of ${of.exponent_bits} bits tells ${of.entropy.toFixed(2)} bits.`;
   return element(
     "article",
     {},
@@ -45,7 +45,7 @@ function meaning(of, stored) {
   const highest = 2 ** of.exponent_bits - 1;
   // The small formats of one byte have no infinities, or share their highest exponent with numbers.
   if (stored === highest && !of.dtype.startsWith("float8_e4m3") && of.dtype !== "float8_e5m2fnuz") return "infinity or NaN";
-  return power(stored - of.bias);
+  return `2^${stored - of.bias}`;
 }
 
 function histogramOptions(of) {
@@ -57,8 +57,8 @@ function histogramOptions(of) {
       trigger: "axis",
       axisPointer: { type: "shadow" },
     },
-    xAxis: axis({ type: "category", data: labels.map((label) => (label.startsWith("2") ? label : label[0] === "z" ? "0" : "∞")) }),
-    yAxis: axis({ type: "value", splitNumber: 3, max: Math.max(...of.counts) > 0.8 * of.elements ? 1 : undefined, axisLabel: { formatter: (value) => `${Math.round(100 * value)} %` } }),
+    xAxis: axis({ type: "category", data: labels.map((label) => (label.startsWith("2^") ? label.slice(2) : label[0] === "z" ? "0 " : "∞")) }),
+    yAxis: axis({ type: "value", ...(Math.max(...of.counts) > 0.8 * of.elements ? { max: 1, interval: 0.25 } : { splitNumber: 3 }), axisLabel: { formatter: (value) => `${Math.round(100 * value)} %` } }),
     series: [
       { type: "bar", color: colour("accent"), barCategoryGap: "12%", data: of.counts.map((number) => number / of.elements), itemStyle: { borderRadius: [2, 2, 0, 0] } },
     ],

@@ -100,7 +100,10 @@ function rowOf(at, height) {
   const cell = (text, className = "") => element("div", { role: "gridcell", className, textContent: text, title: text });
   const name = cell("", "name");
   name.title = items.name[item];
-  name.append(parted(items.name[item]), element("small", { textContent: `${dtypeOf(item)} ${shapeOf(item)}` }));
+  name.append(parted(items.name[item]));
+  // The shape once more, for where there is no room for a column of it.
+  const type = cell(dtypeOf(item), "type");
+  type.append(element("small", { textContent: shapeOf(item) }));
   const share = cell(percent(ratio), "number ratio");
   const mark = element("i");
   mark.style.background = ratioColour(isObject(item) ? null : ratio);
@@ -110,7 +113,7 @@ function rowOf(at, height) {
     "div",
     { className: at === active ? "row active" : "row", role: "row", id: `row-${at}`, "aria-rowindex": at + 2, "aria-selected": at === active },
     name,
-    cell(dtypeOf(item)),
+    type,
     cell(shapeOf(item)),
     cell(bytes(items.raw[item]), "number"),
     cell(bytes(items.stored[item]), "number"),
@@ -131,7 +134,7 @@ function parted(name) {
   return element("span", {}, element("i", { textContent: name.slice(0, name.length - end.length) }), element("i", { textContent: end }));
 }
 
-const ending = (file) => (file.length > 20 ? `…${file.slice(-16)}` : file);
+const ending = (file) => (file.length > 16 ? `…${file.slice(-12)}` : file);
 
 function choose(at, open) {
   active = Math.min(Math.max(at, 0), shown.length - 1);

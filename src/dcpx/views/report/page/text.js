@@ -37,9 +37,6 @@ function element(name, properties = {}, ...children) {
 }
 
 // For axes, whose numbers are round.
-const roundBytes = (value) => bytes(value).replace(/\.?0+ /, " ");
-
-const SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹";
-const power = (exponent) => `2${exponent < 0 ? "⁻" : ""}${[...String(Math.abs(exponent))].map((digit) => SUPERSCRIPTS[digit]).join("")}`;
+const roundBytes = (value) => bytes(value).replace(/\.0+ |(\.\d*?)0+ /, "$1 ");
 
 const byId = (id) => document.getElementById(id);

@@ -1,7 +1,7 @@
 // The treemap, the way to where it is, and the list of the same parts for those who use keys or a small screen.
 const MOST = 150;
-const TILES = 250;
-const DEEPEST = 4;
+const DEEPEST = 6;
+const LEAST_AREA = 2400;
 let here = null;
 let map = null;
 // What the tiles stand for, by their number: ECharts copies the data that it is given, and a module leads to all others.
@@ -62,7 +62,7 @@ function treemapOptions() {
         emphasis: { upperLabel: { show: true, color: colour("text") }, itemStyle: { borderColor: colour("accent") } },
         levels: [
           { itemStyle: { borderColor: gap, borderWidth: 0, gapWidth: 4 }, upperLabel: { show: false } },
-          ...["tile", "line", "tile", "line"].map((tone) => ({ itemStyle: { borderColor: colour(tone), borderWidth: 2, gapWidth: 2 } })),
+          ...["tile", "line", "tile", "line", "tile", "line"].map((tone) => ({ itemStyle: { borderColor: colour(tone), borderWidth: 2, gapWidth: 2 } })),
         ],
       },
     ],
@@ -71,12 +71,15 @@ function treemapOptions() {
 
 // As deep as there is room for tiles that can be told apart.
 function depthOf(node) {
+  const { clientWidth, clientHeight } = byId("treemap");
+  const room = (clientWidth * clientHeight) / LEAST_AREA;
+  const deepest = clientWidth < 500 ? 3 : DEEPEST;
   let level = [node];
-  for (let depth = 1; depth <= DEEPEST; depth += 1) {
+  for (let depth = 1; depth <= deepest; depth += 1) {
     level = level.flatMap((one) => (one.children.size > 0 ? one.parts.slice(0, MOST) : [one]));
-    if (level.length > TILES) return Math.max(depth - 1, 1);
+    if (level.length > room) return Math.max(depth - 1, 1);
   }
-  return DEEPEST;
+  return deepest;
 }
 
 // The parts of a module as ECharts takes them, as deep as that; the many smallest are one tile.
