@@ -1,11 +1,14 @@
 // Charts are drawn when they come near the window, anew in other colours, and fit their box.
 const charts = [];
+// How many rows of the table are being printed; 0 while the page is on a screen.
+let printing = 0;
 const nearby = new IntersectionObserver(
   (entries) => entries.filter((entry) => entry.isIntersecting).forEach((entry) => drawn(entry.target)),
   { rootMargin: "400px" },
 );
 const resized = new ResizeObserver((entries) => {
-  for (const entry of entries) charts.find((one) => one.box === entry.target)?.chart?.resize();
+  if (printing) return; // what is drawn is scaled to the paper
+  for (const entry of entries) charts.find((one) => one.box === entry.target).chart.resize();
 });
 
 // `options` is called for what to draw each time; `begin` once, with the chart.
@@ -28,7 +31,7 @@ function drawn(box) {
 
 function draw(one) {
   const common = {
-    animation: !calm.matches,
+    animation: !calm.matches && !printing,
     animationDuration: 250,
     animationDurationUpdate: 250,
     textStyle: { fontFamily: getComputedStyle(document.body).fontFamily, color: colour("text") },

@@ -6,15 +6,15 @@ function startPrinting() {
   addEventListener("beforeprint", () => {
     before = document.documentElement.dataset.theme;
     for (const { box } of charts) drawn(box);
-    setTheme("light");
-    for (const one of charts) one.chart.setOption({ animation: false });
     printing = PRINTED;
+    setTheme("light");
     drawRows();
     if (shown.length > PRINTED) byId("found").append(` · the first ${PRINTED} are printed`);
   });
   addEventListener("afterprint", () => {
     printing = 0;
     setTheme(before);
+    for (const { chart } of charts) chart.resize();
     filter();
   });
 }

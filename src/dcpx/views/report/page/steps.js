@@ -48,20 +48,18 @@ function lineOptions(steps, series, format, least) {
 }
 
 function stepsTable(steps) {
-  const cells = (kind, texts) => element("tr", {}, ...texts.map((text) => element(kind, { textContent: text })));
-  const rows = steps.map((step) =>
-    cells("td", [
-      stepName(step.step),
-      step.path,
-      bytes(step.raw),
-      bytes(step.stored),
-      percent(ratioOf(step.raw, step.stored)),
-      step.norm === null ? "–" : step.norm.toPrecision(6),
-      percent(step.changed),
-    ]),
-  );
+  const columns = [
+    ["Step", (step) => stepName(step.step)],
+    ["Checkpoint", (step) => step.path],
+    ["Raw", (step) => bytes(step.raw)],
+    ["Stored", (step) => bytes(step.stored)],
+    ["Ratio", (step) => percent(ratioOf(step.raw, step.stored))],
+  ];
+  if (steps.some((step) => step.norm !== null)) columns.push(["Norm", (step) => step.norm?.toPrecision(6) ?? "–"]);
+  if (steps.some((step) => step.changed !== null)) columns.push(["Changed", (step) => percent(step.changed)]);
+  const row = (kind, texts) => element("tr", {}, ...texts.map((textContent) => element(kind, { textContent })));
   byId("steps-table").append(
-    element("thead", {}, cells("th", ["Step", "Checkpoint", "Raw", "Stored", "Ratio", "Norm", "Changed"])),
-    element("tbody", {}, ...rows),
+    element("thead", {}, row("th", columns.map(([name]) => name))),
+    element("tbody", {}, ...steps.map((step) => row("td", columns.map(([, text]) => text(step))))),
   );
 }

@@ -20,7 +20,6 @@ let shown = Array.from({ length: count }, (_, item) => item);
 let sorted = shown;
 let sorting = { column: null, down: false };
 let active = -1;
-let printing = 0;
 
 function drawTable() {
   grid.append(head, body);
