@@ -41,8 +41,11 @@ if TYPE_CHECKING:
     from .registry import ExtensionRegistry, default_registry
     from .saving.writer import Writer
     from .trainers.install import install, uninstall
+    from .views.diff import Difference, ElementDifference, ItemDifference, diff
+    from .views.estimate import DtypeEstimate, Estimate, LevelEstimate, estimate
     from .views.findings import Report
     from .views.report.make import report
+    from .views.stats import Statistics, TensorStatistics, stats
     from .views.verify import verify
 
 __all__ = [
@@ -51,9 +54,15 @@ __all__ = [
     "CorruptError",
     "DcpxError",
     "DcpxWarning",
+    "Difference",
+    "DtypeEstimate",
+    "ElementDifference",
+    "Estimate",
     "Extension",
     "ExtensionError",
     "ExtensionRegistry",
+    "ItemDifference",
+    "LevelEstimate",
     "LimitError",
     "Limits",
     "LoadError",
@@ -66,7 +75,9 @@ __all__ = [
     "Report",
     "SaveError",
     "SaveHandle",
+    "Statistics",
     "StreamTransformExtension",
+    "TensorStatistics",
     "TruncatedError",
     "TrustError",
     "UnsupportedError",
@@ -75,12 +86,15 @@ __all__ = [
     "async_save",
     "convert",
     "default_registry",
+    "diff",
+    "estimate",
     "install",
     "load",
     "load_all",
     "report",
     "restore_pointer",
     "save",
+    "stats",
     "uninstall",
     "verify",
 ]
@@ -91,25 +105,36 @@ __version__ = "0.1.0.dev0"
 _HOMES = {
     "Chain": "extensions.chain",
     "Converted": "formats.conversion",
+    "Difference": "views.diff",
+    "DtypeEstimate": "views.estimate",
+    "ElementDifference": "views.diff",
+    "Estimate": "views.estimate",
     "Extension": "extension",
     "ExtensionRegistry": "registry",
+    "ItemDifference": "views.diff",
+    "LevelEstimate": "views.estimate",
     "Limits": "catalog.limits",
     "Pack": "extensions.pack",
     "Reader": "loading.reader",
     "Report": "views.findings",
     "SaveHandle": "background",
+    "Statistics": "views.stats",
     "StreamTransformExtension": "extension",
+    "TensorStatistics": "views.stats",
     "Writer": "saving.writer",
     "ZStandard": "extensions.zstandard",
     "async_save": "background",
     "convert": "formats.conversion",
     "default_registry": "registry",
+    "diff": "views.diff",
+    "estimate": "views.estimate",
     "install": "trainers.install",
     "load": "api",
     "load_all": "formats.whole",
     "report": "views.report.make",
     "restore_pointer": "catalog.lost",
     "save": "api",
+    "stats": "views.stats",
     "uninstall": "trainers.install",
     "verify": "views.verify",
 }

@@ -18,6 +18,7 @@ from .items import StoredItem
 __all__ = [
     "HEAD",
     "MOST_CHUNKS",
+    "OWN_ELEMENTS",
     "OwnContainer",
     "checked_hint",
     "chunk_elements",
@@ -49,6 +50,9 @@ HEAD = 4 << 10
 
 MOST_CHUNKS = 512
 """Chunks of a job: each takes memory of its own, however small it is."""
+
+OWN_ELEMENTS = 4 << 10
+"""Bytes from which a tensor's elements have chunks of their own; those of a smaller one share the container's."""
 
 
 def frame_map(item: StoredItem, head: bytes, read_at: Callable[[int, int], bytes], size: int) -> FrameMap:

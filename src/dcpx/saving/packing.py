@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch.distributed.checkpoint.planner import WriteItem
 
-from ..catalog.frames import OwnContainer, own_container
+from ..catalog.frames import OWN_ELEMENTS, OwnContainer, own_container
 from ..catalog.manifest import Seal
 from ..codecs.container import Container
 from ..dcp.private import StorageInfo, tensor_bytes
@@ -36,9 +36,6 @@ from .results import StoredItemResult
 from .streaming import resolved, stream_item
 
 __all__ = ["pack_items"]
-
-_OWN_ELEMENTS = 4 << 10
-"""Bytes from which a tensor's elements have chunks of their own; those of a smaller one share the container's."""
 
 _BATCH_BYTES = 1 << 20
 _BATCH_CHUNKS = 128
@@ -209,7 +206,7 @@ def _blocks(items: Iterable[WriteItem], planner: Resolver, changes: Changes) -> 
 
 
 def _blocks_of(tensor: torch.Tensor) -> Iterator[Block]:
-    if 0 < tensor.nbytes < _OWN_ELEMENTS and not on_device(tensor) and tensor.is_contiguous():
+    if 0 < tensor.nbytes < OWN_ELEMENTS and not on_device(tensor) and tensor.is_contiguous():
         # A copy of so little takes less than a view.
         yield Block(memoryview(ctypes.string_at(tensor.data_ptr(), tensor.nbytes)), copied=True)
     else:
@@ -265,7 +262,7 @@ def _tensor_pieces(
     """The pieces of one block: its chunks to encode, and as ready bytes the container around them, or all of a small
     tensor."""
     template = own.template
-    if template.nbytes < _OWN_ELEMENTS and template.size <= frame.header.chunk_size:
+    if template.nbytes < OWN_ELEMENTS and template.size <= frame.header.chunk_size:
         yield _Piece(one.record, frame.head + frame.known(own.whole(block.data)) + frame.tail(), None, True, True)
         return
     ready = b""

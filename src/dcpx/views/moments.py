@@ -10,9 +10,9 @@ import numpy as np
 
 from .numbers import Array, numbers_of
 
-__all__ = ["BLOCK", "Moments", "Number", "moments_of", "real_or_complex", "square_root", "wide_of"]
+__all__ = ["BLOCK", "Moments", "Number", "finite", "moments_of", "real_or_complex", "square_root", "wide_of"]
 
-BLOCK = 1 << 16
+BLOCK = 1 << 17
 """Elements that are worked on at once: what is made of them stays in the processor's cache."""
 
 Number: TypeAlias = "int | float"
@@ -61,11 +61,16 @@ class Moments:
         return square_root(self.squares) if self.finite else None
 
 
+def finite(value: Any) -> float | None:
+    """A long double as a float; None if it is beyond float64."""
+    with np.errstate(over="ignore"):
+        found = float(value)
+    return found if math.isfinite(found) else None
+
+
 def square_root(squares: Any) -> float | None:
     """The root of a sum of squares; None if that is beyond float64."""
-    with np.errstate(over="ignore"):
-        root = float(np.sqrt(squares))
-    return root if math.isfinite(root) else None
+    return finite(np.sqrt(squares))
 
 
 def moments_of(dtype: str, held: Array) -> Moments:

@@ -152,7 +152,7 @@ def readable(tensor: StoredTensor) -> DcpxError | None:
     """Why the elements of a tensor can't be worked on, as far as that is known before they are read."""
     where = Where(item=tensor.name)
     if not is_numeric(tensor.dtype):
-        return UnsupportedError(f"elements of torch.{tensor.dtype} are no numbers", where)
+        return UnsupportedError(f"elements of torch.{tensor.dtype} are no numbers", where, "Load the tensor with torch")
     if not tensor.is_whole:
         return CorruptError("some of the tensor's elements aren't stored", where)
     return None

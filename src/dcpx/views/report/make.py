@@ -14,7 +14,6 @@ from ...catalog.limits import Limits
 from ...errors import SaveError, Where
 from ...parallel import DEFAULT_BUDGET, Crew, check_crew
 from ...progress import OnProgress, telling
-from ...registry import ExtensionRegistry, default_registry
 from ...store.address import StorageOptions
 from ..elements import Elements
 from ..opened import Opened, open_checkpoint
@@ -42,7 +41,6 @@ def report(
     sample: int | None = SAMPLE,
     threads: int | None = None,
     budget: int = DEFAULT_BUDGET,
-    registry: ExtensionRegistry | None = None,
     limits: Limits = Limits(),  # noqa: B008 (immutable)
     progress: bool | OnProgress = False,
     storage_options: StorageOptions | None = None,
@@ -57,7 +55,7 @@ def report(
     With `read` elements are read too: the floats' exponents are counted, in about `sample` bytes of them that are
     spread over the checkpoint, or in all if that is None, and several checkpoints are compared by their norms and by
     what changed, for which all of each is read. Needs no torch. What is damaged is listed in the page. The other arguments
-    are those of `verify`; `progress` is told of each reading anew, and counts the elements' bytes.
+    are those of `stats`; `progress` is told of each reading anew, and counts the elements' bytes.
 
     Raises what `inspect` raises, SaveError if the page can't be written, and ValueError for wrong arguments.
     """
@@ -73,7 +71,7 @@ def report(
 
     found = None
     if read:
-        elements = Elements(newest, registry or default_registry(), limits)
+        elements = Elements(newest, limits=limits)
         with telling(progress, f"reading {newest.path}") as tell, Crew(threads, budget) as crew:
             found = read_exponents(elements, crew, sample, tell)
         if len(steps) > 1:
