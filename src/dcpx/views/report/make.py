@@ -54,8 +54,8 @@ def report(
 
     With `read` elements are read too: the floats' exponents are counted, in about `sample` bytes of them that are
     spread over the checkpoint, or in all if that is None, and several checkpoints are compared by their norms and by
-    what changed, for which all of each is read. Needs no torch. What is damaged is listed in the page. The other arguments
-    are those of `stats`; `progress` is told of each reading anew, and counts the elements' bytes.
+    what changed, for which all of each is read. Needs no torch. What is damaged is listed in the page. The other
+    arguments are those of `stats`; `progress` is told of each reading anew, and counts the elements' bytes.
 
     Raises what `inspect` raises, SaveError if the page can't be written, and ValueError for wrong arguments.
     """

@@ -52,8 +52,9 @@ class Measure:
         for item in found.items:
             if item.change == "unreadable":
                 return None
-            shape = item.shapes[1]
-            if shape is not None and item.shapes[0] == shape:
-                total += math.prod(shape)
-                changed += item.elements.changed if item.elements is not None else 0
+            if item.elements is not None:
+                total += item.elements.count
+                changed += item.elements.changed
+            elif item.change == "same":
+                total += math.prod(item.shapes[1] or ()) if item.dtypes[1] is not None else 0
         return changed / total if total else None

@@ -50,6 +50,8 @@ function treemapOptions() {
         type: "treemap",
         roam: false,
         nodeClick: false,
+        // From one module to another no tile stays what it was.
+        animation: false,
         breadcrumb: { show: false },
         left: 0,
         right: 0,
