@@ -16,7 +16,7 @@ from ...parallel import DEFAULT_BUDGET, Crew, check_crew
 from ...progress import OnProgress, telling
 from ...store.address import StorageOptions
 from ..elements import Elements
-from ..opened import Opened, open_checkpoint
+from ..opened import Opened, check_current, open_checkpoint
 from ..summary import summary_of
 from .content import content
 from .exponents import read_exponents
@@ -57,7 +57,8 @@ def report(
     what changed, for which all of each is read. Needs no torch. What is damaged is listed in the page. The other
     arguments are those of `stats`; `progress` is told of each reading anew, and counts the elements' bytes.
 
-    Raises what `inspect` raises, SaveError if the page can't be written, and ValueError for wrong arguments.
+    Raises what `inspect` raises, ReplacedError if another save has replaced a checkpoint meanwhile, SaveError if the
+    page can't be written, and ValueError for wrong arguments.
     """
     given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     if not given:
@@ -66,18 +67,18 @@ def report(
         raise ValueError(f"sample must be a number of bytes, at least 1, or None for all of them, not {sample!r}")
     check_crew(threads, budget)
     look = partial(open_checkpoint, limits=limits, storage_options=storage_options)
-    steps = in_order([_step(path, look(path)) for path in given])
-    newest = look(steps[-1].path)
+    steps = in_order([_step(path, look(path)) for path in given]) if len(given) > 1 else []
+    newest = look(steps[-1].path if steps else given[0])
 
     found = None
     if read:
         elements = Elements(newest, limits=limits)
         with telling(progress, f"reading {newest.path}") as tell, Crew(threads, budget) as crew:
             found = read_exponents(elements, crew, sample, tell)
-        if len(steps) > 1:
-            measure = Measure(threads, budget, limits, progress, storage_options)
-            steps = measure.compared(steps)
-    told = content(summary_of(newest, codecs=read or None), found, steps if len(steps) > 1 else [])
+        if found.problems:
+            check_current(newest)
+        steps = Measure(threads, budget, limits, progress, storage_options).compared(steps)
+    told = content(summary_of(newest, codecs=read or None), found, steps)
     page = joined(f"{visible(newest.path)} - dcpx report", told)
     if isinstance(output, (str, os.PathLike)):
         with _new_file(Path(output)) as file:

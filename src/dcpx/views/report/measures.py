@@ -34,6 +34,8 @@ class Measure:
 
     def compared(self, steps: list[Step]) -> list[Step]:
         """The steps, with their norms and with what changed since the one before."""
+        if not steps:
+            return []
         changed = [None, *(self._changed(before, after) for before, after in pairwise(steps))]
         return [replace(step, norm=self._norm(step), changed=share) for step, share in zip(steps, changed, strict=True)]
 
