@@ -108,7 +108,7 @@ $(VENV)/installed: $(VENV)/torch $(SOURCES)
 	$(BIN)/pip install --quiet ".[test,demo,docs]" "./pagedex[languages,test]"
 	touch $@
 
-# The tests of pagedex' site need a real browser; as root on Debian it is fetched, elsewhere they say that it is missing.
+# The tests of reports and of pagedex' site need a real browser; as root on Debian it is fetched, elsewhere they say that it is missing.
 $(VENV)/browser: $(VENV)/torch
 	command -v chromium || ! command -v apt-get || [ "$$(id -u)" != 0 ] || \
 		(apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium)

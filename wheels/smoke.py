@@ -37,7 +37,8 @@ def weights(elements: int) -> bytes:
 
 def try_files() -> None:
     package = Path(dcpx.__file__).parent
-    for wanted in ("../dcpx.pth", "py.typed", "kernels/_native.pyi"):
+    page = ("page/page.html", "page/style.css", "page/main.js", "vendor/echarts.min.js", "vendor/LICENSE")
+    for wanted in ("../dcpx.pth", "py.typed", "kernels/_native.pyi", *(f"views/report/{name}" for name in page)):
         assert (package / wanted).is_file(), f"{wanted} isn't installed"
     installed = {path.name for path in distribution("dcpx").files or () if "licenses" in path.parts}
     assert installed >= LICENCES, f"these licences aren't installed: {LICENCES - installed}"

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from .views.extract import Extracted, extract
     from .views.findings import Report
     from .views.latest import Latest, latest
+    from .views.report.make import report
     from .views.stats import Statistics, TensorStatistics, stats
     from .views.summary import Item, Part, Summary, inspect
     from .views.verify import verify
@@ -101,6 +102,7 @@ __all__ = [
     "latest",
     "load",
     "load_all",
+    "report",
     "restore_pointer",
     "save",
     "stats",
@@ -148,6 +150,7 @@ _HOMES = {
     "latest": "views.latest",
     "load": "api",
     "load_all": "formats.whole",
+    "report": "views.report.make",
     "restore_pointer": "catalog.lost",
     "save": "api",
     "stats": "views.stats",

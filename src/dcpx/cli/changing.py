@@ -103,7 +103,7 @@ def recode(
         dst,
         exact=exact,
         to="dcpx",
-        pack=None if level == "plain" else Pack(level=level),  # type: ignore[arg-type]
+        pack=None if level == "plain" else Pack(level=level),
         overwrite=overwrite,
         verify=not no_verify,
         threads=threads,
@@ -145,8 +145,8 @@ def report(
     dcpx report run/step-1000 -o report.html
     dcpx report run/step-* -o report.html
     """
-    from ..views.report import report as reported
+    from ..views.report.make import report as reported
 
     bar = sys.stderr.isatty()
-    target = sys.stdout.buffer if output == "-" else output
+    target = sys.stdout if output == "-" else output
     reported(paths, target, read=not no_read, threads=threads, progress=bar, storage_options=storage_options)

@@ -11,7 +11,8 @@ from ..catalog.lost import missing_pointer
 from ..catalog.names import METADATA, is_pointer
 from ..catalog.plain import PLAIN, Metadata
 from ..catalog.pointer import Pointed, is_replaced, read_pointer
-from ..errors import LoadError, ReplacedError, Where
+from ..errors import ReplacedError, Where
+from ..located import reading
 from ..store.address import StorageOptions, open_store, shown_path
 from ..store.contract import Store
 

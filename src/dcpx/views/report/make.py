@@ -1,0 +1,109 @@
+"""`report`: looks at checkpoints and writes the page."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import IO, TypeAlias
+
+from ...catalog.limits import Limits
+from ...errors import SaveError, Where
+from ...parallel import DEFAULT_BUDGET, Crew, check_crew
+from ...progress import OnProgress, telling
+from ...store.address import StorageOptions
+from ..elements import Elements
+from ..opened import Opened, check_current, open_checkpoint
+from ..summary import summary_of
+from .content import content
+from .exponents import read_exponents
+from .joined import joined
+from .measures import Measure
+from .shown import visible
+from .steps import Step, in_order
+
+__all__ = ["SAMPLE", "report"]
+
+SAMPLE = 1 << 30
+"""Bytes of elements of which exponents are counted."""
+
+_Path: TypeAlias = "str | os.PathLike[str]"
+
+
+def report(
+    paths: _Path | Sequence[_Path],
+    output: _Path | IO[str],
+    *,
+    read: bool = True,
+    sample: int | None = SAMPLE,
+    threads: int | None = None,
+    budget: int = DEFAULT_BUDGET,
+    limits: Limits = Limits(),  # noqa: B008 (immutable)
+    progress: bool | OnProgress = False,
+    storage_options: StorageOptions | None = None,
+) -> None:
+    """Write what is in the checkpoint at `paths` as one page to look at in a browser, to the file `output`: a path,
+    where a file that is there is replaced once the page is whole, or an open text file.
+
+    Of several paths the one of the newest step is shown, and all of them beside one another. A checkpoint's step is
+    what its user's dictionary has under "step", or else the last number of its name, or else its place in `paths`. The
+    page asks nothing of the network, and takes nothing that a checkpoint says for markup.
+
+    With `read` elements are read too: the floats' exponents are counted, in about `sample` bytes of them that are
+    spread over the checkpoint, or in all if that is None, and several checkpoints are compared by their norms and by
+    what changed, for which all of each is read. Needs no torch. What is damaged is listed in the page. The other
+    arguments are those of `stats`; `progress` is told of each reading anew, and counts the elements' bytes.
+
+    Raises what `inspect` raises, ReplacedError if another save has replaced a checkpoint meanwhile, SaveError if the
+    page can't be written, and ValueError for wrong arguments.
+    """
+    given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+    if not given:
+        raise ValueError("a report needs the path of a checkpoint")
+    if sample is not None and sample < 1:
+        raise ValueError(f"sample must be a number of bytes, at least 1, or None for all of them, not {sample!r}")
+    check_crew(threads, budget)
+    look = partial(open_checkpoint, limits=limits, storage_options=storage_options)
+    steps = in_order([_step(path, look(path)) for path in given]) if len(given) > 1 else []
+    newest = look(steps[-1].path if steps else given[0])
+
+    found = None
+    if read:
+        elements = Elements(newest, limits=limits)
+        with telling(progress, f"reading {newest.path}") as tell, Crew(threads, budget) as crew:
+            found = read_exponents(elements, crew, sample, tell)
+        if found.problems:
+            check_current(newest)
+        steps = Measure(threads, budget, limits, progress, storage_options).compared(steps)
+    told = content(summary_of(newest, codecs=read or None), found, steps)
+    page = joined(f"{visible(newest.path)} - dcpx report", told)
+    if isinstance(output, (str, os.PathLike)):
+        with _new_file(Path(output)) as file:
+            file.write(page)
+    else:
+        output.write(page)
+
+
+def _step(path: _Path, opened: Opened) -> Step:
+    """The checkpoint among the others, with the step that its user's dictionary has."""
+    summary = summary_of(opened, codecs=False)
+    said = summary.user.get("step")
+    known = isinstance(said, (int, float)) and not isinstance(said, bool)
+    return Step(path, summary.path, summary.nbytes, summary.stored, said if known else None)
+
+
+@contextmanager
+def _new_file(target: Path) -> Iterator[IO[str]]:
+    """A file beside `target` that takes its place at the end of the block, or is gone with its error."""
+    temporary = target.with_name(f".{uuid.uuid4()}{target.suffix}")
+    try:
+        with temporary.open("x", encoding="utf-8") as file:
+            yield file
+        temporary.rename(target)
+    except OSError as error:
+        raise SaveError(f"{type(error).__name__}: {error}", Where(str(target))) from error
+    finally:
+        temporary.unlink(missing_ok=True)

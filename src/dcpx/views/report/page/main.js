@@ -1,0 +1,9 @@
+startTheme();
+drawHeader();
+drawTreemap();
+drawBars();
+drawExponents();
+drawSteps();
+drawTable();
+startPrinting();
+themeListeners.push(redrawAll);
