@@ -87,10 +87,14 @@ def _print_head(summary: Summary, *, exact: bool) -> None:
     objects = len(summary.objects)
     tensors = len(summary.items) - objects
     print(
-        f"{tensors:,} tensors of {summary.numel:,} elements and {objects:,} objects, "
+        f"{_counted(tensors, 'tensor')} of {summary.numel:,} elements and {_counted(objects, 'object')}, "
         f"{size_text(summary.nbytes, exact=exact)}, stored in {size_text(summary.stored, exact=exact)} "
-        f"({ratio_text(summary.stored, summary.nbytes)}) of {len(summary.files):,} file{'s'[: len(summary.files) != 1]}"
+        f"({ratio_text(summary.stored, summary.nbytes)}) of {_counted(len(summary.files), 'file')}"
     )
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 _COLUMNS = (
