@@ -16,7 +16,7 @@ from pathlib import Path
 from design.rooms import PACKAGE, ROOT, Floor, read_floors, read_list
 
 PICTURE = ROOT / "docs" / "rooms.svg"
-WITHOUT_TORCH = "Only background, formats, trainers, api, saving, loading and dcp know torch"
+WITHOUT_TORCH = "Only __main__, cli, background, formats, trainers, api, saving, loading and dcp know torch"
 
 WIDTH, HEIGHT, GAP, TOP, LEFT = 84, 26, 8, 34, 90
 INK, TORCH, PLAIN = "#777777", "#2f7fc1", "#77777714"

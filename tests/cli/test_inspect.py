@@ -126,11 +126,3 @@ def test_each_rank_its_own(tmp_path: Path, run: Run):
     found = dcpx.inspect(tmp_path / "c")
     assert {item.own_rank for item in found.items} <= {0, 1, None}
     assert "w" in run("inspect", tmp_path / "c").stdout
-
-
-@pytest.mark.parametrize("columns", [20, 40, 80])
-def test_a_narrow_terminal(columns: int, saved: Path, run: Run):
-    lines = run("inspect", saved / "step-1", "--items", variables={"COLUMNS": str(columns)}).stdout.splitlines()
-    table = lines[lines.index("") + 1 :]
-    assert max(map(len, table)) <= columns
-    assert all("…" in line or "model" in line or "step" in line for line in table[1:])

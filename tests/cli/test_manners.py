@@ -79,10 +79,15 @@ def test_colours_on_a_terminal_only(saved: Path, run: Run, environment: dict[str
     assert "\x1b" not in run("inspect", saved / "step-1").stdout
 
 
-def test_a_terminal_of_forty_columns(saved: Path, environment: dict[str, str]):
-    command = [sys.executable, str(COMMAND), "inspect", str(saved / "step-1")]
-    shown = in_terminal(command, {**environment, "TERM": "xterm", "NO_COLOR": "1"}, 40).splitlines()
-    assert max(map(len, shown[shown.index("") + 1 :])) <= 40
+@pytest.mark.parametrize("columns", [20, 40, 80])
+def test_a_narrow_terminal(columns: int, saved: Path, environment: dict[str, str]):
+    for more in ([], ["--items"]):
+        command = [sys.executable, str(COMMAND), "inspect", str(saved / "step-1"), *more]
+        shown = in_terminal(command, {**environment, "TERM": "xterm", "NO_COLOR": "1"}, columns).splitlines()
+        table = shown[shown.index("") + 1 :]
+        assert max(map(len, table)) <= columns
+        assert table[0].startswith("name")
+        assert len(table) > 3
 
 
 def test_a_closed_pipe(saved: Path, environment: dict[str, str]):

@@ -31,7 +31,7 @@ class Column:
 def terminal_width() -> int | None:
     """Cells in a line of the terminal; None where standard output is none, so that nothing need be cut."""
     if not sys.stdout.isatty():
-        return int(os.environ["COLUMNS"]) if os.environ.get("COLUMNS", "").isdecimal() else None
+        return None
     return os.get_terminal_size(sys.stdout.fileno()).columns
 
 

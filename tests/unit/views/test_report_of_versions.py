@@ -1,4 +1,4 @@
-"""`python -m dcpx`, which a report of a fault should begin with, and what objects of dcpx look like in a log."""
+"""`dcpx --version`, which a report of a fault should begin with, and what objects of dcpx look like in a log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import dcpx
 
 
 def test_it_names_the_versions_and_the_machine() -> None:
-    ran = subprocess.run([sys.executable, "-m", "dcpx"], capture_output=True, text=True, check=True)
+    ran = subprocess.run([sys.executable, "-m", "dcpx", "--version"], capture_output=True, text=True, check=True)
     facts = dict(line.split(":", 1) for line in ran.stdout.splitlines())
     assert facts["torch"].strip() == version("torch")
     assert platform.python_version() in facts["python"]
