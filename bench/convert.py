@@ -46,7 +46,8 @@ def _both_ways(title: str, state: dict[str, torch.Tensor], rounds: int, *, verif
             dcpx.convert(source, folder / "dcpx", verify=verify)
 
         def to_safetensors() -> None:
-            dcpx.convert(folder / "dcpx", folder / "back.safetensors", overwrite=True, verify=verify)
+            (folder / "back.safetensors").unlink(missing_ok=True)
+            dcpx.convert(folder / "dcpx", folder / "back.safetensors", verify=verify)
 
         def stock() -> None:
             """What one writes oneself: all of it in memory, and saved by stock DCP."""
