@@ -162,7 +162,8 @@ def test_the_guides_table_of_conversion(plots: ModuleType):
     assert len(shown) == 3
     for title, *said in shown:
         way = title.removeprefix("safetensors ").removeprefix("dcpx ")
-        cases = [f"convert {count} tensors, {how}" for count in ("2,496", "211") for how in ("verified", "not verified")]
+        ways = ("verified", "not verified")
+        cases = [f"convert {count} tensors, {how}" for count in ("2,496", "211") for how in ways]
         rates = [f"{speed[case, way]:.2f}" if (case, way) in speed else "" for case in cases]
         most = max(value for case, value in extra.items() if case[1] == way)
         assert said == [*rates, f"{most / 2**20:.0f}"], way
