@@ -297,3 +297,35 @@ def test_a_slice_of_a_tensor(proxy: Proxy):
     reader.read_data(LoadPlan([item]), planner).wait()
     assert torch.equal(rows, whole[1024:1536])
     assert proxy.received <= 0.2 * stored
+
+
+# --- the newest of several --------------------------------------------------------------------------------------------
+
+
+def test_the_newest_below_an_address(place: Place):
+    def latest(below: str = "", **options: Any) -> dcpx.Latest:
+        return dcpx.latest(place.address + below, storage_options=place.options, **options)
+
+    with pytest.raises(dcpx.NotFoundError, match="no such directory"):
+        latest()
+    for step in (9, 10, 11):
+        Place(f"{place.address}/run/epoch 0/step-{step}", place.options).save(state_of(step, 1000))
+    store = Place(f"{place.address}/run/epoch 0/step-11", place.options).store
+    assert store.folders() == []
+    assert sorted(Place(f"{place.address}/run/epoch 0", place.options).store.folders()) == [
+        "step-10",
+        "step-11",
+        "step-9",
+    ]
+    newest = latest("/run")
+    assert (newest.path, newest.step) == (f"{place.address}/run/epoch 0/step-11", 11)
+    assert latest("/run/epoch 0/step-9").step == 9
+    data = next(name for name in store.names() if name.endswith(".distcp"))
+    content = bytearray(store.read(data, 1 << 20))
+    content[len(content) // 2] ^= 1
+    store.write(data, bytes(content))
+    newest = latest("/")
+    assert (newest.path, newest.step) == (f"{place.address}/run/epoch 0/step-10", 10)
+    assert newest.passed_over[0][0].endswith("step-11")
+    store.remove(data)
+    assert latest(quick=True).step == 10

@@ -74,7 +74,8 @@ def _free_ports(count: int) -> list[int]:
                 other.bind(("127.0.0.1", port + 10_000))
             except (OSError, OverflowError):
                 continue
-            if port not in found:
+            taken = {number + more for number in found for more in (0, 10_000)}
+            if not taken & {port, port + 10_000}:
                 found.append(port)
     return found
 

@@ -85,6 +85,9 @@ class FileSystemStore(Store):
     def entries(self, wanted: Callable[[str], bool]) -> dict[str, Entry]:
         raise OSError(errno.ENOTSUP, "DCP's file systems don't say when a file was written to", self.place(""))
 
+    def folders(self) -> list[str]:
+        raise OSError(errno.ENOTSUP, "DCP's file systems don't say what is a folder", self.place(""))
+
     def exists(self, name: str) -> bool:
         return self._fs.exists(self._at(name))
 

@@ -112,7 +112,7 @@ class Store(ABC):
     2. `open` of each data object, early, and `read_into` or `read_chunks` from many threads.
     3. `read` of the pointer after a failure, for whether another save has replaced the checkpoint.
 
-    A clean-up calls `entries` first, and `remove` last.
+    A clean-up calls `entries` first, and `remove` last. Whoever looks for checkpoints calls `folders`.
     """
 
     connections: int = 0
@@ -133,6 +133,11 @@ class Store(ABC):
     def entries(self, wanted: Callable[[str], bool]) -> dict[str, Entry]:
         """What is known of the objects whose names are `wanted`; what is no object is left out. FileNotFoundError where
         there is no such place."""
+
+    @abstractmethod
+    def folders(self) -> list[str]:
+        """The names of the places right below this one, each of which its address and a slash before the name open; none
+        where there is no such place. Links aren't followed."""
 
     @abstractmethod
     def exists(self, name: str) -> bool:

@@ -56,6 +56,13 @@ class LocalStore(Store):
                             found[entry.name] = Entry(status.st_size, status.st_mtime, link)
         return found
 
+    def folders(self) -> list[str]:
+        try:
+            with os.scandir(self._path) as entries:
+                return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        except FileNotFoundError:
+            return []
+
     def exists(self, name: str) -> bool:
         return _is_there(self.place(name))
 

@@ -95,18 +95,26 @@ class ObjectStore(Store):
 
     # --- what is there ------------------------------------------------------------------------------------------------
 
-    def _list(self) -> Iterator[tuple[str, Any]]:
-        found = self._repeated("", lambda: obstore.list_with_delimiter(self._client, self._prefix or None))
-        for meta in found["objects"]:
-            name = meta["path"].removeprefix(self._prefix).lstrip("/")
+    def _list(self) -> Any:
+        return self._repeated("", lambda: obstore.list_with_delimiter(self._client, self._prefix or None))
+
+    def _objects(self) -> Iterator[tuple[str, Any]]:
+        for meta in self._list()["objects"]:
+            name = self._below(meta["path"])
             if name:  # some stores list the folder itself
                 yield name, meta
 
     def names(self) -> list[str]:
-        return [name for name, _ in self._list()]
+        return [name for name, _ in self._objects()]
+
+    def folders(self) -> list[str]:
+        return [self._below(prefix) for prefix in self._list()["common_prefixes"]]
+
+    def _below(self, key: str) -> str:
+        return key.removeprefix(self._prefix).strip("/")
 
     def entries(self, wanted: Callable[[str], bool]) -> dict[str, Entry]:
-        found = dict(self._list())
+        found = dict(self._objects())
         if not found:
             raise FileNotFoundError(f"there are no objects in {self._address}")
         return {

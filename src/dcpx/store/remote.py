@@ -91,6 +91,9 @@ class RemoteStore(Store):
                 moment = self._fs.modified(info["name"])
             return float(moment.timestamp() if hasattr(moment, "timestamp") else moment)
 
+    def folders(self) -> list[str]:
+        return [name for name, info in self._list().items() if info["type"] == "directory"]
+
     def exists(self, name: str) -> bool:
         try:
             self._info(name)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..catalog.names import METADATA, is_pointer
-from ..errors import DcpxError, LoadError, NotFoundError, Where
-from ..store.address import StorageOptions, is_address, normal_path, shown_path
+from ..catalog.names import is_pointer
+from ..errors import DcpxError, NotFoundError, Where
+from ..located import reading
+from ..store.address import StorageOptions, normal_path, open_store, shown_path
 from .opened import Opened, open_checkpoint
 from .verify import verify
 
@@ -42,48 +45,51 @@ def latest(
     """The newest whole checkpoint at or below `directory`, which is verified, or only looked at with `quick`.
 
     The newest is the one with the highest step: the `step` of what the user saved with it, or the last number in its
-    name; where none has one, the one saved last. Raises NotFoundError if there is no such directory, UnsupportedError
-    for an address, whose store can't be looked through, and LoadError where it can't be read.
+    name; where none has one, the one saved last. `directory` may be a store's address. Raises NotFoundError if there is
+    no such place, or nothing in it, LoadError where it can't be read, and ValueError for wrong arguments.
     """
-    if is_address(directory):
-        raise LoadError("a store's address can't be looked through", Where(shown_path(directory)), "Name a checkpoint")
-    root = os.fspath(normal_path(directory))
-    if not os.path.isdir(root):
-        raise NotFoundError("there is no such directory", Where(root))
     found: list[tuple[tuple[int, str, float], str, str]] = []
     passed_over: list[tuple[str, str]] = []
-    for path in _places(root):
-        try:
-            found.append((_order(path, open_checkpoint(path, storage_options=storage_options)), path, ""))
-        except DcpxError as error:
-            found.append((_order(path, None), path, str(error)))
+    for path, wrong in _places(directory, storage_options):
+        opened = None
+        if not wrong:
+            try:
+                opened = open_checkpoint(path, storage_options=storage_options)
+            except DcpxError as error:
+                wrong = str(error)
+        found.append((_order(path, opened), path, wrong))
     for (step, _, _), path, wrong in sorted(found, reverse=True):
         if not wrong:
             report = verify(path, quick=quick, storage_options=storage_options)
             if report.ok:
                 return Latest(path, step if step >= 0 else None, passed_over)
-        passed_over.append((path, wrong or str(report).splitlines()[0]))
+        passed_over.append((shown_path(path), wrong or str(report).splitlines()[0]))
     return Latest(None, None, passed_over)
 
 
-def _places(root: str) -> list[str]:
-    """The directories at and below `root` that hold a checkpoint, or the part of one."""
-    found = []
-    pending = [(root, 0)]
+def _places(root: str | os.PathLike[str], options: StorageOptions | None) -> Iterator[tuple[str, str]]:
+    """The places at and below `root` that hold a checkpoint, or the part of one, and those that can't be looked into,
+    with the reason."""
+    first = os.fspath(normal_path(root))
+    pending = [(first, 0)]
     while pending:
         path, level = pending.pop()
         try:
-            with os.scandir(path) as entries:
-                listed = list(entries)
-        except OSError as error:
-            if path == root:
-                raise LoadError(f"the directory can't be read: {error}", Where(path)) from error
+            with reading(shown_path(path), foreign=OSError):
+                store = open_store(path, storage_options=options)
+                names = store.names()
+                if any(map(is_pointer, names)):
+                    yield path, ""
+                    continue
+                folders = store.folders() if level < _MOST_LEVELS else []
+        except (DcpxError, ValueError) as error:
+            if path == first:
+                raise
+            yield path, str(error)
             continue
-        if any(is_pointer(entry.name) for entry in listed):
-            found.append(path)
-        elif level < _MOST_LEVELS:
-            pending += [(entry.path, level + 1) for entry in listed if entry.is_dir(follow_symlinks=False)]
-    return found
+        if path == first and not names and not folders and not os.path.isdir(path):
+            raise NotFoundError("there is no such directory", Where(shown_path(path)))
+        pending += [(f"{path.rstrip('/')}/{name}", level + 1) for name in folders]
 
 
 def _order(path: str, opened: Opened | None) -> tuple[int, str, float]:
@@ -93,8 +99,9 @@ def _order(path: str, opened: Opened | None) -> tuple[int, str, float]:
     if not isinstance(step, int) or isinstance(step, bool):
         numbers = _NUMBER.findall(os.path.basename(os.path.abspath(path)))
         step = int(numbers[-1]) if numbers else -1
-    try:
-        modified = os.stat(os.path.join(path, METADATA)).st_mtime
-    except OSError:
-        modified = 0.0
+    modified = 0.0
+    if opened is not None:
+        name = opened.pointers[0].name
+        with suppress(OSError):
+            modified = opened.store.entries(lambda one: one == name)[name].modified
     return step, "" if manifest is None else manifest.created, modified
