@@ -62,6 +62,7 @@ bench: $(VENV)/installed $(VENV)/demo  ## Speed and size beside the peers; write
 	$(BIN)/python -m bench convert --out bench/results/convert.json
 	$(BIN)/python -m bench background --out bench/results/background.json
 	$(BIN)/python -m bench ranks --out bench/results/ranks.json
+	$(BIN)/python -m bench cli --out bench/results/cli.json
 
 # A thousand saves and loads with everything drawn at random, where `make test` does 25; every bit, where it does some; and
 # ten thousand states of any kind, and a thousand of ranks, where it does some hundred.

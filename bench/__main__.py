@@ -9,7 +9,7 @@ import json
 import platform
 from pathlib import Path
 
-NAMES = ("codec", "memory", "checkpoint", "metadata", "stores", "convert", "background", "ranks")
+NAMES = ("codec", "memory", "checkpoint", "metadata", "stores", "convert", "background", "ranks", "cli")
 
 
 def main() -> None:

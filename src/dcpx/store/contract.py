@@ -136,8 +136,8 @@ class Store(ABC):
 
     @abstractmethod
     def folders(self) -> list[str]:
-        """The names of the places right below this one, each of which its address and a slash before the name open; none
-        where there is no such place. Links aren't followed."""
+        """The names of the places right below this one: its address, a slash and the name open each. None where there
+        is no such place. Links aren't followed."""
 
     @abstractmethod
     def exists(self, name: str) -> bool:

@@ -15,15 +15,15 @@ from ..errors import CorruptError, DcpxError, LoadError, MissingFileError, Trunc
 from ..streams import SeekableReader
 from .contract import ChunkJob, Store
 
-__all__ = ["FileSource", "Sources"]
+__all__ = ["FileSource", "Find", "Sources", "nothing"]
 
 
 Find: TypeAlias = Callable[[str, int, int], "memoryview | None"]
 """These bytes of a file, by its name, an offset and a size, where they are in memory already; for any thread."""
 
 
-def _nothing(name: str, offset: int, size: int) -> None:
-    return None
+def nothing(name: str, offset: int, size: int) -> None:
+    """None, of any bytes: a Find that knows none."""
 
 
 class FileSource:
@@ -32,7 +32,7 @@ class FileSource:
     Raises MissingFileError where there is none, LoadError where it can't be opened.
     """
 
-    def __init__(self, store: Store, name: str, find: Find = _nothing) -> None:
+    def __init__(self, store: Store, name: str, find: Find = nothing) -> None:
         self.name = store.place(name)
         self._find = partial(find, name)
         try:
@@ -80,6 +80,14 @@ class FileSource:
         buffer = bytearray(size)
         self.read_into(offset, memoryview(buffer))
         return bytes(buffer)
+
+    def view(self, offset: int, size: int) -> memoryview:
+        """As `read`, without a copy of what is in memory already."""
+        known = self._find(offset, size)
+        if known is None:
+            known = memoryview(bytearray(size))
+            self.read_into(offset, known)
+        return known
 
     def read_ahead(self, ranges: Sequence[tuple[int, int]]) -> None:
         """Read these ranges, ascending offsets and sizes, for the reads that come next, in the place of what was read
@@ -139,7 +147,7 @@ class Sources:
     A context manager, at whose end all are closed.
     """
 
-    def __init__(self, store: Store, sizes: Mapping[str, int] | None = None, find: Find = _nothing) -> None:
+    def __init__(self, store: Store, sizes: Mapping[str, int] | None = None, find: Find = nothing) -> None:
         self._store = store
         self._find = find
         self._sizes = sizes or {}

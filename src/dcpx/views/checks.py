@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 
 from .. import kernels
 from ..catalog.frames import HEAD, checked_hint, frame_map, holds_own_container, whole_elements
@@ -34,15 +35,22 @@ def check_size(source: FileSource, record: FileRecord) -> None:
         source.read(record.size - 1, 1)
 
 
-def check_file(source: FileSource, record: FileRecord) -> None:
-    """The file must be what the manifest says."""
+def check_file(source: FileSource, record: FileRecord, parts: Iterable[tuple[int, memoryview]]) -> None:
+    """The file must be what the manifest says. `parts` are bytes of it that have been read already, each with where it
+    begins, in this order; what is between them is read."""
     source.check_size(record.size)
     hasher = kernels.Xxh3_128()
+    position = 0
     buffer = memoryview(bytearray(min(_PART, record.size)))
-    for begin in range(0, record.size, _PART):
-        part = buffer[: min(_PART, record.size - begin)]
-        source.read_into(begin, part)
-        hasher.update(part)
+    for begin, known in chain(parts, [(record.size, memoryview(b""))]):
+        while position < min(begin, record.size):
+            part = buffer[: min(_PART, begin - position, record.size - position)]
+            source.read_into(position, part)
+            hasher.update(part)
+            position += len(part)
+        fresh = known[: max(record.size - begin, 0)][position - begin :]
+        hasher.update(fresh)
+        position += len(fresh)
     if hasher.hexdigest() != record.xxh3_128:
         raise CorruptError("the file's hash isn't the manifest's", Where(source.name))
 
@@ -80,17 +88,16 @@ def distinct(problems: Iterable[Problem]) -> list[Problem]:
     return list(found.values())
 
 
-def check_chunks(source: FileSource, item: StoredItem, frame: FrameMap, numbers: Iterable[int]) -> list[Problem]:
+def check_chunks(source: FileSource, item: StoredItem, frame: FrameMap, numbers: range) -> list[Problem]:
     """Read and decode these chunks; the damaged ones."""
     problems = []
+    scratch = memoryview(bytearray(max(map(frame.raw_size, numbers), default=0)))
     for number in numbers:
         offset, size = frame.record(number)
         begin = item.info.offset + offset
         try:
             with reading(source.name, item.name):
-                frame.decode(
-                    number, memoryview(source.read(begin, size)), memoryview(bytearray(frame.raw_size(number)))
-                )
+                frame.decode(number, source.view(begin, size), scratch[: frame.raw_size(number)])
         except DcpxError as error:
             problems.append(Problem(item.info.relative_path, error, item.name, number, begin, begin + size))
     return problems

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import groupby
 from typing import IO, NamedTuple, cast
 
@@ -31,16 +31,21 @@ from ..progress import Meter, OnProgress, telling
 from ..registry import ExtensionRegistry, default_registry
 from ..store.address import StorageOptions, open_store, shown_path
 from ..store.contract import Store
-from ..store.source import FileSource
+from ..store.source import FileSource, Find, nothing
 from .checks import check_chunks, check_file, check_size, checked_frame, distinct, is_direct, problem_of
 from .findings import Problem, Report
 from .opened import pointers_in
 
 __all__ = ["verify"]
 
-_JOB_BYTES = 8 << 20
-_JOB_ITEMS = 256
-"""Bytes, or items, of one job."""
+_WINDOW, _FAR = 1 << 20, 8 << 20
+"""Bytes that are read at once: few, which stay in the processor's cache until they are hashed, and from afar many."""
+
+_LARGE = 8 << 20
+"""Bytes of an item from which on its chunks are checked apart from each other."""
+
+_ITEMS = 256
+"""Items of one window."""
 
 _PART = 1 << 20
 """Bytes that are read at once."""
@@ -94,32 +99,28 @@ def verify(
     )
 
 
-class _Batch(NamedTuple):
-    """Items of one file that lie near each other, each to be checked by itself."""
+class _Window(NamedTuple):
+    """A part of a file that is read at once, and the items in it; or some chunks of one item, where `frame` is given.
+    What begins where it ends isn't read at once: each item in it reads for itself."""
 
     file: str
+    begin: int
+    end: int
     items: list[StoredItem]
-
-
-class _Run(NamedTuple):
-    """Some chunks of a large item."""
-
-    file: str
-    item: StoredItem
-    frame: FrameMap
-    numbers: range
-
-
-_Job = FileRecord | _Batch | _Run
+    frame: FrameMap | None = None
+    numbers: range = range(0)
 
 
 class _Found(NamedTuple):
-    """What a job has found: `unchecked` are items that no checksum vouches for."""
+    """What there is to say of a window, and its bytes where they were read: `unchecked` are items that no checksum
+    vouches for."""
 
+    window: _Window
     problems: list[Problem]
     unchecked: list[str]
     nbytes: int = 0
     items: int = 0
+    memory: memoryview = memoryview(b"")
 
 
 class _Verifier:
@@ -131,12 +132,14 @@ class _Verifier:
         self._trust = trust
         self._limits = limits
         self._quick = quick
+        self._window = _FAR if store.connections else _WINDOW
         self._sealed = True
         self._items: list[StoredItem] = []
-        self._files: list[FileRecord] = []
+        self._files: dict[str, FileRecord] = {}
         self._problems: list[Problem] = []
         self._unchecked: set[str] = set()
         self._digests: dict[str, str] = {}
+        self._spare: list[bytearray] = []  # what windows were read into, the last one on top, as the cache has it
 
     def verify(self, pointers: Sequence[str], crew: Crew, progress: OnProgress | None) -> None:
         """Check all that the pointers stand for."""
@@ -144,11 +147,33 @@ class _Verifier:
             self._open(pointer)
         self._items.sort(key=lambda item: (item.info.relative_path, item.info.offset))
         meter = Meter(progress, sum(item.info.length for item in self._items), len(self._items))
-        with closing(crew.map(self._run, self._jobs(), _cost)) as found:
-            for one in found:
-                self._problems += one.problems
-                self._unchecked.update(one.unchecked)
-                meter.add(one.nbytes, one.items)
+        with closing(crew.map(self._run, self._windows(), _cost)) as found:
+            for file, windows in groupby(found, key=lambda one: one.window.file):
+                parts = self._counted(windows, meter)
+                try:
+                    self._check_file(file, parts)
+                except DcpxError as error:
+                    self._problems.append(Problem(file, error))
+                for _ in parts:
+                    """What is left of the file where that has failed."""
+
+    def _counted(self, windows: Iterator[_Found], meter: Meter) -> Iterator[tuple[int, memoryview]]:
+        """The bytes of the windows, of which what was found is put down."""
+        for one in windows:
+            self._problems += one.problems
+            self._unchecked.update(one.unchecked)
+            meter.add(one.nbytes, one.items)
+            yield one.window.begin, one.memory
+            if one.memory:
+                self._spare.append(cast(bytearray, one.memory.obj))
+
+    def _check_file(self, file: str, parts: Iterator[tuple[int, memoryview]]) -> None:
+        """Hold a file against the manifest, in this thread, since its bytes are hashed in their order: so each is read
+        only once, which counts where it comes from afar."""
+        record = self._files.get(file)
+        if record is not None:
+            with self._source(file) as source:
+                check_size(source, record) if self._quick else check_file(source, record, parts)
 
     def is_replaced(self) -> bool:
         """Whether a pointer that was read says something else by now."""
@@ -202,25 +227,36 @@ class _Verifier:
         self._sealed = self._sealed and pointed.manifest is not None
         self._digests[pointer] = pointed.digest
         self._items += all_items(pointed.metadata, pointed.manifest)
-        self._files += [] if pointed.manifest is None else pointed.manifest.files
+        for record in [] if pointed.manifest is None else pointed.manifest.files:
+            self._files.setdefault(record.name, record)
 
-    def _jobs(self) -> Iterator[_Job]:
-        yield from self._files
-        for file, items in groupby(self._items, key=lambda item: item.info.relative_path):
+    def _windows(self) -> Iterator[_Window]:
+        by_file: dict[str, list[StoredItem]] = {name: [] for name in self._files}
+        for item in self._items:
+            by_file.setdefault(item.info.relative_path, []).append(item)
+        for file, items in by_file.items():
+            yield _Window(file, 0, 0, [])
             batch: list[StoredItem] = []
             for item in items:
-                if item.info.length > _JOB_BYTES and item.is_packed and not self._quick:
-                    yield from self._runs(file, item)
-                    continue
-                batch.append(item)
-                large = not self._quick and sum(item.info.length for item in batch) >= _JOB_BYTES
-                if len(batch) == _JOB_ITEMS or large:
-                    yield _Batch(file, batch)
+                large = item.info.length > _LARGE and not self._quick
+                reach = max(_end(one) for one in [*batch, item]) - batch[0].info.offset if batch else 0
+                if batch and (large or len(batch) == _ITEMS or (reach > self._window and not self._quick)):
+                    yield self._batch(file, batch)
                     batch = []
+                if large:
+                    yield from self._runs(file, item) if item.is_packed else [_Window(file, 0, 0, [item])]
+                else:
+                    batch.append(item)
             if batch:
-                yield _Batch(file, batch)
+                yield self._batch(file, batch)
 
-    def _runs(self, file: str, item: StoredItem) -> list[_Run]:
+    def _batch(self, file: str, items: list[StoredItem]) -> _Window:
+        """Small items that lie near each other."""
+        begin, end = (0, 0) if self._quick else (items[0].info.offset, max(map(_end, items)))
+        return _Window(file, begin, end, items)
+
+    def _runs(self, file: str, item: StoredItem) -> list[_Window]:
+        """The chunks of a large item."""
         frame: FrameMap | None = None
         try:
             with reading(self._store.place(file), item.name), self._source(file) as source:
@@ -230,40 +266,57 @@ class _Verifier:
             self._problems.append(problem_of(item, error))
             if frame is None:
                 return []
-        return [_Run(file, item, frame, run) for run in runs([range(frame.count)], frame, _JOB_BYTES)]
+        found = []
+        for run in runs([range(frame.count)], frame, self._window):
+            begin = item.info.offset + frame.record(run.start)[0]
+            end = item.info.offset + sum(frame.record(run.stop - 1))
+            found.append(_Window(file, begin, end, [item], frame, run))
+        return found
 
-    def _source(self, file: str) -> closing[FileSource]:
-        return closing(FileSource(self._store, file))
+    def _source(self, file: str, find: Find = nothing) -> closing[FileSource]:
+        return closing(FileSource(self._store, file, find))
 
     # --- on the workers -----------------------------------------------------------------------------------------------
 
-    def _run(self, job: _Job) -> _Found:
+    def _run(self, window: _Window) -> _Found:
+        memory = memoryview(b"")
+
+        def find(name: str, offset: int, size: int) -> memoryview | None:
+            begin = offset - window.begin
+            return memory[begin : begin + size] if 0 <= begin <= len(memory) - size else None
+
         try:
-            if isinstance(job, FileRecord):
-                with self._source(job.name) as source:
-                    check_size(source, job) if self._quick else check_file(source, job)
-                return _Found([], [])
-            with self._source(job.file) as source:
-                if isinstance(job, _Run):
-                    return self._check_run(source, job)
-                return self._check_batch(source, job)
+            with self._source(window.file, find) as source:
+                if window.end > window.begin:
+                    with suppress(DcpxError):  # then each item says what is wrong with it
+                        memory = self._read(source, window.begin, window.end - window.begin)
+                if window.frame is not None:
+                    found = self._check_run(source, window, window.frame)
+                else:
+                    found = self._check_batch(source, window)
+                return found._replace(memory=memory)
         except DcpxError as error:
-            name = job.name if isinstance(job, FileRecord) else job.file
-            return _Found([Problem(name, error)], [])
+            return _Found(window, [Problem(window.file, error)], [])
 
-    def _check_run(self, source: FileSource, job: _Run) -> _Found:
-        problems = check_chunks(source, job.item, job.frame, job.numbers)
-        return _Found(
-            problems,
-            [],
-            sum(job.frame.record(number)[1] for number in job.numbers),
-            int(job.numbers.stop == job.frame.count),
-        )
+    def _read(self, source: FileSource, begin: int, size: int) -> memoryview:
+        try:
+            spare = self._spare.pop()
+        except IndexError:
+            spare = bytearray()
+        memory = memoryview(spare if len(spare) >= size else bytearray(size))[:size]
+        source.read_into(begin, memory)
+        return memory
 
-    def _check_batch(self, source: FileSource, job: _Batch) -> _Found:
+    def _check_run(self, source: FileSource, window: _Window, frame: FrameMap) -> _Found:
+        (item,) = window.items
+        problems = check_chunks(source, item, frame, window.numbers)
+        nbytes = sum(frame.record(number)[1] for number in window.numbers)
+        return _Found(window, problems, [], nbytes, int(window.numbers.stop == frame.count))
+
+    def _check_batch(self, source: FileSource, window: _Window) -> _Found:
         problems: list[Problem] = []
         unchecked = []
-        for item in job.items:
+        for item in window.items:
             try:
                 with reading(source.name, item.name):
                     if self._quick:
@@ -278,7 +331,7 @@ class _Verifier:
                         unchecked.append(item.name)
             except DcpxError as error:
                 problems.append(problem_of(item, error))
-        return _Found(problems, unchecked, sum(item.info.length for item in job.items), len(job.items))
+        return _Found(window, problems, unchecked, sum(item.info.length for item in window.items), len(window.items))
 
     def _check_place(self, source: FileSource, item: StoredItem) -> None:
         """Check that an item is there, and of a frame the header and the index, which say which item it is."""
@@ -342,7 +395,12 @@ def _leftovers(store: Store) -> list[str]:
         return []  # with a pointer that can't be read, nobody knows
 
 
-def _cost(job: _Job) -> int:
-    """What a job may hold: parts of what is read, and the objects that it holds against what a load takes."""
-    objects = [item.info.length for item in job.items if item.shape is None] if isinstance(job, _Batch) else []
-    return _JOB_BYTES + max(objects, default=0)
+def _end(item: StoredItem) -> int:
+    return item.info.offset + item.info.length
+
+
+def _cost(window: _Window) -> int:
+    """What a job may hold: what is read at once, or parts of it, and the objects that it holds against what a load
+    takes."""
+    objects = (item.info.length for item in window.items if item.shape is None)
+    return max(window.end - window.begin, _LARGE) + max(objects, default=0)

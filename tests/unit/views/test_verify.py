@@ -20,6 +20,8 @@ from torch.distributed.checkpoint._extension import ZStandard as TorchZStandard
 import dcpx
 from dcpx import Limits, NotFoundError
 from dcpx.progress import Progress
+from dcpx.store.contract import ObjectReader
+from dcpx.store.local import LocalStore
 from tests.support.files import flip, manifest_file, seal, stored
 from tests.support.leaks import nothing_left
 from tests.support.tensors import bits, blank, weights
@@ -259,3 +261,27 @@ def test_no_checkpoint(tmp_path: Path):
         dcpx.verify("nonsense://bucket/checkpoint")
     with pytest.raises(ValueError, match="threads"):
         dcpx.verify(tmp_path, threads=-1)
+
+
+def test_each_byte_is_read_once(saved: Path, monkeypatch: pytest.MonkeyPatch):
+    path = saved / "pack"
+    read = 0
+    before = LocalStore.open
+
+    def opened(store: LocalStore, name: str) -> ObjectReader:
+        reader = before(store, name)
+        into = reader.read_into
+
+        def counting(offset: int, buffer: memoryview) -> int:
+            nonlocal read
+            done = into(offset, buffer)
+            read += done
+            return done
+
+        monkeypatch.setattr(reader, "read_into", counting)
+        return reader
+
+    monkeypatch.setattr(LocalStore, "open", opened)
+    report = dcpx.verify(path)
+    assert report.ok
+    assert report.nbytes <= read < 1.1 * report.nbytes
