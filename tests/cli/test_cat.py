@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 import dcpx
 from tests.cli.conftest import COMMAND, Run, state
 from tests.support.tensors import bits
+from tests.support.versions import gloo, rank_local
 
 SLICES = {
     "": (),
@@ -24,6 +25,12 @@ SLICES = {
     ":,3": np.s_[:, 3],
     "290:,-4:-1": np.s_[290:, -4:-1],
     "5:2": np.s_[5:2],
+    "::2": np.s_[::2],
+    "290:3:-7,::-1": np.s_[290:3:-7, ::-1],
+    "...,1": np.s_[..., 1],
+    "...": np.s_[...],
+    "2,...": np.s_[2, ...],
+    "7,3": np.s_[7, 3],
 }
 
 
@@ -56,11 +63,15 @@ def test_as_text(saved: Path, run: Run):
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (["model.embedd"], "the nearest are model.embed"),
+        (["model.embedd"], "the nearest are 'model.embed'"),
         (["step"], "it is an object"),
         (["model.embed", "--slice=900"], "outside dimension 0"),
         (["model.embed", "--slice=0,0,0"], "3 slices were given"),
-        (["model.embed", "--slice=::2"], "is no slice"),
+        (["model.embed", "--slice=::0"], "step can't be 0"),
+        (["model.embed", "--slice=...,..."], "one ellipsis"),
+        (["model.embed", "--slice=1:2:3:4"], "is no slice"),
+        (["model.e*"], "there is no item 'model.e*'"),
+        (["model.embed", "--rank=1"], "rank 1 has saved none"),
         (["model.embed", "--slice=x"], "is no slice"),
         (["model.embed", "-o", "x.txt"], "must end in"),
         (["model.embed", "-o", "/nonexistent/x.npy"], "No such file"),
@@ -90,3 +101,52 @@ def test_an_error_leaves_what_was_there(tmp_path: Path, run: Run):
     )
     assert (tmp_path / "x.safetensors").read_text() == "before"
     assert sorted(os.listdir(tmp_path)) == ["c", "x.safetensors"]
+
+
+def test_where_a_link_a_pipe_and_a_device_are(saved: Path, tmp_path: Path, run: Run):
+    expected = state(1)["model"]["embed"].numpy()
+    (tmp_path / "there.npy").write_text("before")
+    (tmp_path / "link.npy").symlink_to("there.npy")
+    run("cat", saved / "step-1", "model.embed", "-o", tmp_path / "link.npy")
+    assert (tmp_path / "link.npy").is_symlink()
+    assert np.array_equal(np.load(tmp_path / "there.npy"), expected)
+    os.mkfifo(tmp_path / "pipe.npy")
+    reading = subprocess.Popen(["cat", tmp_path / "pipe.npy"], stdout=subprocess.PIPE)
+    run("cat", saved / "step-1", "model.embed", "-o", tmp_path / "pipe.npy")
+    assert np.array_equal(np.load(io.BytesIO(reading.communicate()[0])), expected)
+    assert (tmp_path / "pipe.npy").is_fifo()
+    (tmp_path / "full.html").symlink_to("/dev/full")
+    assert "No space left" in run("report", saved / "step-1", "-o", tmp_path / "full.html", status=2).stderr
+    assert Path("/dev/full").is_char_device()
+    assert sorted(os.listdir(tmp_path)) == ["full.html", "link.npy", "pipe.npy", "there.npy"]
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_nobody_reads(unbuffered: str, tmp_path: Path, environment: dict[str, str]):
+    dcpx.save({"x": torch.randn(2000, 2000)}, tmp_path / "c", sync=False)
+    command = f"{sys.executable} {COMMAND} cat {tmp_path / 'c'} x -o - | head -c 10 >/dev/null; echo ${{PIPESTATUS[0]}}"
+    variables = {**environment, "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(["bash", "-c", command], env=variables, capture_output=True, text=True)
+    assert (done.stdout.strip(), done.stderr) == ("141", "")
+
+
+_OWN = """
+import sys, torch, torch.distributed as dist, dcpx
+rank = int(sys.argv[1])
+dist.init_process_group("gloo", init_method=f"file://{sys.argv[2]}/meet", rank=rank, world_size=2)
+dcpx.save({"x": torch.full((3,), float(rank))}, f"{sys.argv[2]}/c", use_collectives=False)
+dist.destroy_process_group()
+"""
+
+
+@gloo
+@rank_local
+def test_each_rank_s_own(tmp_path: Path, run: Run):
+    command = [sys.executable, "-W", "ignore", "-c", _OWN]
+    ranks = [subprocess.Popen([*command, str(rank), str(tmp_path)]) for rank in (0, 1)]
+    assert [rank.wait(120) for rank in ranks] == [0, 0]
+    assert "the ranks 0, 1" in run("cat", tmp_path / "c", "x", status=2).stderr
+    for rank in (0, 1):
+        assert f"[{rank}" in run("cat", tmp_path / "c", "x", "--rank", rank).stdout
+    done = run("recode", tmp_path / "c", tmp_path / "d", torch=True, status=2)
+    assert "one that each has for itself" in done.stderr

@@ -15,7 +15,9 @@ from fcntl import ioctl
 from pathlib import Path
 
 import pytest
+import torch
 
+import dcpx
 from tests.cli.conftest import COMMAND, Run
 
 COMMANDS = ["cat", "convert", "diff", "estimate", "inspect", "latest", "recode", "report", "stats", "verify"]
@@ -142,3 +144,49 @@ def test_json_is_ascii(saved: Path, run: Run):
         shown = run(*arguments, "--json").stdout
         assert shown.isascii()
         assert json.loads(shown)["schema"].startswith("dcpx.")
+
+
+@pytest.mark.parametrize(
+    ("closed", "arguments", "status"),
+    [
+        (">&-", ["verify", "{}"], 0),
+        ("2>&-", ["verify", "{}"], 0),
+        (">&-", ["inspect", "{}"], 0),
+        (">&-", ["cat", "{}", "model.scale", "-o", "-"], 0),
+        ("2>&-", ["verify", "{}/nowhere"], 2),
+        ("", ["--debug", "verify", "{}/nowhere"], 2),
+    ],
+)
+def test_closed_streams(closed: str, arguments: list[str], status: int, saved: Path, environment: dict[str, str]):
+    told = " ".join(arguments).format(saved / "step-1")
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} {COMMAND} {told} {closed}"], env=environment, capture_output=True
+    )
+    assert done.returncode == status, done.stderr
+
+
+def test_an_encoding_that_lacks_letters(tmp_path: Path, run: Run):
+    dcpx.save({"日本語": torch.ones(3)}, tmp_path / "c", sync=False)
+    for command in ("inspect", "stats"):
+        shown = run(
+            command, tmp_path / "c", *["--items"] * (command == "inspect"), variables={"PYTHONIOENCODING": "ascii"}
+        )
+        assert "\\u65e5" in shown.stdout
+
+
+def test_completion_of_paths(environment: dict[str, str]):
+    variables = {**environment, "_DCPX_COMPLETE": "bash_complete", "COMP_WORDS": "dcpx inspect ru", "COMP_CWORD": "2"}
+    done = subprocess.run([sys.executable, str(COMMAND)], env=variables, capture_output=True, text=True)
+    assert done.stdout.strip() == "file,ru"
+
+
+def test_an_interrupt_while_a_module_is_imported(saved: Path, environment: dict[str, str], tmp_path: Path):
+    """An extension module that is interrupted says so by an ImportError."""
+    (tmp_path / "numpy.py").write_text(
+        "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\nexcept KeyboardInterrupt:\n"
+        "    raise ImportError('cannot load module more than once per process')\n"
+    )
+    variables = {**environment, "PYTHONPATH": f"{tmp_path}:{environment['PYTHONPATH']}"}
+    command = [sys.executable, str(COMMAND), "stats", str(saved / "step-1")]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "")

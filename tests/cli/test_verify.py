@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,8 +77,6 @@ def test_what_dead_saves_have_left(saved: Path, tmp_path: Path, run: Run):
     done = run("verify", copy, "--clean")
     assert "left by the save 11111111-2222-3333-4444-555555555555" in done.stderr
     assert left.exists(), "nobody can tell whether another machine is still at it"
-    import os
-
     os.utime(left, (1, 1))
     done = run("verify", copy, "--clean")
     assert "removed 1 files" in done.stderr
@@ -104,3 +105,44 @@ def test_latest_by_the_number_in_a_name(saved: Path, tmp_path: Path, run: Run):
     for step in (9, 10):
         shutil.copytree(saved / "stock", tmp_path / f"epoch=0-step={step}")
     assert json.loads(run("latest", tmp_path, "--quick", "--json").stdout)["step"] == 10
+
+
+def test_latest_through_links_and_odd_names(saved: Path, tmp_path: Path, run: Run):
+    odd = tmp_path / "run" / "a\x1b[31m\nb"
+    odd.mkdir(parents=True)
+    shutil.copytree(saved / "step-2", odd / "c")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "last").symlink_to(saved / "step-1")
+    (tmp_path / "linked" / "loop").symlink_to(tmp_path)
+    assert run("latest", tmp_path / "run").stdout == f"{odd / 'c'}\n"
+    assert json.loads(run("latest", tmp_path / "linked", "--json").stdout)["step"] == 2
+    (tmp_path / "linked" / "loop").unlink()
+    assert run("latest", tmp_path / "linked").stdout == f"{tmp_path / 'linked' / 'last'}\n"
+    assert "path is empty" in run("latest", "", status=2).stderr
+
+
+def test_a_first_save_that_goes_on_and_that_died(tmp_path: Path, run: Run):
+    script = "import time, torch, torch.distributed.checkpoint, dcpx\n"
+    script += "class Slow(torch.distributed.checkpoint.DefaultSavePlanner):\n"
+    script += "    def resolve_data(self, item):\n"
+    script += "        print('going on', flush=True); time.sleep(600)\n"
+    script += f"dcpx.save({{'x': torch.ones(3)}}, {str(tmp_path / 'c')!r}, planner=Slow())\n"
+    process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", script], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert "going on" in process.stdout.readline()
+    for command in (["inspect"], ["verify"], ["verify", "--quick"]):
+        assert "a save is going on" in run(command[0], tmp_path / "c", *command[1:], status=2).stderr
+    done = run("verify", tmp_path / "c", "--clean", status=2)
+    assert "removed 0 files" in done.stderr
+    process.kill()
+    process.wait(30)
+    assert "a save that never ended" in run("verify", tmp_path / "c", status=2).stderr
+    done = run("verify", tmp_path / "c", "--clean", status=2)
+    assert "which is dead" in done.stderr
+    assert os.listdir(tmp_path / "c") == []
+
+
+def test_a_file_of_weights(tmp_path: Path, run: Run):
+    (tmp_path / "x.pt").write_bytes(b"PK")
+    for command in ("inspect", "verify", "stats", "estimate"):
+        assert "it is a file" in run(command, tmp_path / "x.pt", status=2).stderr

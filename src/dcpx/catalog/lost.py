@@ -122,7 +122,7 @@ def missing_pointer(store: Store, pointer: str, limit: int = MAX_METADATA_SIZE) 
         if pointer != METADATA or any(map(is_pointer, names)):
             lost = [one for one in lost if one.metadata.name == pointer]
         if not lost:
-            return NotFoundError("there is no checkpoint here", place)
+            return _nothing_yet(store, names, place)
         if lacking := _lacking(store, lost[0]):
             cause = f"a checkpoint is here without its {lost[0].metadata.name} and all of {lacking}"
             return MissingFileError(cause, place, _HALF_LOST)
@@ -138,6 +138,22 @@ def missing_pointer(store: Store, pointer: str, limit: int = MAX_METADATA_SIZE) 
         return error.located(place.file)
     except OSError as error:
         return LoadError(f"the directory can't be read: {error}", place)
+
+
+def _nothing_yet(store: Store, names: Collection[str], place: Where) -> NotFoundError:
+    """There is no checkpoint of all ranks; it may be that each has its own, or that a save is going on, or has died."""
+    cause, remedy = "there is no checkpoint here", ""
+    own = sorted(filter(is_pointer, names))
+    saves = sorted({save for save in map(save_of, names) if save is not None})
+    if own:
+        cause = f"there is no checkpoint of all ranks here, but one that each has for itself: {', '.join(own[:4])}"
+        remedy = "Load it on as many ranks, with use_collectives=False"
+    elif any(_is_running(store, save) for save in saves):
+        cause, remedy = "there is no checkpoint here yet: a save is going on", "Try again when it has ended"
+    elif saves:
+        cause = f"no checkpoint is here, but files without metadata, of a save that never ended: {', '.join(saves[:4])}"
+        remedy = "Wait if another machine is still at it; verify --clean removes what dead saves have left"
+    return NotFoundError(cause, place, remedy) if remedy else NotFoundError(cause, place)
 
 
 _HALF_LOST = (

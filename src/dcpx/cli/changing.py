@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from .options import exact_bytes, storage, threads
+from .options import a_path, exact_bytes, storage, threads
 from .text import printable, size_text
 
 __all__ = ["convert", "recode", "report"]
@@ -18,15 +18,16 @@ _no_verify = click.option("--no-verify", is_flag=True, help="Don't read what was
 
 
 @click.command()
-@click.argument("src")
-@click.argument("dst")
+@click.argument("src", type=a_path)
+@click.argument("dst", type=a_path)
 @click.option(
     "--to",
     type=click.Choice(["dcpx", "dcp", "safetensors", "huggingface", "torch"]),
     help="The format; by default what DST's name says, else dcpx.",
 )
 @click.option("--dtype", help="Cast what is floating point to it, as bfloat16.")
-@click.option("--names", metavar="FILE", help="A JSON object of new names by old ones.")
+@click.option("--names", metavar="FILE", type=a_path, help="A JSON object of new names by old ones.")
+@click.option("--skip-objects", is_flag=True, help="Leave out what is no tensor where the format can't hold it.")
 @_overwrite
 @_no_verify
 @exact_bytes
@@ -39,6 +40,7 @@ def convert(
     to: str | None,
     dtype: str | None,
     names: str | None,
+    skip_objects: bool,
     overwrite: bool,
     no_verify: bool,
     exact: bool,
@@ -49,12 +51,15 @@ def convert(
 
     \b
     dcpx convert model.safetensors ckpt
-    dcpx convert run/step-1000 step-1000.safetensors
+    dcpx convert run/step-1000 step-1000.safetensors --skip-objects
     dcpx convert hf-model/ ckpt --dtype bfloat16
     """
     import json
 
-    table = None if names is None else json.loads(Path(names).read_text(encoding="utf-8"))
+    try:
+        table = None if names is None else json.loads(Path(names).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise click.BadParameter(f"{names} holds no JSON: {error}") from error
     if table is not None and not isinstance(table, dict):
         raise click.BadParameter(f"{names} holds no JSON object")
     _convert(
@@ -64,6 +69,7 @@ def convert(
         to=to,
         dtype=dtype,
         names=table,
+        skip_objects=skip_objects,
         overwrite=overwrite,
         verify=not no_verify,
         threads=threads,
@@ -72,8 +78,8 @@ def convert(
 
 
 @click.command()
-@click.argument("src")
-@click.argument("dst")
+@click.argument("src", type=a_path)
+@click.argument("dst", type=a_path)
 @click.option("--level", type=click.Choice(["fast", "small", "plain"]), default="fast", show_default=True)
 @_overwrite
 @_no_verify
@@ -114,6 +120,8 @@ def recode(
 def _convert(src: str, dst: str, *, exact: bool, dtype: str | None = None, **options: Any) -> None:
     from ..formats.conversion import convert as converted
 
+    if "-" in (src, dst):
+        raise click.BadParameter("what is converted can't be streamed. Name a file, or ./- for one of this name")
     if dtype is not None:
         import torch
 
@@ -122,12 +130,13 @@ def _convert(src: str, dst: str, *, exact: bool, dtype: str | None = None, **opt
             raise click.BadParameter(f"{dtype!r} is no dtype of torch's")
     done = converted(src, dst, **options)
     size = size_text(done.nbytes, exact=exact)
-    click.echo(printable(f"{dst}: {done.kind}, {done.tensors:,} tensors, {size}"))
+    left_out = f"; left out: {', '.join(done.left_out)}" if done.left_out else ""
+    click.echo(printable(f"{dst}: {done.kind}, {done.tensors:,} tensors, {size}{left_out}"))
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option("-o", "--output", metavar="FILE", required=True, help="The page, or - for standard output.")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=a_path)
+@click.option("-o", "--output", metavar="FILE", type=a_path, required=True, help="The page, or - for standard output.")
 @click.option("--no-read", is_flag=True, help="Read no tensor: without histograms of exponents, norms and changes.")
 @threads
 @storage

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
 import click
 
-from .options import as_json, exact_bytes, path_argument, print_json, storage, threads
+from ..errors import NotFoundError
+from .options import a_path, as_json, exact_bytes, path_argument, print_json, storage, threads
 from .text import printable, size_text
 
 __all__ = ["latest", "verify"]
@@ -45,7 +47,12 @@ def verify(
     from ..views.verify import verify as verified
 
     bar = sys.stderr.isatty() and not quick
-    report = verified(path, quick=quick, threads=threads, progress=bar, storage_options=storage_options)
+    try:
+        report = verified(path, quick=quick, threads=threads, progress=bar, storage_options=storage_options)
+    except NotFoundError:
+        if clean:  # a save that died may have been the first
+            _clean(path, exact=exact, storage_options=storage_options)
+        raise
     if as_json:
         print_json(report.to_json())
     else:
@@ -71,7 +78,7 @@ _STATES = {"running": "going on", "dead": "dead", "unknown": "another machine's,
 
 
 @click.command()
-@click.argument("directory")
+@click.argument("directory", type=a_path)
 @click.option("--quick", is_flag=True, help="Take one for whole by names, sizes, the manifest and headers.")
 @as_json
 @storage
@@ -88,11 +95,12 @@ def latest(directory: str, *, quick: bool, as_json: bool, storage_options: dict[
 
     found = newest(directory, quick=quick, storage_options=storage_options)
     for path, error in found.passed_over:
-        click.echo(f"dcpx: {printable(path)}: {printable(error)}", err=True)
+        click.echo(f"dcpx: {printable(error if error.startswith(path) else f'{path}: {error}')}", err=True)
     if as_json:
         print_json(found.to_json())
     elif found.path is not None:
-        click.echo(found.path)
+        # To a script the bytes of the path, whatever they are; to a person nothing that a terminal obeys.
+        click.echo(printable(found.path) if sys.stdout.isatty() else os.fsencode(found.path))
     else:
         click.echo(f"dcpx: no whole checkpoint below {printable(directory)}", err=True)
     return 0 if found.path is not None else 2

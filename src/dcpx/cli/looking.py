@@ -14,7 +14,7 @@ from ..views.summary import Item, Summary
 from ..views.summary import inspect as inspected
 from ..views.tree import Node, fold, rows_of, tree_of
 from .columns import Column, print_columns, styled
-from .options import as_json, exact_bytes, path_argument, print_json, storage, threads
+from .options import a_path, as_json, exact_bytes, path_argument, print_json, storage, threads
 from .text import printable, ratio_text, size_text
 
 __all__ = ["cat", "diff", "estimate", "inspect", "stats"]
@@ -160,11 +160,24 @@ def _shape_text(item: Item) -> str:
 @path_argument
 @click.argument("fqn")
 @click.option("--slice", "where", metavar="SLICES", default="", help="Which elements, as in NumPy: '0:10,:' or '-1'.")
+@click.option("--rank", type=click.IntRange(min=0), help="Whose, where each rank has saved a checkpoint of its own.")
 @click.option(
-    "-o", "--output", metavar="FILE", help="A file.npy or file.safetensors, or - for .npy on standard output."
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=a_path,
+    help="A file.npy or file.safetensors, or - for .npy on standard output.",
 )
 @storage
-def cat(path: str, fqn: str, *, where: str, output: str | None, storage_options: dict[str, Any] | None) -> None:
+def cat(
+    path: str,
+    fqn: str,
+    *,
+    where: str,
+    rank: int | None,
+    output: str | None,
+    storage_options: dict[str, Any] | None,
+) -> None:
     """Print the tensor FQN of the checkpoint at PATH, or write it to a file.
 
     What NumPy has no dtype for is written as the numbers that it stands for to .npy, and as it is to .safetensors.
@@ -175,7 +188,7 @@ def cat(path: str, fqn: str, *, where: str, output: str | None, storage_options:
     """
     from ..views.extract import extract
 
-    found = extract(path, fqn, where, storage_options=storage_options)
+    found = extract(path, fqn, where, rank=rank, storage_options=storage_options)
     if output is None:
         click.echo(f"{printable(fqn)}: {found.dtype} {'x'.join(map(str, found.shape)) or 'scalar'}")
         click.echo(found.to_text())
@@ -211,8 +224,8 @@ def stats(
 
 
 @click.command()
-@click.argument("a")
-@click.argument("b")
+@click.argument("a", type=a_path)
+@click.argument("b", type=a_path)
 @click.argument("pattern", metavar="[GLOB]", default="*")
 @click.option("--fail-if-different", is_flag=True, help="Exit with status 1 if there is any difference.")
 @as_json

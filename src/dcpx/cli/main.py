@@ -10,10 +10,16 @@
 from __future__ import annotations
 
 import gc
+import io
 import os
 import signal
 import sys
+import threading
+import traceback
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import click
 from click.shell_completion import shell_complete
@@ -72,6 +78,7 @@ for command in (inspect, verify, diff, cat, stats, estimate, report, convert, re
 
 def main() -> None:
     """Run the command that the process was given, and end with its status."""
+    sys.stdout, sys.stderr = _usable(sys.stdout), _usable(sys.stderr)
     status = run(sys.argv[1:])
     try:
         sys.stdout.flush()
@@ -79,6 +86,15 @@ def main() -> None:
         # What is still buffered would fail again when the interpreter ends, which would then choose the status.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(status)
+
+
+def _usable(stream: Any) -> Any:
+    """The stream, which escapes what its encoding lacks; one that goes nowhere if it was closed."""
+    if stream is None:
+        return open(os.devnull, "w")
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
+    return stream
 
 
 def run(arguments: list[str]) -> int:
@@ -89,28 +105,53 @@ def run(arguments: list[str]) -> int:
         arguments = [one for one in own if one != _DEBUG] + arguments[len(own) :]
     gc.disable()  # a command is short, and makes hundreds of thousands of records that stay
     warnings.showwarning = _show_warning
+    interrupted = threading.Event()
+    with _heard(interrupted):
+        try:
+            if instruction := os.environ.get(_COMPLETE):
+                return shell_complete(dcpx, {}, "dcpx", _COMPLETE, instruction)
+            # Not by click's own main, which takes a pipe that is closed, and an EOFError, for the user's wish to end.
+            with dcpx.make_context("dcpx", arguments) as context:
+                status = dcpx.invoke(context)
+            sys.stdout.flush()
+            return status if isinstance(status, int) else 0
+        except click.exceptions.Exit as done:
+            return done.exit_code
+        except BrokenPipeError:
+            return 128 + signal.SIGPIPE
+        except (KeyboardInterrupt, click.Abort):
+            return 128 + signal.SIGINT
+        except click.ClickException as error:
+            error.show()
+            return error.exit_code
+        except (DcpxError, ValueError, OSError, ImportError, MemoryError) as error:
+            if interrupted.is_set():
+                return 128 + signal.SIGINT
+            if isinstance(error.__cause__, BrokenPipeError):
+                return 128 + signal.SIGPIPE
+            if debug:
+                traceback.print_exc()
+            print(f"dcpx: {_said(error)}", file=sys.stderr)
+            return CANNOT_TELL
+
+
+@contextmanager
+def _heard(interrupted: threading.Event) -> Iterator[None]:
+    """Notes an interrupt: an extension module whose import one ends says so by an error of another kind."""
+
+    def handle(number: int, frame: object) -> None:
+        interrupted.set()
+        raise KeyboardInterrupt
+
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if ignored or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, handle)
     try:
-        if instruction := os.environ.get(_COMPLETE):
-            return shell_complete(dcpx, {}, "dcpx", _COMPLETE, instruction)
-        # Not by click's own main, which takes a pipe that is closed, and an EOFError, for the user's wish to end.
-        with dcpx.make_context("dcpx", arguments) as context:
-            status = dcpx.invoke(context)
-        sys.stdout.flush()
-        return status if isinstance(status, int) else 0
-    except click.exceptions.Exit as done:
-        return done.exit_code
-    except BrokenPipeError:
-        return 128 + signal.SIGPIPE
-    except (KeyboardInterrupt, click.Abort):
-        return 128 + signal.SIGINT
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (DcpxError, ValueError, OSError, ImportError, MemoryError) as error:
-        if debug:
-            raise
-        print(f"dcpx: {_said(error)}", file=sys.stderr)
-        return CANNOT_TELL
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _said(error: BaseException) -> str:

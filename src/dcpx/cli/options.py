@@ -8,11 +8,14 @@ from typing import Any, TypeVar
 
 import click
 
-__all__ = ["as_json", "exact_bytes", "path_argument", "print_json", "storage", "threads"]
+__all__ = ["a_path", "as_json", "exact_bytes", "path_argument", "print_json", "storage", "threads"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-path_argument = click.argument("path")
+a_path = click.Path()
+"""A path or an address; a shell completes paths."""
+
+path_argument = click.argument("path", type=a_path)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, whose schema the guide has.")
 exact_bytes = click.option("--bytes", "exact", is_flag=True, help="Print sizes to the byte.")
 threads = click.option("--threads", type=click.IntRange(min=0), help="How many work; by default one for each core.")

@@ -23,6 +23,7 @@ from torch.distributed.checkpoint.planner_helpers import create_read_items_for_c
 from ..errors import CorruptError, Where
 from ..loading.reader import Reader
 from ..saving.writer import Writer
+from ..store.address import shown_path
 from .nesting import as_text, warn_of_lost_keys
 from .weights import Cast, Entry, Source, new_paths, parts_of, room_for
 
@@ -33,7 +34,7 @@ class CheckpointSource(Source):
     """The tensors of a checkpoint, put together from whatever shards they are stored in, and its objects."""
 
     def __init__(self, reader: Reader) -> None:
-        self.place = repr(reader)
+        self.place = str(shown_path(reader.path))
         self._reader = reader
         self.metadata: Metadata = reader.read_metadata()
         self.note, self.empty, self.refused = {}, [], {}

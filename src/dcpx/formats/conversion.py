@@ -116,7 +116,7 @@ def convert(
         objects = [old for old in source.objects if old in wanted]
         if kind in ("safetensors", "huggingface") and objects:
             if not skip_objects:
-                remedy = "Pass skip_objects=True to leave out what is no tensor, or names= to choose"
+                remedy = "Pass skip_objects=True (--skip-objects) to leave out what is no tensor, or names= to choose"
                 raise SaveError(f"{kind} holds tensors only", Where(source.place, objects[0]), remedy)
             wanted = {old: new for old, new in wanted.items() if old not in source.objects}
         digests, cast = _Digests(), Cast(dtype)

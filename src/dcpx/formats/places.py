@@ -19,9 +19,10 @@ __all__ = ["gone_if_empty", "is_weights", "neighbours", "new_directory", "new_fi
 @contextlib.contextmanager
 def new_file(path: Path, overwrite: bool) -> Iterator[Path]:
     """A file beside `path` that takes its place at the end of the block, durable, or is gone with its error."""
-    target = path
-    if target.is_dir() or (target.exists() and not overwrite):
-        remedy = "Choose another path" if target.is_dir() else "Choose another path, or pass overwrite=True"
+    target = path.resolve()  # a link goes on leading to it
+    special = target.exists() and not target.is_file()
+    if special or (target.exists() and not overwrite):
+        remedy = "Choose another path" if special else "Choose another path, or pass overwrite=True (--overwrite)"
         raise SaveError("it exists already", Where(str(target)), remedy)
     target.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays: it says what the file is to whoever reads it again.
@@ -51,7 +52,7 @@ def new_directory(path: Path, overwrite: bool) -> Iterator[Path]:
     if target.exists() and not target.is_dir():
         raise SaveError("it exists already, and is no directory", Where(str(path)), "Choose another path, or remove it")
     if there and not overwrite:
-        remedy = "Choose another path, or pass overwrite=True"
+        remedy = "Choose another path, or pass overwrite=True (--overwrite)"
         raise SaveError("it exists already, and isn't empty", Where(str(path)), remedy)
     if there and not any(is_weights(one.name) for one in there):
         raise SaveError("it exists already, and holds no weights", Where(str(path)), "Choose another path")

@@ -97,7 +97,8 @@ def check_path(path: str | os.PathLike[str], storage_options: StorageOptions | N
     scheme, rest = _parts(path)
     if not scheme and _FLATTENED.match(name):
         raise ValueError(
-            f"{shown_path(name)!r} is no local path. Pass a store's address as a string, not as a pathlib.Path"
+            f"{shown_path(name)!r} is no local path, and no address, which has two slashes. Pass one as a string: "
+            "a pathlib.Path makes one of them"
         )
     if scheme and not rest.strip("/"):
         raise ValueError(f"{shown_path(name)!r} names no place: after {scheme}:// there must be one")

@@ -137,7 +137,7 @@ class Store(ABC):
     @abstractmethod
     def folders(self) -> list[str]:
         """The names of the places right below this one: its address, a slash and the name open each. None where there
-        is no such place. Links aren't followed."""
+        is no such place. Links to places are among them."""
 
     @abstractmethod
     def exists(self, name: str) -> bool:

@@ -59,7 +59,7 @@ class LocalStore(Store):
     def folders(self) -> list[str]:
         try:
             with os.scandir(self._path) as entries:
-                return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+                return [entry.name for entry in entries if entry.is_dir()]
         except FileNotFoundError:
             return []
 

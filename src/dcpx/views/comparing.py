@@ -71,13 +71,14 @@ class Compared:
     """Two items of one name, which are two objects, or two tensors of one shape, and what was found.
 
     `distance` is of what had to be read of tensors; `is_changed` also tells of objects. `error` says why they couldn't
-    be compared.
+    be compared; `is_read` whether anything of them was read, and not all of it proven equal by hashes that were saved.
     """
 
     a: Entry
     b: Entry
     distance: Distance = field(default_factory=Distance)
     is_changed: bool = False
+    is_read: bool = False
     error: DcpxError | None = None
     left: int = 0  # pairs and pieces that are still to be looked at
 
@@ -127,6 +128,7 @@ class _Comparison:
 
     def _take(self, work: _Work, found: Distance | bool | DcpxError) -> None:
         one = work.pair.one
+        one.is_read = True
         if isinstance(found, DcpxError):
             one.error = one.error or found
         elif isinstance(found, Distance):
@@ -248,7 +250,7 @@ class _Comparison:
         comparable = [(one, pairs) for one, pairs in found if all(pair.b is not None for pair in pairs)]
         all_pairs = [pair for _, pairs in comparable for pair in pairs]
         for one, _ in comparable:
-            one.error, one.is_changed = None, False
+            one.error, one.is_changed, one.is_read = None, False, True
         with closing(self._crew.map(self._differ, all_pairs, lambda pair: 2 * pair.a.nbytes)) as results:
             for pair, differ in zip(all_pairs, results, strict=True):
                 if isinstance(differ, DcpxError):

@@ -85,13 +85,15 @@ class ItemDifference:
 class Difference:
     """What has changed from the checkpoint at `a` to that at `b`: its items in a's order, then those that only b has.
 
-    `same_save` says that both are one save, or copies of it, so that nothing was compared.
+    `same_save` says that both are one save, or copies of it, so that nothing was compared. So many items as `unread`
+    says are the same by the hashes that were saved with them: nothing of them was read, and it may be damaged.
     """
 
     a: str
     b: str
     items: list[ItemDifference]
     same_save: bool = False
+    unread: int = 0
 
     @property
     def is_same(self) -> bool:
@@ -116,6 +118,8 @@ class Difference:
 
     def __str__(self) -> str:
         told = ", ".join(f"{count:,} {change}" for change, count in self.counts.items() if count) or "no items"
+        if self.unread:
+            told += f", of which {self.unread:,} by the hashes that were saved, and not read"
         apart = "; they have no names in common" if self.items and not self.in_common else ""
         return f"{self.a} and {self.b}: {told}{apart}"
 
@@ -126,6 +130,7 @@ class Difference:
             "a": self.a,
             "b": self.b,
             "same_save": self.same_save,
+            "unread": self.unread,
             "is_same": self.is_same,
             "in_common": self.in_common,
             "counts": self.counts,
@@ -176,7 +181,7 @@ def diff(
     names = matching((name for one in found for _, name in one), pattern, " and ".join(paths))
     keys = [key for key in dict.fromkeys((*found[0], *found[1])) if key[1] in names]
     if _is_one_save(*both):
-        return Difference(*paths, [_item(key, found[0][key], found[1][key], None) for key in keys], True)
+        return Difference(*paths, [_item(key, found[0][key], found[1][key], None) for key in keys], True, len(keys))
     compared = {
         key: Compared(found[0][key], found[1][key])
         for key in keys
@@ -188,7 +193,8 @@ def diff(
     if any(row.error is not None for row in rows):
         for opened in both:
             check_current(opened)
-    return Difference(*paths, rows)
+    unread = sum(row.change == "same" and not compared[key].is_read for key, row in zip(keys, rows, strict=True))
+    return Difference(*paths, rows, unread=unread)
 
 
 def _is_one_save(a: Opened, b: Opened) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from ..catalog.names import is_pointer
 from ..errors import DcpxError, NotFoundError, Where
 from ..located import reading
-from ..store.address import StorageOptions, normal_path, open_store, shown_path
+from ..store.address import StorageOptions, check_path, is_address, normal_path, open_store, shown_path
 from .opened import Opened, open_checkpoint
 from .verify import verify
 
@@ -48,6 +48,7 @@ def latest(
     name; where none has one, the one saved last. `directory` may be a store's address. Raises NotFoundError if there is
     no such place, or nothing in it, LoadError where it can't be read, and ValueError for wrong arguments.
     """
+    check_path(directory, storage_options)
     found: list[tuple[tuple[int, str, float], str, str]] = []
     passed_over: list[tuple[str, str]] = []
     for path, wrong in _places(directory, storage_options):
@@ -72,8 +73,13 @@ def _places(root: str | os.PathLike[str], options: StorageOptions | None) -> Ite
     with the reason."""
     first = os.fspath(normal_path(root))
     pending = [(first, 0)]
+    seen: set[str] = set()
     while pending:
         path, level = pending.pop()
+        if not is_address(path):
+            if (real := os.path.realpath(path)) in seen:  # links may lead anywhere
+                continue
+            seen.add(real)
         try:
             with reading(shown_path(path), foreign=OSError):
                 store = open_store(path, storage_options=options)
@@ -96,6 +102,8 @@ def _order(path: str, opened: Opened | None) -> tuple[int, str, float]:
     """Step, time of the save, and time of the pointer, by which the newest is found."""
     manifest = None if opened is None else opened.pointers[0].pointed.manifest
     step = None if manifest is None else manifest.user.get("step")
+    if isinstance(step, str) and _NUMBER.fullmatch(step):
+        step = int(step)
     if not isinstance(step, int) or isinstance(step, bool):
         numbers = _NUMBER.findall(os.path.basename(os.path.abspath(path)))
         step = int(numbers[-1]) if numbers else -1

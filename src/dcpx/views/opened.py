@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ..catalog.items import StoredItem, all_items
@@ -11,7 +13,7 @@ from ..catalog.lost import missing_pointer
 from ..catalog.names import METADATA, is_pointer
 from ..catalog.plain import PLAIN, Metadata
 from ..catalog.pointer import Pointed, is_replaced, read_pointer
-from ..errors import ReplacedError, Where
+from ..errors import NotFoundError, ReplacedError, Where
 from ..located import reading
 from ..store.address import StorageOptions, open_store, shown_path
 from ..store.contract import Store
@@ -41,11 +43,20 @@ class Opened:
 def pointers_in(store: Store) -> list[str]:
     """The names of the checkpoint's pointers: one, or each rank's. NotFoundError if there is none, LostPointerError if
     only that is lost, LoadError if nobody can say."""
-    with reading(store.place(""), foreign=OSError):
+    with reading(store.place(""), foreign=OSError), _no_directory(store):
         names = [METADATA] if store.exists(METADATA) else sorted(filter(is_pointer, store.names()), key=rank_of)
     if not names:
         raise missing_pointer(store, METADATA)
     return names
+
+
+@contextmanager
+def _no_directory(store: Store) -> Iterator[None]:
+    try:
+        yield
+    except NotADirectoryError as error:
+        place, remedy = Where(store.place("")), "A checkpoint is a directory, which dcpx.convert makes of such a file"
+        raise NotFoundError("it is a file, and no checkpoint", place, remedy) from error
 
 
 def rank_of(pointer: str) -> int:

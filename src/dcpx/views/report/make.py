@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import IO, TypeAlias
 
 from ...catalog.limits import Limits
-from ...errors import SaveError, Where
 from ...parallel import DEFAULT_BUDGET, Crew, check_crew
 from ...progress import OnProgress, telling
 from ...store.address import StorageOptions
 from ..elements import Elements
 from ..opened import Opened, check_current, open_checkpoint
+from ..output import new_file
 from ..summary import summary_of
 from .content import content
 from .exponents import read_exponents
@@ -81,8 +78,8 @@ def report(
     told = content(summary_of(newest, codecs=read or None), found, steps)
     page = joined(f"{visible(newest.path)} - dcpx report", told)
     if isinstance(output, (str, os.PathLike)):
-        with _new_file(Path(output)) as file:
-            file.write(page)
+        with new_file(output) as file:
+            file.write(page.encode())
     else:
         output.write(page)
 
@@ -93,17 +90,3 @@ def _step(path: _Path, opened: Opened) -> Step:
     said = summary.user.get("step")
     known = isinstance(said, (int, float)) and not isinstance(said, bool)
     return Step(path, summary.path, summary.nbytes, summary.stored, said if known else None)
-
-
-@contextmanager
-def _new_file(target: Path) -> Iterator[IO[str]]:
-    """A file beside `target` that takes its place at the end of the block, or is gone with its error."""
-    temporary = target.with_name(f".{uuid.uuid4()}{target.suffix}")
-    try:
-        with temporary.open("x", encoding="utf-8") as file:
-            yield file
-        temporary.rename(target)
-    except OSError as error:
-        raise SaveError(f"{type(error).__name__}: {error}", Where(str(target))) from error
-    finally:
-        temporary.unlink(missing_ok=True)
