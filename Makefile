@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SOURCES := pyproject.toml CMakeLists.txt pagedex/pyproject.toml $(shell find src pagedex/src -name '*.py' -o -name '*.pyi' -o -name '*.cpp' -o -name '*.hpp')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint style types imports format-cpp tests docs matrix bench soak trainers faults fuzz aarch64 wheels clean
+.PHONY: help demo test lint style types imports format-cpp tests docs matrix bench bench-check soak trainers faults fuzz aarch64 wheels clean
 
 help:  ## List the targets
 	@sed -nE 's/^([a-z0-9-]+):.*  ## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; \
@@ -63,6 +63,9 @@ bench: $(VENV)/installed $(VENV)/demo  ## Speed and size beside the peers; write
 	$(BIN)/python -m bench background --out bench/results/background.json
 	$(BIN)/python -m bench ranks --out bench/results/ranks.json
 	$(BIN)/python -m bench cli --out bench/results/cli.json
+
+bench-check: $(VENV)/installed $(VENV)/demo  ## Hold the sizes that the codecs give against the committed results: a minute
+	$(BIN)/python -m bench.check
 
 # A thousand saves and loads with everything drawn at random, where `make test` does 25; every bit, where it does some; and
 # ten thousand states of any kind, and a thousand of ranks, where it does some hundred.

@@ -6,6 +6,7 @@ import argparse
 import importlib
 import inspect
 import json
+import os
 import platform
 from pathlib import Path
 
@@ -28,8 +29,19 @@ def main() -> None:
             parser.error(f"{options.name} takes no --{key}")
     rows = run(**chosen)
     if options.out is not None:
-        found = {"bench": options.name, "python": platform.python_version(), "rows": rows}
+        found = {"bench": options.name, "python": platform.python_version(), **_machine(), "rows": rows}
         options.out.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def _machine() -> dict[str, object]:
+    """The processor that it ran on, and how many of its cores."""
+    said = Path("/proc/cpuinfo")
+    lines = said.read_text(encoding="utf-8").splitlines() if said.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    flags = next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), [])
+    widest = next((name for name in ("avx512bw", "avx2", "asimd") if name in flags), "")
+    cores = len(os.sched_getaffinity(0))
+    return {"processor": names[0] if names else platform.machine(), "instructions": widest, "cores": cores}
 
 
 if __name__ == "__main__":
