@@ -67,17 +67,17 @@ def intersect(left: Box, right: Box) -> Box | None:
     return Box(tuple(offsets), tuple(sizes))
 
 
-def span(shape: Sequence[int], box: Box) -> tuple[int, int, bool]:
+def span(shape: Sequence[int], box: Box) -> tuple[int, int, int]:
     """The range of elements, counted in C order of `shape`, that contains the box: its first element, the one behind
-    its last, and whether the range holds no other elements.
+    its last, and how far apart two neighbours of the box are at most. That is 1 where the range holds no others.
 
     The box must not be empty, and must lie within the shape.
     """
-    begin, end, step, alone = 0, 1, 1, True
+    begin, end, step, apart = 0, 1, 1, 1
     for size, offset, length in zip(reversed(shape), reversed(box.offsets), reversed(box.sizes), strict=True):
-        # Once an inner dimension isn't taken whole, an outer one of more than one row leaves gaps.
-        alone = alone and (length == 1 or end - begin == step)
+        if length > 1:  # from the last of a row to the first of the next one
+            apart = max(apart, step - (end - begin) + 1)
         begin += offset * step
         end += (offset + length - 1) * step
         step *= size
-    return begin, end, alone
+    return begin, end, apart

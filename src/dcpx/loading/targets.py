@@ -44,7 +44,7 @@ class Target:
         self._shape = shape
         self._dtype = dtype
         self.begin = self.end = 0
-        self._alone = True
+        self._apart = 1
         if request.lengths == shape and not any(request.storage_offsets):
             self.end = tensor.numel()
         else:
@@ -66,7 +66,7 @@ class Target:
         ):
             raise CorruptError(f"a part of shape {box.sizes} at {box.offsets} of a tensor {tuple(shape)}")
         if 0 not in box.sizes:
-            self.begin, self.end, self._alone = span(shape, box)
+            self.begin, self.end, self._apart = span(shape, box)
 
     @property
     def held_bytes(self) -> int:
@@ -105,12 +105,14 @@ class Target:
         """Whether any of the stored item's elements from `begin` to before `end` goes to the target."""
         if begin >= self.end or end <= self.begin:
             return False
-        return self._alone or any(intersect(box, self.box) for box in boxes(self._shape, begin, end))
+        if min(end, self.end) - max(begin, self.begin) >= self._apart:
+            return True  # of many elements some are its own
+        return any(intersect(box, self.box) for box in boxes(self._shape, begin, end))
 
     def memory(self, begin: int, end: int) -> memoryview | None:
         """The target's own bytes for the stored item's elements from `begin` to before `end`. None unless it wants all
         of them, and holds them as they are stored."""
-        if not (self._direct and self._alone) or begin < self.begin or end > self.end:
+        if not (self._direct and self._apart == 1) or begin < self.begin or end > self.end:
             return None
         width = self._dtype.itemsize
         return self._memory[(begin - self.begin) * width : (end - self.begin) * width]
@@ -137,7 +139,7 @@ class Target:
         end = begin + len(raw) // width
         if begin >= self.end or end <= self.begin:
             return 0
-        if self._alone:
+        if self._apart == 1:
             first, last = max(begin, self.begin), min(end, self.end)
             memory = self.memory(first, last)
             if memory is not None:
