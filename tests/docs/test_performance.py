@@ -216,3 +216,20 @@ def test_a_plot_of_other_results_is_noticed(plots: ModuleType, monkeypatch: pyte
 
     monkeypatch.setattr(plots, "rows", changed)
     assert plots.what_is_drawn(plots.draw("peers")) != before
+
+
+def test_the_guides_table_of_the_command(plots: ModuleType):
+    seconds, opened = of("cli", "seconds", plots), of("cli", "open_s", plots)
+    shown = table(GUIDE, "| looking at 1.09 GB |")
+    assert len(shown) == 7
+    for what, *said in shown:
+        found = re.fullmatch(r"`(?:inspect|verify|diff)`(?:,| of) (.*?)(?:, from the prompt| ones)?", what)
+        if found is None:
+            figures = [opened["report", "of 20,000 tensors"], None, None]
+        elif "inspect" in what:
+            figures = [seconds["inspect from the prompt", found[1]], None, None]
+        elif "verify" in what:
+            figures = [seconds[f"verify, {found[1]}", way] for way in ("verify", "read the files", "load")]
+        else:
+            figures = [seconds["diff", f"diff of {found[1]} ones"], None, seconds["diff", "load both"]]
+        assert said == ["" if figure is None else f"{figure:.3f}" for figure in figures], what
