@@ -25,9 +25,10 @@ import torch.distributed.checkpoint as dcp
 import dcpx
 from dcpx.views.elements import Elements
 from dcpx.views.report import make
+from dcpx.views.report.embedded import script_json
 from dcpx.views.report.exponents import FLOATS
 from dcpx.views.report.joined import joined
-from dcpx.views.report.shown import script_json, visible
+from dcpx.views.shown import visible
 from tests.support.extensions import Passing
 
 HOSTILE = "</script><script>alert(1)</script><!--\x1b[31m\u202e\u2028&amp;"

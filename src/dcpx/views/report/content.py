@@ -7,10 +7,10 @@ import math
 from typing import Any
 
 from ... import __version__
+from ..shown import visible
 from ..summary import Item, Summary
 from ..tables import shape_text
 from .exponents import FLOATS, Exponents, Read
-from .shown import visible
 from .steps import Step
 
 __all__ = ["SCHEMA", "content"]

@@ -17,12 +17,12 @@ from ...progress import OnProgress, telling
 from ...store.address import StorageOptions
 from ..elements import Elements
 from ..opened import Opened, check_current, open_checkpoint
+from ..shown import visible
 from ..summary import summary_of
 from .content import content
 from .exponents import read_exponents
 from .joined import joined
 from .measures import Measure
-from .shown import visible
 from .steps import Step, in_order
 
 __all__ = ["SAMPLE", "report"]
