@@ -56,7 +56,7 @@ def test_as_text(saved: Path, run: Run):
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (["model.embedd"], "the nearest are model.embed"),
+        (["model.embedd"], "the nearest are 'model.embed'"),
         (["step"], "it is an object"),
         (["model.embed", "--slice=900"], "outside dimension 0"),
         (["model.embed", "--slice=0,0,0"], "3 slices were given"),
