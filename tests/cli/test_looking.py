@@ -140,3 +140,22 @@ def test_a_glob_with_brackets(tmp_path: Path, run: Run):
     assert "[[] stands for itself" in error
     assert "a[0]" in run("stats", tmp_path / "c", "a[[]0]").stdout
     assert "no name matches ''" in run("stats", tmp_path / "c", "", status=2).stderr
+
+
+def test_a_report_of_damaged_checkpoints(damaged: Path, tmp_path: Path, run: Run):
+    paths = [damaged / name for name in ("gone", "flipped", "whole")]
+    done = run("report", *paths, "-o", tmp_path / "x.html")
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("dcpx: the page tells of 5 problems; the first: the file is missing (file '")
+    page = (tmp_path / "x.html").read_text(encoding="utf-8")
+    assert page.count("the file is missing") == 4
+    assert "item 'b'" in page
+    assert run("report", damaged / "whole", "-o", tmp_path / "x.html").stderr == ""
+
+
+def test_output_that_is_not_utf8(awkward: Path, run: Run):
+    """A page is UTF-8 in any case."""
+    done = run("report", awkward / "1", "-o", "-", text=False, variables={"PYTHONIOENCODING": "ascii"})
+    assert "模型".encode() in done.stdout
+    assert done.stdout.decode("utf-8").startswith("<!DOCTYPE html>")
