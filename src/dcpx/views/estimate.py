@@ -171,7 +171,7 @@ def estimate(
     Samples of about `sample` bytes of elements are read, spread evenly over each dtype's, and coded and decoded at each
     level by dcpx's own codecs; all of them if there are no more. The same checkpoint gives the same samples, and the
     same bytes. Needs no torch and runs nothing. A sample that can't be read is one of the `errors`, and others stand
-    for it. Objects aren't estimated.
+    for it; so is a tensor whose file is gone. Objects aren't estimated.
 
     `threads` work on about `budget` bytes at once, as `Reader` explains them. `progress` is True for a bar in the
     terminal (needs rich), or a function that is called with a `Progress`, which counts samples and their bytes.

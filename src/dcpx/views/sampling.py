@@ -31,6 +31,7 @@ from ..parallel import Crew
 from ..progress import Meter, OnProgress
 from .elements import PIECE, Elements, Piece, StoredTensor, in_jobs
 from .numbers import Array
+from .opened import lost_files
 from .torch_files import torch_file_size
 
 __all__ = ["LEVELS", "Sampled", "chosen", "sample_tensors"]
@@ -94,9 +95,15 @@ def sample_tensors(
     left_out = 0
     pieces: dict[str, list[Piece]] = {}
     errors: list[DcpxError] = []
+    tensors = list(tensors)
+    files = (part.info.relative_path for tensor in tensors for part in tensor.parts)
+    lost_file = lost_files(elements.opened.store, dict.fromkeys(files, 0))
     for tensor in tensors:
-        if (obstacle := elements.obstacle(tensor)) is not None:
-            errors.append(obstacle)
+        obstacle = elements.obstacle(tensor)
+        for part in tensor.parts:  # also of a small tensor, which needn't be read
+            obstacle = obstacle or lost_file.get(part.info.relative_path)
+        if obstacle is not None:
+            errors.append(obstacle.located(item=tensor.name))
             left_out += tensor.nbytes
             continue
         one = found.setdefault(tensor.dtype, Sampled(tensor.dtype))

@@ -153,13 +153,16 @@ def test_damage(tmp_path: Path):
     assert stored_of(found)["fast"] == pytest.approx(whole - lost, rel=0.01)
 
 
-def test_a_file_that_is_gone(tmp_path: Path):
-    dcpx.save({"x": torch.ones(3000)}, tmp_path / "c", sync=False)
+@pytest.mark.parametrize("count", [3000, 3])
+def test_a_file_that_is_gone(count: int, tmp_path: Path):
+    """Also where all of it is small, so that nothing of it need be read."""
+    dcpx.save({"x": torch.ones(count)}, tmp_path / "c", sync=False)
     data_file(tmp_path / "c").unlink()
     found = estimate(tmp_path / "c")
     assert [type(error) for error in found.errors] == [dcpx.MissingFileError]
-    assert (found.dtypes, found.left_out) == ([], 12_000)
-    assert found.table().rows[-1][:3] == ("left out", None, 12_000)
+    assert (found.dtypes, found.left_out) == ([], 4 * count)
+    assert found.errors[0].where.item == "x"
+    assert found.table().rows[-1][:3] == ("left out", None, 4 * count)
 
 
 @pytest.mark.parametrize("options", [{"threads": 0}, {"threads": 1, "budget": 1}, {"threads": 3}], ids=str)

@@ -18,14 +18,14 @@ from ...parallel import DEFAULT_BUDGET, Crew, check_crew
 from ...progress import OnProgress, telling
 from ...store.address import StorageOptions
 from ..elements import Elements
-from ..opened import Opened, check_current, open_checkpoint
+from ..opened import Opened, check_current, lost_files, open_checkpoint
 from ..shown import visible
 from ..summary import Summary, summary_of
 from .content import content
 from .exponents import read_exponents
 from .joined import joined
 from .measures import Measure
-from .problems import distinct, lost_files
+from .problems import distinct
 from .steps import Step, in_order
 
 __all__ = ["SAMPLE", "report"]
@@ -115,7 +115,7 @@ def _warn(problems: Sequence[DcpxError]) -> None:
 def _looked_at(opened: Opened, *, codecs: bool | None) -> Summary:
     """What a checkpoint says of itself; files that aren't wholly there are among its problems."""
     summary = summary_of(opened, codecs=codecs)
-    lost = lost_files(opened.store, summary.files.items())
+    lost = lost_files(opened.store, summary.files).values()
     return replace(summary, problems=[*distinct((*summary.problems, *lost))])
 
 
