@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,7 +59,7 @@ def large(count: int) -> str:
     summary = Summary("large", "dcpx", None, None, None, None, 16, {}, items, {})
     counts = np.zeros(256, np.int64)
     counts[100:128] = range(28)
-    return joined("large", content(summary, Read([Exponents("bfloat16", counts, int(counts.sum()), 900.0)]), []))
+    return joined("large", content(summary, Read([Exponents("bfloat16", counts, int(counts.sum()), 900.0)])))
 
 
 def names(page: Any) -> list[str]:
@@ -253,3 +255,61 @@ def test_only_objects_and_damage(tmp_path: Path, opened: Open) -> None:
     page = opened(tmp_path / "objects.html")
     assert page.locator("#problems h2").text_content() == "1 problem found"
     assert page.locator("#exponents-section").is_hidden()
+
+
+def test_what_could_not_be_read_of_several(reports: Path, tmp_path: Path, opened: Open) -> None:
+    """It is said of each checkpoint, not only of the newest."""
+    for step in (1, 2, 3):
+        shutil.copytree(reports / f"step-{step}", tmp_path / f"step-{step}")
+    next((tmp_path / "step-1").glob("*.distcp")).unlink()
+    with pytest.warns(dcpx.DcpxWarning, match=r"the page tells of \d+ problems; the first: the file is missing"):
+        dcpx.report([tmp_path / f"step-{step}" for step in (1, 2, 3)], tmp_path / "report.html")
+    page = opened(tmp_path / "report.html")
+    assert page.locator("#problems h3").all_text_contents() == [str(tmp_path / "step-1")]
+    assert "the file is missing" in page.locator("#problems li").first.text_content()
+
+
+def ticks(page: Any, chart: int, axis: str) -> list[str]:
+    """The labels of an axis of a chart of the steps."""
+    box = page.locator("#steps .line").nth(chart)
+    box.scroll_into_view_if_needed()
+    page.wait_for_timeout(350)
+    script = """(box, name) => echarts.getInstanceByDom(box).getModel().getComponent(name).axis
+        .getViewLabels().map((label) => label.formattedLabel)"""
+    found: list[str] = box.evaluate(script, axis)
+    return found
+
+
+def test_ticks_of_axes(tmp_path: Path, opened: Open) -> None:
+    """Steps are whole, and no two ticks are the same, however near to one another the values are."""
+    for step in (1, 2):
+        state = {"zeros": torch.zeros(1 << 22), "weight": torch.randn(300 * step), "large": torch.full((9,), 1e5)}
+        dcpx.save(state, tmp_path / f"step-{step}", sync=False)
+    dcpx.report([tmp_path / "step-1", tmp_path / "step-2"], tmp_path / "report.html")
+    page = opened(tmp_path / "report.html")
+    assert page.locator("#steps .line").count() == 4
+    for chart in range(4):
+        assert ticks(page, chart, "xAxis") == ["1", "2"]
+        shown = ticks(page, chart, "yAxis")
+        assert len(shown) == len(set(shown)) > 1, shown
+
+
+def test_sizes_fit_their_card(tmp_path: Path, opened: Open) -> None:
+    dcpx.save({"x": torch.randn(37), "y": torch.randn(13).bfloat16()}, tmp_path / "c", sync=False)
+    dcpx.report(tmp_path / "c", tmp_path / "report.html")
+    page = opened(tmp_path / "report.html")
+    for text in page.locator(".size b").all_text_contents():
+        assert re.fullmatch(r"\d{1,3} B · \d{2,3}\.\d %", text), text
+    wider = "[...document.querySelectorAll('.size b')].filter((one) => one.scrollWidth > one.clientWidth).length"
+    assert page.evaluate(wider) == 0
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_names_that_seem_to_be_none(tmp_path: Path, opened: Open) -> None:
+    dcpx.save({name: torch.ones(9) for name in ("", "  ", "a..b", "a.c")}, tmp_path / "c", sync=False)
+    dcpx.report(tmp_path / "c", tmp_path / "report.html")
+    page = opened(tmp_path / "report.html")
+    assert set(names(page)) == {"''", "'  '", "a..b", "a.c"}
+    assert set(parts(page)) == {"''", "'  '", "a"}
+    page.locator("#children button").first.click()
+    assert set(parts(page)) == {"''.b", "c"}

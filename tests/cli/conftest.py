@@ -43,7 +43,7 @@ def run(environment: dict[str, str]) -> Run:
         options = {"capture_output": True, "text": True, "timeout": 120, **options}
         done = subprocess.run([sys.executable, str(COMMAND), *map(str, arguments)], env=variables, **options)
         assert done.returncode == status, (done.returncode, done.stdout, done.stderr)
-        assert "Traceback" not in (done.stderr or "")
+        assert "Traceback" not in str(done.stderr)
         return done
 
     return run

@@ -42,7 +42,7 @@ def test_items_sorted_and_filtered(saved: Path, run: Run):
     names = [line.split()[0] for line in lines[lines.index("") + 2 :]]
     assert names == [f"model.layers.{number}.bias" for number in range(4)]
     done = run("inspect", saved / "step-1", "--filter", "*.weigth", status=2)
-    assert "no name matches *.weigth; the nearest are" in done.stderr
+    assert "no name matches '*.weigth'; the nearest are" in done.stderr
     assert done.stdout == ""
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ..views.selection import matching
+from ..errors import CorruptError, DcpxError
+from ..views.shown import named
 from ..views.summary import Item, Summary
 from ..views.summary import inspect as inspected
+from ..views.tables import Table, shape_text
 from ..views.tree import Node, fold, rows_of, tree_of
-from .columns import Column, print_columns, styled
+from .columns import Column, print_columns, print_wrapped
 from .options import a_path, as_json, exact_bytes, path_argument, print_json, storage, threads
 from .text import printable, ratio_text, size_text
 
@@ -58,9 +61,7 @@ def inspect(
     dcpx inspect run/step-1000
     dcpx inspect run/step-1000 --filter '*.bias' --sort size
     """
-    summary = inspected(path, storage_options=storage_options)
-    kept = set(matching((item.name for item in summary.items), pattern, path))
-    summary = replace(summary, items=[item for item in summary.items if item.name in kept])
+    summary = inspected(path, pattern, storage_options=storage_options)
     if sort is not None:
         summary.items.sort(key=_SORTS[sort])
     if as_json:
@@ -81,12 +82,13 @@ def _print_head(summary: Summary, *, exact: bool) -> None:
     if summary.uuid is not None:
         ranks = f"{summary.world_size} rank{'' if summary.world_size == 1 else 's'}"
         what += f" {summary.uuid}, saved {summary.created} by dcpx {summary.dcpx} and torch {summary.torch}, {ranks}"
-    print(f"{styled(printable(summary.path), '1')}: {printable(what)}")
+    shown = printable(summary.path)
+    print_wrapped(f"{shown}: {printable(what)}", bold=len(shown))
     if summary.user:
-        print(printable(", ".join(f"{name}: {value}" for name, value in summary.user.items())))
+        print_wrapped(printable(", ".join(f"{name}: {value}" for name, value in summary.user.items())))
     objects = len(summary.objects)
     tensors = len(summary.items) - objects
-    print(
+    print_wrapped(
         f"{_counted(tensors, 'tensor')} of {summary.numel:,} elements and {_counted(objects, 'object')}, "
         f"{size_text(summary.nbytes, exact=exact)}, stored in {size_text(summary.stored, exact=exact)} "
         f"({ratio_text(summary.stored, summary.nbytes)}) of {_counted(len(summary.files), 'file')}"
@@ -111,19 +113,19 @@ _COLUMNS = (
 
 
 def _print_tree(root: Node, depth: int | None, *, exact: bool) -> None:
+    most = None
     if depth is None:
-        depth = 1
-        while depth < 8 and len(list(zip(range(_FITS + 1), rows_of(root, depth + 1), strict=False))) <= _FITS:
+        depth, most = 1, _FITS
+        while depth < 8 and len(list(islice(rows_of(root, depth + 1), _FITS + 1))) <= _FITS:
             depth += 1
     rows = []
-    for level, node in rows_of(root, depth):
-        shape = "" if node.item is None else _shape_text(node.item)
+    for level, node in islice(rows_of(root, depth), most):
         rows.append(
             (
-                "  " * level + (node.name or "''"),
+                "  " * level + named(node.name),
                 f"{node.count:,}" if node.count != 1 or node.item is None else "",
                 ", ".join(node.dtypes),
-                shape,
+                "" if node.item is None else shape_text(node.item.shape),
                 size_text(node.nbytes, exact=exact),
                 size_text(node.stored, exact=exact),
                 ratio_text(node.stored, node.nbytes) if node.dtypes.keys() != {"object"} else "",
@@ -132,15 +134,17 @@ def _print_tree(root: Node, depth: int | None, *, exact: bool) -> None:
             )
         )
     print_columns(_COLUMNS, rows)
+    if left := sum(1 for _ in rows_of(root, depth)) - len(rows):
+        print_wrapped(f"and {_counted(left, 'more row')}: --depth {depth} shows all of them")
 
 
 def _print_items(items: list[Item], *, exact: bool) -> None:
     rows = [
         (
-            item.name if item.own_rank is None else f"rank {item.own_rank}: {item.name}",
+            named(item.name) if item.own_rank is None else f"rank {item.own_rank}: {named(item.name)}",
             "",
             item.dtype or "object",
-            _shape_text(item),
+            shape_text(item.shape),
             size_text(item.nbytes, exact=exact),
             size_text(item.stored, exact=exact),
             ratio_text(item.stored, item.nbytes) if item.dtype is not None else "",
@@ -150,10 +154,6 @@ def _print_items(items: list[Item], *, exact: bool) -> None:
         for item in items
     ]
     print_columns(_COLUMNS, rows)
-
-
-def _shape_text(item: Item) -> str:
-    return "" if item.shape is None else "x".join(map(str, item.shape)) or "scalar"
 
 
 @click.command()
@@ -206,10 +206,11 @@ def cat(
 @storage
 def stats(
     path: str, pattern: str, *, as_json: bool, threads: int | None, storage_options: dict[str, Any] | None
-) -> None:
+) -> int:
     """Minimum, maximum, mean, norm, zeros, NaNs and infinities of each tensor whose name matches.
 
-    The first thing to look at when a loss explodes; minimum to norm are of the finite elements.
+    The first thing to look at when a loss explodes; minimum to norm are of the finite elements. The exit status is 1 if
+    a tensor is damaged, 2 if one can't be read otherwise.
 
     \b
     dcpx stats run/step-1000 'model.*'
@@ -219,8 +220,9 @@ def stats(
     found = counted(path, pattern, threads=threads, progress=sys.stderr.isatty(), storage_options=storage_options)
     if as_json:
         print_json(found.to_json())
-        return
-    _print_table(found.table())
+    else:
+        _print_table(found.table(), ("max", "nan", "inf", "norm", "min", "mean", "zeros", "error", "shape", "dtype"))
+    return _status(found.errors)
 
 
 @click.command()
@@ -254,8 +256,8 @@ def diff(
         print_json(found.to_json())
     else:
         for line in str(found).splitlines():
-            click.echo(printable(line))
-        _print_table(found.table())
+            print_wrapped(printable(line))
+        _print_table(found.table(), ("change", "changed", "max", "nan", "inf", "relative", "mean", "error"))
     return int(fail_if_different and not found.is_same)
 
 
@@ -264,8 +266,11 @@ def diff(
 @as_json
 @exact_bytes
 @storage
-def estimate(path: str, *, as_json: bool, exact: bool, storage_options: dict[str, Any] | None) -> None:
-    """What each of dcpx's levels would give on this checkpoint, on this machine: bytes, and seconds to save and load.
+def estimate(path: str, *, as_json: bool, exact: bool, storage_options: dict[str, Any] | None) -> int:
+    """What each of dcpx's levels would give on this checkpoint: bytes, and seconds that this machine's processors take
+    to encode and decode them, besides what a save or a load does with files.
+
+    The exit status is 1 if a tensor is damaged, 2 if one can't be read otherwise.
 
     \b
     dcpx estimate run/step-1000
@@ -275,22 +280,36 @@ def estimate(path: str, *, as_json: bool, exact: bool, storage_options: dict[str
     found = estimated(path, progress=sys.stderr.isatty(), storage_options=storage_options)
     if as_json:
         print_json(found.to_json())
-        return
-    _print_table(found.table())
+    else:
+        _print_table(found.table(), ("level", "stored", "ratio", "encoded", "decoded", "bytes"), exact=exact)
+    return _status(found.errors)
 
 
-def _print_table(table: Any) -> None:
-    """A table of a view: its first column a name, the others numbers to the right where they are."""
-    columns = []
-    for number, title in enumerate(table.columns):
-        right = number > 0 and not any(isinstance(row[number], str) for row in table.rows)
-        columns.append(Column(title, number, right=right))
-    print_columns(columns, [[_cell(value) for value in row] for row in table.rows])
+def _status(errors: list[DcpxError]) -> int:
+    """The exit status of a command that went on past these errors, which are told in a line."""
+    if not errors:
+        return 0
+    damage = [error for error in errors if isinstance(error, CorruptError)]
+    items = len({error.where.item for error in errors})
+    what = f"{'is' if items == 1 else 'are'} damaged" if damage else "can't be read"
+    if 0 < len(damage) < len(errors):
+        what += " or can't be read"
+    first = printable(str((damage or errors)[0]))
+    click.echo(f"dcpx: {_counted(items, 'tensor')} {what}; the first: {first}", err=True)
+    return 1 if damage else 2
 
 
-def _cell(value: str | int | float | None) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+def _print_table(table: Table, important: Sequence[str] = (), *, exact: bool = False) -> None:
+    """A table of a view: its first column a name, the others numbers to the right where they are. Where there is no
+    room for all, `important` ones are kept, the first of them the longest."""
+    order = [*important, *(title for title in table.columns if title not in important)]
+    columns = [
+        Column(
+            title,
+            order.index(title),
+            right=number > 0 and not any(isinstance(row[number], str) for row in table.rows),
+            long=title == "error",
+        )
+        for number, title in enumerate(table.columns)
+    ]
+    print_columns(columns, list(table.texts(exact=exact)))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["printable", "ratio_text", "size_text"]
+from ..views.shown import size_text
 
-_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+__all__ = ["printable", "ratio_text", "size_text"]
 
 
 def printable(text: str) -> str:
@@ -16,17 +16,6 @@ def printable(text: str) -> str:
     return "".join(
         one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text.replace("\\", "\\\\")
     )
-
-
-def size_text(nbytes: int, *, exact: bool = False) -> str:
-    """Bytes with three digits and a decimal unit, or `exact` to the byte."""
-    if exact:
-        return f"{nbytes:,}"
-    size, unit = float(nbytes), 0
-    while size >= 999.5 and unit < len(_UNITS) - 1:
-        size, unit = size / 1000, unit + 1
-    digits = 0 if unit == 0 or size >= 99.95 else 1 if size >= 9.995 else 2
-    return f"{size:.{digits}f} {_UNITS[unit]}"
 
 
 def ratio_text(stored: int, nbytes: int) -> str:

@@ -21,7 +21,7 @@ from ..varint import Cursor, pack_varint
 from .contract import CodecError, Lanes
 from .dtypes import CODES, ITEM_SIZES, NAMES
 
-__all__ = ["AFTER", "BEFORE", "WHOLE", "Container", "Template", "container"]
+__all__ = ["AFTER", "BEFORE", "WHOLE", "Container", "Template", "container", "is_typed", "pickled"]
 
 WHOLE, BEFORE, AFTER = 0, 1, 2
 
@@ -77,7 +77,7 @@ def container(dtype: str, shape: tuple[int, ...]) -> Template:
     entries = [
         _entry(before, b"archive/version", b"3\n"),
         _entry(before, b"archive/byteorder", b"little"),
-        _entry(before, b"archive/data.pkl", _pickle(dtype, shape)),
+        _entry(before, b"archive/data.pkl", pickled(dtype, shape)),
         _entry(before, b"archive/data/0", None, nbytes),
     ]
     directory = b"".join(entries)
@@ -108,7 +108,12 @@ def _entry(before: bytearray, name: bytes, content: bytes | None, size: int = 0)
     return _CENTRAL.pack(*numbers) + name + wide
 
 
-def _pickle(dtype: str, shape: tuple[int, ...]) -> bytes:
+def is_typed(dtype: str) -> bool:
+    """Whether torch pickles a dtype by the name of its storage's class."""
+    return dtype in _STORAGES
+
+
+def pickled(dtype: str, shape: tuple[int, ...]) -> bytes:
     """What torch pickles for a tensor, in protocol 2: a call of the function that rebuilds it from its storage."""
     storage = _STORAGES.get(dtype)
     call = b"_rebuild_tensor_v2" if storage else b"_rebuild_tensor_v3"

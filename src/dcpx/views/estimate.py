@@ -31,16 +31,16 @@ class LevelEstimate:
     """What tensors of `nbytes` bytes of elements would take at a level: "fast" and "small" are those of `Pack`, "plain"
     is `pack=None`.
 
-    `stored` are bytes in files. `save_seconds` and `load_seconds` are what the processor would need to code and check
-    them, or to decode and check them, with as many threads as were measured; the time of the storage comes on top where
-    that is slower.
+    `stored` are bytes in files. `encode_seconds` and `decode_seconds` are what the processor would need to code and
+    check them, or to decode and check them, with as many threads as were measured. A save and a load take that and what
+    they do besides: they plan, write or read files, and wait for a storage that is slower.
     """
 
     level: Level
     nbytes: int
     stored: int
-    save_seconds: float
-    load_seconds: float
+    encode_seconds: float
+    decode_seconds: float
 
     @property
     def ratio(self) -> float | None:
@@ -48,14 +48,14 @@ class LevelEstimate:
         return self.stored / self.nbytes if self.nbytes else None
 
     @property
-    def save_rate(self) -> float | None:
+    def encode_rate(self) -> float | None:
         """Bytes of elements that are coded in a second; None where none were."""
-        return self.nbytes / self.save_seconds if self.save_seconds else None
+        return self.nbytes / self.encode_seconds if self.encode_seconds else None
 
     @property
-    def load_rate(self) -> float | None:
+    def decode_rate(self) -> float | None:
         """Bytes of elements that are decoded in a second; None where none were."""
-        return self.nbytes / self.load_seconds if self.load_seconds else None
+        return self.nbytes / self.decode_seconds if self.decode_seconds else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +76,8 @@ class Estimate:
     """What each level would give. `objects` are the bytes that are stored of objects, which no figure includes;
     `threads` is how many did the work, and `errors` say which samples couldn't be read.
 
-    Tensors that can't be estimated, because their dtype has no code in a frame, or no sample of it could be read, are
-    in `left_out`, by bytes of elements, and in no other figure; and one that isn't wholly stored is in none.
+    Tensors that can't be estimated, because their dtype has no code in a frame, no sample of it could be read, or they
+    aren't wholly stored, are in `left_out`, by bytes of elements, and in no other figure.
     """
 
     path: str
@@ -134,8 +134,9 @@ class Estimate:
         }
 
     def table(self) -> Table:
-        """A row for each level of all dtypes, and of each; which a notebook shows. Rates are in bytes a second."""
-        columns = ("dtype", "level", "bytes", "stored", "ratio", "save s", "load s", "save rate", "load rate")
+        """A row for each level of all dtypes, and of each, and what was left out; which a notebook shows. What is coded
+        or decoded in a second is in bytes."""
+        columns = ("dtype", "level", "bytes", "stored", "ratio", "encode s", "decode s", "encoded", "decoded")
         rows: list[tuple[str | int | float | None, ...]] = []
         for dtype, nbytes, stored, levels in (
             ("all", self.nbytes, self.stored, self.levels),
@@ -143,9 +144,11 @@ class Estimate:
         ):
             rows.append((dtype, "now", nbytes, stored, stored / nbytes if nbytes else None, None, None, None, None))
             for one in levels:
-                times = one.save_seconds, one.load_seconds, one.save_rate, one.load_rate
+                times = one.encode_seconds, one.decode_seconds, one.encode_rate, one.decode_rate
                 rows.append((dtype, one.level, one.nbytes, one.stored, one.ratio, *times))
-        return Table(columns, rows)
+        if self.left_out:
+            rows.append(("left out", None, self.left_out, *(None,) * (len(columns) - 3)))
+        return Table(columns, rows, frozenset(("bytes", "stored")), frozenset(columns[-2:]))
 
     def _repr_html_(self) -> str:
         return self.table().to_html()
@@ -163,12 +166,12 @@ def estimate(
     storage_options: StorageOptions | None = None,
 ) -> Estimate:
     """What the tensors of the checkpoint at `path` whose names match the glob `pattern` would take at each level, as
-    `dcpx.save` would store them: bytes in files, and seconds on this machine.
+    `dcpx.save` would store them: bytes in files, and seconds of this machine's processors to code and decode them.
 
     Samples of about `sample` bytes of elements are read, spread evenly over each dtype's, and coded and decoded at each
     level by dcpx's own codecs; all of them if there are no more. The same checkpoint gives the same samples, and the
     same bytes. Needs no torch and runs nothing. A sample that can't be read is one of the `errors`, and others stand
-    for it. Objects aren't estimated.
+    for it; so is a tensor whose file is gone. Objects aren't estimated.
 
     `threads` work on about `budget` bytes at once, as `Reader` explains them. `progress` is True for a bar in the
     terminal (needs rich), or a function that is called with a `Progress`, which counts samples and their bytes.
@@ -186,16 +189,16 @@ def estimate(
     names = matching((item.index.fqn for item in items), pattern, opened.path)
     tensors = [tensor for tensor in elements.tensors() if tensor.name in names]
     with telling(progress, f"estimating {opened.path}") as tell, Crew(threads, budget) as crew:
-        found, errors = sample_tensors(elements, tensors, sample, crew, tell)
+        found, left_out, errors = sample_tensors(elements, tensors, sample, crew, tell)
         workers = max(crew.threads, 1)
     if errors:
         check_current(opened)
     return Estimate(
         opened.path,
-        [_dtype(one, workers) for one in found if one.is_measured],
+        [_dtype(one, workers) for one in found],
         sum(item.info.length for item in items if item.shape is None and item.index.fqn in names),
         workers,
-        sum(one.nbytes for one in found if not one.is_measured),
+        left_out,
         errors,
     )
 
@@ -220,8 +223,8 @@ def _sum(level: Level, parts: Iterable[LevelEstimate]) -> LevelEstimate:
         level,
         sum(one.nbytes for one in found),
         sum(one.stored for one in found),
-        sum(one.save_seconds for one in found),
-        sum(one.load_seconds for one in found),
+        sum(one.encode_seconds for one in found),
+        sum(one.decode_seconds for one in found),
     )
 
 
@@ -231,8 +234,8 @@ def _level_to_json(one: LevelEstimate) -> dict[str, Any]:
         "nbytes": one.nbytes,
         "stored": one.stored,
         "ratio": one.ratio,
-        "save_seconds": one.save_seconds,
-        "load_seconds": one.load_seconds,
-        "save_rate": one.save_rate,
-        "load_rate": one.load_rate,
+        "encode_seconds": one.encode_seconds,
+        "decode_seconds": one.decode_seconds,
+        "encode_rate": one.encode_rate,
+        "decode_rate": one.decode_rate,
     }

@@ -22,7 +22,7 @@ from .elements import Elements, StoredTensor
 from .numbers import Array, is_numeric, numbers_of
 from .opened import open_checkpoint
 from .output import new_file
-from .report.shown import visible
+from .shown import visible
 from .tables import shape_text
 
 __all__ = ["Extracted", "extract"]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from ..errors import DcpxError
+from .shown import visible
+from .tables import Table, Value
 
 __all__ = ["Problem", "Report", "Verdict"]
 
@@ -101,6 +104,20 @@ class Report:
             "problems": [_problem_to_json(problem) for problem in self.problems],
             "refusals": [_problem_to_json(problem) for problem in self.refusals],
         }
+
+    def table(self) -> Table:
+        """A row for each problem and each refusal, which a notebook shows below what the report says of the whole."""
+        columns = ("file", "state", "item", "chunk", "begin", "end", "cause")
+        found = [("damaged", one) for one in self.problems] + [("refused", one) for one in self.refusals]
+        rows: list[tuple[Value, ...]] = [
+            (one.file, state, one.item, one.chunk, one.begin, one.end, one.error.cause) for state, one in found
+        ]
+        return Table(columns, rows)
+
+    def _repr_html_(self) -> str:
+        said = str(self).splitlines()[0]
+        table = self.table().to_html() if self.problems or self.refusals else ""
+        return f"<p>{html.escape(visible(said))}</p>{table}"
 
     def __str__(self) -> str:
         count = len(self.whole) + len(self.lost) + len(self.refused)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from ..catalog.items import StoredItem, all_items
@@ -13,12 +13,13 @@ from ..catalog.lost import missing_pointer
 from ..catalog.names import METADATA, is_pointer
 from ..catalog.plain import PLAIN, Metadata
 from ..catalog.pointer import Pointed, is_replaced, read_pointer
-from ..errors import NotFoundError, ReplacedError, Where
+from ..errors import DcpxError, NotFoundError, ReplacedError, Where
 from ..located import reading
 from ..store.address import StorageOptions, open_store, shown_path
 from ..store.contract import Store
+from ..store.source import FileSource
 
-__all__ = ["Opened", "Pointer", "check_current", "open_checkpoint", "pointers_in"]
+__all__ = ["Opened", "Pointer", "check_current", "lost_files", "open_checkpoint", "pointers_in"]
 
 
 @dataclass(frozen=True)
@@ -91,3 +92,15 @@ def check_current(opened: Opened) -> None:
     for pointer in opened.pointers:
         if is_replaced(opened.store, pointer.name, pointer.pointed.digest):
             raise ReplacedError("the checkpoint was replaced while it was being read", Where(opened.path))
+
+
+def lost_files(store: Store, sizes: Mapping[str, int]) -> dict[str, DcpxError]:
+    """Why files don't reach as far as these sizes, or aren't there, by their names; the last byte of each is read."""
+    found = {}
+    for name, size in sizes.items():
+        try:
+            with closing(FileSource(store, name)) as source:
+                source.read(max(size - 1, 0), min(size, 1))
+        except DcpxError as error:
+            found[name] = error
+    return found

@@ -31,6 +31,8 @@ from ..parallel import Crew
 from ..progress import Meter, OnProgress
 from .elements import PIECE, Elements, Piece, StoredTensor, in_jobs
 from .numbers import Array
+from .opened import lost_files
+from .torch_files import torch_file_size
 
 __all__ = ["LEVELS", "Sampled", "chosen", "sample_tensors"]
 
@@ -86,14 +88,23 @@ class _Measured(NamedTuple):
 
 def sample_tensors(
     elements: Elements, tensors: Iterable[StoredTensor], size: int, crew: Crew, progress: OnProgress | None
-) -> tuple[list[Sampled], list[DcpxError]]:
-    """Measure samples of about `size` bytes in all; what was found of each dtype, and why some couldn't be read."""
+) -> tuple[list[Sampled], int, list[DcpxError]]:
+    """Measure samples of about `size` bytes in all; what was found of each dtype, the bytes of the tensors of which
+    nothing was, and why some couldn't be read."""
     found: dict[str, Sampled] = {}
+    left_out = 0
     pieces: dict[str, list[Piece]] = {}
     errors: list[DcpxError] = []
+    tensors = list(tensors)
+    files = (part.info.relative_path for tensor in tensors for part in tensor.parts)
+    lost_file = lost_files(elements.opened.store, dict.fromkeys(files, 0))
     for tensor in tensors:
-        if (obstacle := elements.obstacle(tensor)) is not None:
-            errors.append(obstacle)
+        obstacle = elements.obstacle(tensor)
+        for part in tensor.parts:  # also of a small tensor, which needn't be read
+            obstacle = obstacle or lost_file.get(part.info.relative_path)
+        if obstacle is not None:
+            errors.append(obstacle.located(item=tensor.name))
+            left_out += tensor.nbytes
             continue
         one = found.setdefault(tensor.dtype, Sampled(tensor.dtype))
         one.tensors += 1
@@ -129,7 +140,8 @@ def sample_tensors(
                 meter.add(sample.piece.nbytes, 1)
     for dtype, some in pieces.items():
         _stand_in(found[dtype], lost[dtype], sum(piece.nbytes for piece in some))
-    return list(found.values()), errors
+    left_out += sum(one.nbytes for one in found.values() if not one.is_measured)
+    return [one for one in found.values() if one.is_measured], left_out, errors
 
 
 def _add(found: Sampled, sample: _Sample, measured: _Measured) -> None:
@@ -188,10 +200,10 @@ def _choice(level: str, dtype: str) -> Choice:
 def _fixed(part: StoredItem, level: str) -> int:
     """The bytes of a part that are known: all of a small one, and of any other what surrounds the coded elements."""
     dtype, shape = str(part.dtype), tuple(part.shape or ())
-    own = own_container(dtype, shape)
     is_small = part.nbytes < OWN_ELEMENTS
     if level == "plain":
-        return own.template.size - (0 if is_small else part.nbytes)
+        return torch_file_size(dtype, shape) - (0 if is_small else part.nbytes)
+    own = own_container(dtype, shape)
     offsets = None if part.index.offset is None else tuple(part.index.offset)
     header = _PACKS[level].choose(Item(part.index.fqn, offsets, dtype, shape, True, bytes(16))).header
     assert header.hint is not None

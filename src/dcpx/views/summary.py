@@ -25,7 +25,8 @@ from ..store.address import StorageOptions
 from ..store.contract import Store
 from ..store.source import FileSource
 from .opened import Opened, Pointer, open_checkpoint
-from .tables import Table
+from .selection import matching
+from .tables import Table, shape_text
 
 __all__ = ["Item", "Part", "Summary", "inspect", "summary_of"]
 
@@ -169,7 +170,7 @@ class Summary:
                 (
                     item.name,
                     item.dtype or "object",
-                    "" if item.shape is None else "x".join(map(str, item.shape)) or "scalar",
+                    shape_text(item.shape),
                     item.nbytes,
                     item.stored,
                     item.coding,
@@ -185,35 +186,39 @@ class Summary:
 
 def inspect(
     path: str | os.PathLike[str],
+    pattern: str = "*",
     *,
     codecs: bool | None = None,
     limits: Limits = Limits(),  # noqa: B008 (immutable)
     storage_options: StorageOptions | None = None,
 ) -> Summary:
-    """What is in the checkpoint at `path`, a local path or the address of a store: dcpx's or stock DCP's.
+    """What is in the checkpoint at `path`, a local path or the address of a store: dcpx's or stock DCP's. Only items
+    whose names match the glob `pattern` are listed, and counted.
 
     Needs no torch, runs nothing and reads no tensor: only `.metadata`, the manifest, and with `codecs` the header of
-    each item (by default where there are at most 10,000 items). Names and values are those of the file, which may hold
+    each such item (by default where there are at most 10,000). Names and values are those of the file, which may hold
     anything: escape them where you show them.
 
     Raises NotFoundError if there is no checkpoint, LostPointerError if there is one that has only lost its pointer,
-    CorruptError, UnsupportedError or LimitError for a pointer that can't be read, LoadError if the store can't be read,
-    and ValueError for wrong arguments. A manifest or a header that can't be read is one of the `problems`.
+    CorruptError, UnsupportedError or LimitError for a pointer that can't be read, LoadError if the store can't be read
+    or no name matches, and ValueError for wrong arguments. A manifest or a header that can't be read is one of the
+    `problems`.
     """
-    return summary_of(open_checkpoint(path, limits=limits, storage_options=storage_options), codecs=codecs)
+    return summary_of(open_checkpoint(path, limits=limits, storage_options=storage_options), pattern, codecs=codecs)
 
 
-def summary_of(opened: Opened, *, codecs: bool | None = None) -> Summary:
+def summary_of(opened: Opened, pattern: str = "*", *, codecs: bool | None = None) -> Summary:
     """As `inspect`, of a checkpoint that is open."""
-    count = sum(len(pointer.items) for pointer in opened.pointers)
+    described = (name for one in opened.pointers for name in one.pointed.metadata.state_dict_metadata)
+    names = matching(described, pattern, opened.path)
+    count = sum(item.index.fqn in names for one in opened.pointers for item in one.items)
     problems = [one.pointed.damage for one in opened.pointers if one.pointed.damage is not None]
     read = _Codecs(opened.store, problems) if (count <= _FEW if codecs is None else codecs) else None
-    items = [item for pointer in opened.pointers for item in _items(pointer, read)]
+    items = [item for pointer in opened.pointers for item in _items(pointer, names, read)]
     manifests = [one.pointed.manifest for one in opened.pointers if one.pointed.manifest is not None]
     files: dict[str, int] = {}
-    for item in items:
-        for part in item.parts:
-            files[part.file] = max(files.get(part.file, 0), part.at + part.stored)
+    for info in (item.info for pointer in opened.pointers for item in pointer.items):
+        files[info.relative_path] = max(files.get(info.relative_path, 0), info.offset + info.length)
     for manifest in manifests:
         files.update({file.name: file.size for file in manifest.files})
     first = manifests[0] if manifests else None
@@ -289,11 +294,12 @@ class _Codecs:
         return CODECS[chunk.codec].name if chunk.codec in CODECS else f"codec {chunk.codec}"
 
 
-def _items(pointer: Pointer, read: _Codecs | None) -> Iterator[Item]:
+def _items(pointer: Pointer, names: set[str], read: _Codecs | None) -> Iterator[Item]:
     described = pointer.pointed.metadata.state_dict_metadata
-    codecs = {} if read is None else read.of(pointer.items)
+    kept = [item for item in pointer.items if item.index.fqn in names]
+    codecs = {} if read is None else read.of(kept)
     parts: dict[str, list[Part]] = {}
-    for item in pointer.items:
+    for item in kept:
         info, offset = item.info, item.index.offset
         parts.setdefault(item.index.fqn, []).append(
             Part(
@@ -308,7 +314,8 @@ def _items(pointer: Pointer, read: _Codecs | None) -> Iterator[Item]:
                 codecs.get(id(item)),
             )
         )
-    for name, one in described.items():
+    for name in filter(names.__contains__, described):
+        one = described[name]
         stored = tuple(parts.get(name, ()))
         if isinstance(one, TensorStorageMetadata):
             nbytes = _product(one.size) * one.properties.dtype.itemsize

@@ -3,25 +3,52 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
-__all__ = ["Table", "shape_text"]
+from .shown import named, rate_text, size_text, visible
+
+__all__ = ["Table", "Value", "shape_text"]
 
 _SHOWN = 200
 """Rows that a notebook shows."""
 
+Value: TypeAlias = "str | int | float | None"
+
 
 @dataclass(frozen=True)
 class Table:
-    """`rows` with a value for each of the `columns`: text, numbers, or None for what isn't known."""
+    """`rows` with a value for each of the `columns`: text, numbers, or None for what isn't known. The first one names
+    the row. `sizes` are the columns that count bytes, `rates` those in bytes a second."""
 
     columns: tuple[str, ...]
-    rows: list[tuple[str | int | float | None, ...]]
+    rows: list[tuple[Value, ...]]
+    sizes: frozenset[str] = frozenset()
+    rates: frozenset[str] = frozenset()
+
+    def texts(self, *, exact: bool = False) -> Iterator[list[str]]:
+        """The rows as people read them, with sizes `exact` to the byte or not. What a checkpoint says is in there as it
+        is."""
+        for row in self.rows:
+            yield [self._text(number, value, exact) for number, value in enumerate(row)]
+
+    def _text(self, number: int, value: Value, exact: bool) -> str:
+        if value is None:
+            return ""
+        if isinstance(value, str):
+            return named(value) if number == 0 else value
+        if self.columns[number] in self.sizes:
+            return size_text(value, exact=exact)
+        if self.columns[number] in self.rates:
+            return rate_text(value)
+        return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
     def to_html(self) -> str:
-        """An HTML table of the first 200 rows; nothing in it is taken for markup."""
+        """An HTML table of the first 200 rows; nothing in it is taken for markup, and nothing hides."""
         head = "".join(f"<th>{html.escape(name)}</th>" for name in self.columns)
-        body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in self.rows[:_SHOWN])
+        rows = zip(self.rows[:_SHOWN], self.texts(), strict=False)
+        body = "".join(f"<tr>{''.join(map(_cell, row, texts))}</tr>" for row, texts in rows)
         left = len(self.rows) - _SHOWN
         more = f"<p>and {left:,} more</p>" if left > 0 else ""
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
@@ -35,8 +62,6 @@ def shape_text(shape: tuple[int, ...] | None) -> str:
     return "" if shape is None else "x".join(map(str, shape)) or "scalar"
 
 
-def _cell(value: str | int | float | None) -> str:
-    if isinstance(value, str):
-        return f'<td style="text-align:left">{html.escape(value)}</td>'
-    text = "" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
-    return f'<td style="text-align:right">{text}</td>'
+def _cell(value: Value, text: str) -> str:
+    side = "left" if isinstance(value, str) else "right"
+    return f'<td style="text-align:{side}">{html.escape(visible(text))}</td>'

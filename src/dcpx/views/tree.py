@@ -1,7 +1,8 @@
-"""A checkpoint's items as a tree of modules, by the dots in their names, in which layers that are alike are one."""
+"""A checkpoint's items as a tree of modules, by the dots in their names, in which what is alike is one."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -9,16 +10,18 @@ from .summary import Item
 
 __all__ = ["Node", "fold", "rows_of", "tree_of"]
 
-
 _MOST_LEVELS = 64
 """Modules within modules that are told apart: a name may have any number of dots."""
+
+_NUMBERS = re.compile(r"([0-9]{1,18})")
+"""The numbers in a name, of which Python takes only short ones."""
 
 
 @dataclass(slots=True)
 class Node:
     """A module, or an item where it has `item`. `count` tensors and objects lie within, of `nbytes` and `stored` bytes.
 
-    `name` is relative to the module above; of several layers that are alike it is such as "[0-23]".
+    `name` is relative to the module above; of several that are alike it is such as "[0-23]" or "layer[0-23]".
     """
 
     name: str
@@ -79,26 +82,46 @@ def _node(name: str, value: object) -> Node:
 
 
 def fold(node: Node) -> Node:
-    """The same with numbered modules next to each other that are alike as one, and chains of single modules as one."""
-    _fold_layers(node)
+    """The same with siblings that are alike but for one number in their names as one, and chains of single modules as
+    one."""
+    _fold_alike(node)
     _join_chains(node)
     return node
 
 
-def _fold_layers(node: Node) -> None:
+def _fold_alike(node: Node) -> None:
     found: list[Node] = []
-    run: list[Node] = []
-    shape = None
+    run: list[_Numbered] = []
+    place: int | None = None
     for child in node.children:
         if child.item is None:
-            _fold_layers(child)
-        alike = _structure(child) if child.item is None and child.name.isdecimal() else None
-        if run and alike is not None and alike == shape and int(child.name) == int(run[-1].name) + 1:
-            run.append(child)
-            continue
-        found += _as_one(run)
-        run, shape = [child], alike
-    node.children = found + _as_one(run)
+            _fold_alike(child)
+        one = _Numbered(child, _NUMBERS.split(child.name))
+        at = _only_difference(run[-1], one) if run else None
+        if at is not None and place in (None, at):
+            place = at
+            run.append(one)
+        else:
+            found += _as_few(run, place)
+            run, place = [one], None
+    node.children = found + _as_few(run, place)
+
+
+class _Numbered:
+    """A node, its name as texts and numbers in turn, and what it must have in common with its like."""
+
+    def __init__(self, node: Node, parts: list[str]) -> None:
+        self.node = node
+        self.parts = parts
+        self.alike = _content(node) if len(parts) > 1 else None
+
+
+def _only_difference(one: _Numbered, other: _Numbered) -> int | None:
+    """Which part of their names tells two nodes apart, if it is one number and they are alike in all else."""
+    if other.alike is None or one.alike != other.alike or len(one.parts) != len(other.parts):
+        return None
+    found = [place for place, pair in enumerate(zip(one.parts, other.parts, strict=True)) if pair[0] != pair[1]]
+    return found[0] if len(found) == 1 and found[0] % 2 else None
 
 
 def _join_chains(node: Node) -> None:
@@ -110,21 +133,35 @@ def _join_chains(node: Node) -> None:
 
 
 def _structure(node: Node) -> object:
-    if node.item is not None:
-        return node.name, node.item.dtype, node.item.shape
-    return node.name if not node.name.isdecimal() else None, tuple(map(_structure, node.children))
+    return None if node.item is None and node.name.isdecimal() else node.name, _content(node)
 
 
-def _as_one(run: list[Node]) -> list[Node]:
-    if len(run) < 2:
-        return run
-    first, last = run[0], run[-1]
-    whole = Node(f"[{first.name}-{last.name}]")
-    for one in run:
-        whole.add(one)
-    for several in zip(*(one.children for one in run), strict=True):
-        whole.children.append(_together(list(several)))
-    return [whole]
+def _content(node: Node) -> object:
+    """What is in a node, whatever it is called."""
+    return (node.item.dtype, node.item.shape) if node.item is not None else tuple(map(_structure, node.children))
+
+
+def _as_few(run: list[_Numbered], place: int | None) -> list[Node]:
+    """Nodes that the number at `place` tells apart, those that follow one another as one: whatever their order, which
+    is by letters in some checkpoints."""
+    if place is None:
+        return [one.node for one in run]
+    several: list[list[_Numbered]] = []
+    for one in sorted(run, key=lambda one: int(one.parts[place])):
+        if several and int(one.parts[place]) == int(several[-1][-1].parts[place]) + 1:
+            several[-1].append(one)
+        else:
+            several.append([one])
+    return [_as_one(alike, place) for alike in several]
+
+
+def _as_one(run: list[_Numbered], place: int) -> Node:
+    whole = _together([one.node for one in run])
+    if len(run) > 1:
+        first, last = run[0].parts, run[-1].parts
+        numbers = f"[{first[place]}-{last[place]}]"
+        whole.name = "".join((*first[:place], numbers, *first[place + 1 :]))
+    return whole
 
 
 def _together(nodes: list[Node]) -> Node:

@@ -477,7 +477,7 @@ def test_globs(tmp_path: Path):
     paths = saved(tmp_path, {"a.x": torch.ones(1), "b.x": torch.ones(1)}, {"a.x": torch.ones(1), "a.y": torch.ones(1)})
     assert changes(diff(*paths, "a.*")) == {"a.x": "same", "a.y": "added"}
     assert changes(diff(*paths, "b.*")) == {"b.x": "removed"}
-    with pytest.raises(dcpx.LoadError, match=r"the nearest are a\.x"):
+    with pytest.raises(dcpx.LoadError, match=r"the nearest are 'a\.x"):
         diff(*paths, "a,x")
 
 

@@ -11,6 +11,7 @@ import re
 import resource
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -25,10 +26,12 @@ import torch.distributed.checkpoint as dcp
 import dcpx
 from dcpx.views.elements import Elements
 from dcpx.views.report import make
+from dcpx.views.report.embedded import script_json
 from dcpx.views.report.exponents import FLOATS
 from dcpx.views.report.joined import joined
-from dcpx.views.report.shown import script_json, visible
+from dcpx.views.shown import visible
 from tests.support.extensions import Passing
+from tests.support.files import data_file, flip, stored
 
 HOSTILE = "</script><script>alert(1)</script><!--\x1b[31m\u202e\u2028&amp;"
 
@@ -255,7 +258,56 @@ def test_what_a_step_is(names: list[str], users: list[dict[str, Any]], steps: li
 def test_checkpoints_without_anything_in_common(tmp_path: Path) -> None:
     dcpx.save({"a": torch.ones(2)}, tmp_path / "1", sync=False)
     dcpx.save({"b": torch.ones(2)}, tmp_path / "2", sync=False)
-    assert [one["changed"] for one in told(page_of(tmp_path / "1", tmp_path / "2"))["steps"]] == [None, None]
+    for read in (True, False):
+        with pytest.warns(dcpx.DcpxWarning, match="another model"):
+            steps = told(page_of(tmp_path / "1", tmp_path / "2", read=read))["steps"]
+        assert [one["changed"] for one in steps] == [None, None]
+        assert [one["problem_count"] for one in steps] == [0, 1]
+        assert f"another model than {tmp_path / '1'}: they have no names in common" in steps[1]["problems"][0]
+
+
+@pytest.mark.parametrize("writer", ["dcpx", "stock"])
+@pytest.mark.parametrize("read", [True, False])
+def test_damage_of_any_of_several(writer: str, read: bool, tmp_path: Path) -> None:
+    """What can't be read is told of each checkpoint, once of each item."""
+    for step in (1, 2, 3, 4):
+        torch.manual_seed(step)
+        tensors = {name: torch.randn(3000) for name in "ab"} | {"object": [step] * 50}
+        if writer == "dcpx":
+            dcpx.save(tensors, tmp_path / f"{step}", sync=False)
+        else:
+            dcp.save(tensors, checkpoint_id=tmp_path / f"{step}")
+    paths = [tmp_path / f"{step}" for step in (1, 2, 3, 4)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", dcpx.DcpxWarning)
+        assert all(one["problem_count"] == 0 for one in told(page_of(*paths, read=read))["steps"])
+    next(paths[0].glob("*.distcp")).unlink()
+    info = stored(paths[1])["b"]
+    flip(data_file(paths[1]), info.offset + info.length // 2)
+    with pytest.warns(dcpx.DcpxWarning, match="the first: the file is missing") as warned:
+        content = told(page_of(*paths, read=read))
+    assert len(warned) == 1
+    steps = content["steps"]
+    assert "the file is missing" in steps[0]["problems"][0]
+    finds = read and writer == "dcpx"
+    assert [len(one["problems"]) for one in steps] == [4 if read else 1, int(finds), 0, 0]
+    assert content["checkpoint"]["problem_count"] == 0
+    if read:
+        assert steps[0]["norm"] is steps[1]["changed"] is None
+        assert steps[3]["norm"] is not None
+        assert [sum(f"item '{name}'" in one for one in steps[0]["problems"]) for name in ("a", "b", "object")] == [
+            1
+        ] * 3
+    if finds:
+        assert "item 'b'" in steps[1]["problems"][0]
+
+
+def test_a_page_is_utf8_wherever_it_goes(tmp_path: Path) -> None:
+    dcpx.save({"模型": torch.ones(9)}, tmp_path / "c", sync=False)
+    with (tmp_path / "page.html").open("w", encoding="ascii") as file:
+        file.write("")
+        dcpx.report(tmp_path / "c", file)
+    assert told((tmp_path / "page.html").read_text(encoding="utf-8"))["items"]["name"] == ["模型"]
 
 
 def test_an_empty_checkpoint(tmp_path: Path) -> None:

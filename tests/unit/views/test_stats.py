@@ -249,6 +249,9 @@ def test_globs(tmp_path: Path):
     with pytest.raises(dcpx.LoadError) as caught:
         stats(tmp_path / "c", "\x1b[31m")
     assert "\x1b" not in str(caught.value)
+    for wrong in (["f32"], None, b"*", 3):
+        with pytest.raises(TypeError, match="the glob for names must be a str"):
+            stats(tmp_path / "c", wrong)
 
 
 @rank_local

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from ... import __version__
+from ...errors import DcpxError
+from ..shown import named, visible
 from ..summary import Item, Summary
 from ..tables import shape_text
 from .exponents import FLOATS, Exponents, Read
-from .shown import visible
 from .steps import Step
 
 __all__ = ["SCHEMA", "content"]
@@ -24,9 +26,11 @@ _USER = 200
 """Values of the users' dictionary that are shown."""
 
 
-def content(summary: Summary, read: Read | None, steps: list[Step]) -> dict[str, Any]:
-    """What is known of the checkpoint that is looked at, and of the steps, if there are several."""
-    problems = [*summary.problems, *(read.problems if read is not None else ())]
+def content(
+    summary: Summary, read: Read | None, steps: Sequence[Step] = (), problems: Sequence[DcpxError] = ()
+) -> dict[str, Any]:
+    """What is known of the checkpoint that is looked at, and of the steps, if there are several. `problems` are those
+    of the checkpoint; each step has its own."""
     return {
         "schema": SCHEMA,
         "version": __version__,
@@ -43,8 +47,7 @@ def content(summary: Summary, read: Read | None, steps: list[Step]) -> dict[str,
                 [visible(str(name)), visible(json.dumps(value, ensure_ascii=False, default=str))]
                 for name, value in list(summary.user.items())[:_USER]
             ],
-            "problems": [visible(str(problem)) for problem in problems[:_PROBLEMS]],
-            "problem_count": len(problems),
+            **_problems(problems),
         },
         "items": _columns(summary.items),
         "exponents": None if read is None else _exponents(summary, read),
@@ -76,7 +79,8 @@ def _columns(items: list[Item]) -> dict[str, Any]:
         held.append(numbers[0] if len(numbers) == 1 else numbers)
     columns = {
         "name": [
-            visible(item.name if item.own_rank is None else f"{item.name} (rank {item.own_rank})") for item in items
+            visible(named(item.name) if item.own_rank is None else f"{named(item.name)} (rank {item.own_rank})")
+            for item in items
         ],
         "dtype": [dtypes(item.dtype or "object") for item in items],
         "shape": [shapes(shape_text(item.shape)) for item in items],
@@ -124,7 +128,13 @@ def _step(step: Step) -> dict[str, Any]:
         "stored": step.stored,
         "norm": _finite(step.norm),
         "changed": _finite(step.changed),
+        **_problems(step.problems),
     }
+
+
+def _problems(problems: Sequence[DcpxError]) -> dict[str, Any]:
+    shown = [visible(str(problem)) for problem in problems[:_PROBLEMS]]
+    return {"problems": shown, "problem_count": len(problems)}
 
 
 def _text(value: str | None) -> str | None:

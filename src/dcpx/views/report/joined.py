@@ -10,7 +10,7 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from .shown import script_json
+from .embedded import script_json
 
 __all__ = ["SCRIPTS", "joined"]
 

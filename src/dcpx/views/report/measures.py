@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
-from itertools import pairwise
 from typing import Any
 
 from ...catalog.limits import Limits
+from ...errors import DcpxError, UnsupportedError
 from ...progress import OnProgress
 from ...store.address import StorageOptions
 from ..diff import diff
-from ..stats import stats
+from ..stats import TensorStatistics, stats
 from .exponents import FLOATS
+from .problems import distinct
 from .steps import Step
 
 __all__ = ["Measure"]
@@ -33,30 +34,47 @@ class Measure:
         return {one.name: getattr(self, one.name) for one in fields(self)}
 
     def compared(self, steps: list[Step]) -> list[Step]:
-        """The steps, with their norms and with what changed since the one before."""
-        if not steps:
-            return []
-        changed = [None, *(self._changed(before, after) for before, after in pairwise(steps))]
-        return [replace(step, norm=self._norm(step), changed=share) for step, share in zip(steps, changed, strict=True)]
+        """The steps, with their norms, with what changed since the one before, and with what couldn't be read."""
+        found = [self._measured(step) for step in steps]
+        for number in range(1, len(found)):
+            found[number - 1 : number + 1] = self._compared(*found[number - 1 : number + 1])
+        return found
 
-    def _norm(self, step: Step) -> float | None:
-        """The norm of all finite floats; None where a tensor can't be read."""
-        found = stats(step.path, **self._options)
-        floats = [one for one in found.tensors if one.dtype in FLOATS]
-        if any(one.error is not None for one in floats):
-            return None
-        return math.hypot(*(one.norm or 0.0 for one in floats))
+    def _measured(self, step: Step) -> Step:
+        """With the norm of all finite floats; None where a tensor can't be read."""
+        told = stats(step.path, **self._options)
+        floats = [one for one in told.tensors if one.dtype in FLOATS]
+        errors = [one.error for one in told.tensors if one.error is not None and _is_problem(one)]
+        norm = math.hypot(*(one.norm or 0.0 for one in floats)) if all(one.error is None for one in floats) else None
+        return replace(step, norm=norm, problems=distinct((*step.problems, *errors)))
 
-    def _changed(self, before: Step, after: Step) -> float | None:
-        """Of the elements of tensors that both have in one shape; None where one can't be read, or there are none."""
-        found = diff(before.path, after.path, **self._options)
+    def _compared(self, before: Step, after: Step) -> tuple[Step, Step]:
+        """With the share of elements that changed, of tensors that both have in one shape; None where one can't be
+        read, or there are none. An object that can't be compared is a problem of that one which the error names."""
+        told = diff(before.path, after.path, **self._options)
         total = changed = 0
-        for item in found.items:
-            if item.change == "unreadable":
-                return None
+        for item in told.items:
             if item.elements is not None:
                 total += item.elements.count
                 changed += item.elements.changed
             elif item.change == "same":
                 total += math.prod(item.shapes[1] or ()) if item.dtypes[1] is not None else 0
-        return changed / total if total else None
+        ofs: tuple[list[DcpxError], list[DcpxError]] = [], []
+        for error in told.errors:
+            ofs[not _is_of(before, error)].append(error)
+        is_known = total and not any(item.change == "unreadable" and item.dtypes[1] is not None for item in told.items)
+        share = changed / total if is_known else None
+        return (
+            replace(before, problems=distinct((*before.problems, *ofs[0]))),
+            replace(after, problems=distinct((*after.problems, *ofs[1])), changed=share),
+        )
+
+
+def _is_problem(one: TensorStatistics) -> bool:
+    """Not of a tensor that has no numbers to measure."""
+    return one.dtype in FLOATS or not isinstance(one.error, UnsupportedError)
+
+
+def _is_of(step: Step, error: DcpxError) -> bool:
+    file = error.where.file
+    return file is not None and file.startswith(step.shown.rstrip("/") + "/")

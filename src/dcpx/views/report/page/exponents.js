@@ -49,18 +49,19 @@ function meaning(of, stored) {
 }
 
 function histogramOptions(of) {
+  const shares = of.counts.map((number) => number / of.elements);
   const labels = of.counts.map((_, number) => meaning(of, of.first + number));
   return {
     grid: { left: 4, right: 8, top: 12, bottom: 0, containLabel: true },
     tooltip: {
-      ...tooltip(([hovered]) => [labels[hovered.dataIndex], [["Elements", whole.format(of.counts[hovered.dataIndex])], ["Share", percent(of.counts[hovered.dataIndex] / of.elements)]]]),
+      ...tooltip(([hovered]) => [labels[hovered.dataIndex], [["Elements", whole.format(of.counts[hovered.dataIndex])], ["Share", percent(shares[hovered.dataIndex])]]]),
       trigger: "axis",
       axisPointer: { type: "shadow" },
     },
     xAxis: axis({ type: "category", data: labels.map((label) => (label.startsWith("2^") ? label.slice(2) : label[0] === "z" ? "0 " : "∞")) }),
-    yAxis: axis({ type: "value", ...(Math.max(...of.counts) > 0.8 * of.elements ? { max: 1, interval: 0.25 } : { splitNumber: 3 }), axisLabel: { formatter: (value) => `${Math.round(100 * value)} %` } }),
+    yAxis: axis({ type: "value", ...(Math.max(...of.counts) > 0.8 * of.elements ? { max: 1, interval: 0.25 } : { splitNumber: 3 }), axisLabel: { formatter: percentTicks([0, ...shares]) } }),
     series: [
-      { type: "bar", color: colour("accent"), barCategoryGap: "12%", data: of.counts.map((number) => number / of.elements), itemStyle: { borderRadius: [2, 2, 0, 0] } },
+      { type: "bar", color: colour("accent"), barCategoryGap: "12%", data: shares, itemStyle: { borderRadius: [2, 2, 0, 0] } },
     ],
   };
 }

@@ -50,11 +50,23 @@ function when(created) {
   return Number.isNaN(time) ? created : new Date(time).toISOString().replace("T", " ").replace(/(\.\d+)?Z/, " UTC");
 }
 
+// Of several checkpoints each one's by itself.
 function drawProblems() {
-  if (checkpoint.problem_count === 0) return;
-  const list = element("ul", {}, ...checkpoint.problems.map((problem) => element("li", { textContent: problem })));
-  const left = checkpoint.problem_count - checkpoint.problems.length;
-  if (left > 0) list.append(element("li", { textContent: `and ${whole.format(left)} more` }));
-  byId("problems").append(element("h2", { textContent: `${plural(checkpoint.problem_count, "problem")} found` }), list);
+  const all = report.steps.length > 1 ? report.steps : [checkpoint];
+  const total = sum(all.map((of) => of.problem_count));
+  if (total === 0) return;
+  byId("problems").append(element("h2", { textContent: `${plural(total, "problem")} found` }));
+  for (const of of all) {
+    if (of.problem_count === 0) continue;
+    if (all.length > 1) byId("problems").append(element("h3", { textContent: of.path }));
+    byId("problems").append(problemsOf(of));
+  }
   byId("problems").hidden = false;
+}
+
+function problemsOf({ problems, problem_count }) {
+  const list = element("ul", {}, ...problems.map((problem) => element("li", { textContent: problem })));
+  const left = problem_count - problems.length;
+  if (left > 0) list.append(element("li", { textContent: `and ${whole.format(left)} more` }));
+  return list;
 }

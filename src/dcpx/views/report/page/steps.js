@@ -6,17 +6,17 @@ function drawSteps() {
   byId("steps-note").textContent = `${steps.length} checkpoints; what is above and below is of the last one, step ${stepName(steps.at(-1).step)}.`;
   const ratio = (step) => ratioOf(step.raw, step.stored);
   const lines = [
-    ["Size", [["Raw", "raw", (step) => step.raw], ["Stored", "accent", (step) => step.stored]], roundBytes, 0],
-    ["Ratio", [["Ratio", "accent", ratio]], percent, null],
-    ["Norm", [["Norm", "accent", (step) => step.norm]], (value) => value.toPrecision(4), null],
-    ["Changed elements", [["Changed", "accent", (step) => step.changed]], percent, 0],
+    ["Size", [["Raw", "raw", (step) => step.raw], ["Stored", "accent", (step) => step.stored]], bytes, () => roundBytes, 0],
+    ["Ratio", [["Ratio", "accent", ratio]], percent, percentTicks, null],
+    ["Norm", [["Norm", "accent", (step) => step.norm]], (value) => value.toPrecision(6), numberTicks, null],
+    ["Changed elements", [["Changed", "accent", (step) => step.changed]], percent, percentTicks, 0],
   ];
-  for (const [title, series, format, least] of lines) {
+  for (const [title, series, format, ticks, least] of lines) {
     const known = series.filter(([, , value]) => steps.some((step) => value(step) !== null));
     if (known.length === 0) continue;
     const box = element("div", { className: "chart line", role: "img" });
     box.setAttribute("aria-label", `${title} over the steps; the table below has the numbers`);
-    chartIn(box, () => lineOptions(steps, known, format, least));
+    chartIn(box, () => lineOptions(steps, known, format, ticks, least));
     byId("steps").append(element("article", {}, element("h3", { textContent: title }), box));
   }
   stepsTable(steps);
@@ -24,7 +24,9 @@ function drawSteps() {
 
 const stepName = (step) => (Number.isInteger(step) ? whole.format(step) : String(step));
 
-function lineOptions(steps, series, format, least) {
+function lineOptions(steps, series, format, ticks, least) {
+  const values = steps.flatMap((step) => series.map(([, , value]) => value(step))).filter((value) => value !== null);
+  const inWhole = steps.every(({ step }) => Number.isInteger(step));
   return {
     legend: { ...legend(), show: series.length > 1 },
     grid: { left: 4, right: 16, top: 28, bottom: 0, containLabel: true },
@@ -32,8 +34,8 @@ function lineOptions(steps, series, format, least) {
       ...tooltip((hovered) => [`Step ${stepName(hovered[0].value[0])}`, hovered.filter(({ value }) => value[1] !== null).map(({ seriesName, value }) => [seriesName, format(value[1])])]),
       trigger: "axis",
     },
-    xAxis: axis({ type: "value", scale: true, min: "dataMin", max: "dataMax", splitLine: { show: false }, axisLabel: { formatter: stepName } }),
-    yAxis: axis({ type: "value", splitNumber: 3, scale: least === null, min: least ?? undefined, axisLabel: { formatter: (value) => format(value) } }),
+    xAxis: axis({ type: "value", scale: true, min: "dataMin", max: "dataMax", minInterval: inWhole ? 1 : 0, splitLine: { show: false }, axisLabel: { formatter: stepName } }),
+    yAxis: axis({ type: "value", splitNumber: 3, scale: least === null, min: least ?? undefined, axisLabel: { formatter: ticks(least === null ? values : [least, ...values]) } }),
     series: series.map(([name, tone, value]) => ({
       name,
       type: "line",

@@ -8,7 +8,7 @@ function bytes(value) {
     value /= 1000;
     unit += 1;
   }
-  return `${unit === 0 ? value : value.toPrecision(3)} ${UNITS[unit]}`;
+  return `${unit === 0 ? Math.round(value) : value.toPrecision(3)} ${UNITS[unit]}`;
 }
 
 function short(value) {
@@ -23,7 +23,11 @@ function short(value) {
 
 // What has no raw bytes, such as an empty tensor, has no ratio either.
 const ratioOf = (raw, stored) => (raw > 0 ? stored / raw : null);
-const percent = (ratio) => (ratio === null ? "–" : `${(100 * ratio).toFixed(ratio < 0.0995 ? 2 : 1)} %`);
+function percent(ratio) {
+  if (ratio === null) return "–";
+  if (ratio > 0 && ratio < 0.0005) return `${(100 * ratio).toPrecision(2)} %`;
+  return `${(100 * ratio).toFixed(ratio < 0.0995 ? 2 : 1)} %`;
+}
 const plural = (number, word) => `${whole.format(number)} ${word}${number === 1 ? "" : "s"}`;
 
 function element(name, properties = {}, ...children) {
@@ -36,7 +40,29 @@ function element(name, properties = {}, ...children) {
   return made;
 }
 
-// For axes, whose numbers are round.
+// For axes, whose values lie in this range: with so many digits that no two ticks are the same.
+function percentTicks(values) {
+  const digits = Math.max(-lastDigit(values.map((value) => 100 * value)), 0);
+  return (ratio) => `${(100 * ratio).toFixed(digits)} %`;
+}
+
+function numberTicks(values) {
+  const last = lastDigit(values);
+  const first = Math.floor(Math.log10(Math.max(...values.map(Math.abs)) || 1));
+  if (first > 6 || last < -5) return (value) => value.toExponential(Math.max(first - last, 0));
+  const digits = Math.max(-last, 0);
+  const format = new Intl.NumberFormat("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  return (value) => format.format(value);
+}
+
+// The power of ten in which neighbouring ticks differ, of which there are a few.
+function lastDigit(values) {
+  const lowest = Math.min(...values);
+  const range = Math.max(...values) - lowest || Math.abs(lowest) || 1;
+  return Math.max(Math.floor(Math.log10(range)) - 1, -18);
+}
+
+// For axes of bytes, whose numbers are round.
 const roundBytes = (value) => bytes(value).replace(/\.0+ |(\.\d*?)0+ /, "$1 ");
 
 const byId = (id) => document.getElementById(id);

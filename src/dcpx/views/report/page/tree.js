@@ -1,7 +1,7 @@
 // The items folded by module: names are split at dots, and modules with one child alone are joined with it.
 class Module {
   constructor(label, above) {
-    this.label = label;
+    this.label = label.trim() === "" ? `'${label}'` : label;
     this.above = above;
     this.children = new Map();
     this.item = null;
