@@ -352,7 +352,7 @@ def test_an_interrupt_leaves_nothing(saved: Path, tmp_path: Path, moment: str, m
         raise KeyboardInterrupt
 
     if moment == "while writing":
-        monkeypatch.setattr(Path, "rename", interrupt)
+        monkeypatch.setattr(Path, "replace", interrupt)
     (tmp_path / "out").mkdir()
     with pytest.raises(KeyboardInterrupt):
         dcpx.report(saved, tmp_path / "out/report.html", progress=interrupt if moment == "while reading" else False)
