@@ -255,7 +255,8 @@ def sparse() -> torch.Tensor:
 def test_what_repeats_itself_goes_to_zstandard(make: Callable[[], torch.Tensor], most: float):
     data = raw(make())
     pieces = [data[start : start + (1 << 20)] for start in range(0, len(data), 1 << 20)]
-    alone = sum(len(kernels.float_encode(piece, 4, True, False) or piece) for piece in pieces)
+    coded = [kernels.float_encode(piece, 4, True, False) for piece in pieces]
+    alone = sum(len(one[1] if one else piece) for one, piece in zip(coded, pieces, strict=True))
     for what in (item("float32"), None):
         stored = packed(data, Pack(), what)
         assert parsed(stored).used() <= {ZSTD, PLANES}
