@@ -152,7 +152,7 @@ def _decide(chunk: _Chunk, small: bool, exact: bool, forced_raw: set[int]) -> di
         histograms, counted = _sample(planes, form, lanes)
     coded = [p for p in range(width) if p not in forced_raw and _estimate(histograms[p], counted, lanes, small) < lanes]
     if not exact and lanes > FIRST_SAMPLE:
-        histograms, counted = _sample(planes, form, 1 << (17 if small else 16 if width == 1 else 14))
+        histograms, counted = _sample(planes, form, 1 << (17 if small else 14))
     plans = {}
     for p in coded:
         most = int(histograms[p].max())

@@ -96,8 +96,7 @@ bool Encoder::choose(bool exact, unsigned forced_raw) {
         coded |= 1u << p;
     }
     if (!coded) return false;
-    // Bytes that aren't taken apart have many values, which a small sample would misjudge.
-    const size_t second = size_t{1} << (level == Level::small ? 17 : lane.width == 1 ? 16 : 14);
+    const size_t second = level == Level::fast ? size_t{1} << 14 : size_t{1} << 17;
     const size_t again = !exact && lanes > first_sample ? sample(src, lanes, lane, second, coded, hist) : counted;
     for (unsigned p = 0; p < lane.width; ++p)
         if (coded >> p & 1) settle(plane[p], hist[p], again);
