@@ -135,14 +135,14 @@ def _formed(data: bytes, width: int, form: int) -> _Chunk:
     return _Chunk(form, planes, *_sample(planes, form, FIRST_SAMPLE))
 
 
-def _choose_form(data: bytes, width: int, rotated: bool, small: bool) -> _Chunk:
-    """The chunk in the form that promises most."""
+def _choose_form(data: bytes, width: int, rotated: bool, small: bool) -> tuple[_Chunk, _Chunk]:
+    """The chunk in its dtype's form, and in the one that promises most."""
     given = _formed(data, width, ROTATED if rotated else PLAIN)
     if len(data) < LEAST_FORMED or (width == 1 and given.histograms[0][FEW_VALUES:].any()):
-        return given
+        return given, given
     other = _formed(data, width, DIFFERENCES) if width > 1 else _formed(data, 8, BITS)
     pays = other.total(len(data), small) + len(data) // 256 < given.total(len(data), small)
-    return other if pays else given
+    return given, other if pays else given
 
 
 def _decide(chunk: _Chunk, small: bool, exact: bool, forced_raw: set[int]) -> dict[int, _Plan]:
@@ -171,7 +171,12 @@ def encode(data: bytes, width: int, rotated: bool, small: bool) -> tuple[int, by
     """The chunk's parameter and payload, or None where that isn't smaller."""
     if len(data) < width:
         return None
-    chunk = _choose_form(data, width, rotated, small)
+    given, chosen = _choose_form(data, width, rotated, small)
+    coded = _encode(data, chosen, small)
+    return coded if coded is not None or chosen is given else _encode(data, given, small)  # the sample misled
+
+
+def _encode(data: bytes, chunk: _Chunk, small: bool) -> tuple[int, bytes] | None:
     width, lanes = chunk.planes.shape
     exact, forced_raw = False, set[int]()
     for _ in range(10):

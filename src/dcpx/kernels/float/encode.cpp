@@ -265,7 +265,10 @@ Coded encode(const u8* src, size_t n, Lane lane, Level level, u8* dst, size_t ds
     if (!is_lane(lane) || lane.form > Form::rotated || n < lane.width || n > max_chunk || !src || !dst || !scratch)
         return {0, lane};
     Arena arena(scratch);
-    Sample& sample = choose_form(*arena.take<Sample[2]>(), src, n, lane, level);
-    return {Encoder(src, n, sample, level, dst, dst_cap, arena).run(), sample.lane};
+    Sample(&samples)[2] = *arena.take<Sample[2]>();
+    Sample& chosen = choose_form(samples, src, n, lane, level);
+    const size_t size = Encoder(src, n, chosen, level, dst, dst_cap, arena).run();
+    if (size > 0 || &chosen == &samples[0]) return {size, chosen.lane};
+    return {Encoder(src, n, samples[0], level, dst, dst_cap, arena).run(), lane};  // the sample misled
 }
 }  // namespace dcpx
