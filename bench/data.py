@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sysconfig
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,9 @@ from demo.minilm import weights
 from torch.nn import functional as F  # noqa: N812 (the usual name)
 
 Array = npt.NDArray[np.uint8]
+
+STEPS = (200, 600)
+"""After how many steps of training the optimizer's state is taken."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +46,9 @@ def samples() -> list[Sample]:
             ("fp8 e5m2", torch.float8_e5m2),
         )
     ]
-    first, second = trained_moments()
-    found += [_sample("AdamW m f32", first), _sample("AdamW v f32", second)]
+    for steps, (first, second) in trained_moments():
+        later = "" if steps == STEPS[0] else f", {steps:,} steps"
+        found += [_sample(f"AdamW m f32{later}", first), _sample(f"AdamW v f32{later}", second)]
     rng = np.random.default_rng(0)
     size = 32 << 20
     nan = np.full(size // 4, np.nan, np.float32)
@@ -51,12 +57,18 @@ def samples() -> list[Sample]:
         Sample("zeros", "float32", [np.zeros(size, np.uint8)]),
         Sample("NaN-filled", "float32", [nan.view(np.uint8)]),
         Sample("sorted integers", "int32", [np.sort(rng.integers(0, 1 << 24, size // 4, np.int32)).view(np.uint8)]),
+        Sample("sorted int64", "int64", [np.sort(rng.integers(0, 1 << 40, size // 8)).view(np.uint8)]),
+        Sample("token ids", "int64", [_token_ids().view(np.uint8)]),
+        Sample("position ids", "int64", [np.tile(np.arange(512), size // 4096).view(np.uint8)]),
+        Sample("step counters", "int64", [np.full(4096, 200 + layer).view(np.uint8) for layer in range(64)]),
+        Sample("padding mask", "bool", [_padding(rng, 4096, 512)]),
+        Sample("dropout mask", "bool", [(rng.random(size) < 0.1).view(np.uint8)]),
     ]
     return found
 
 
-def trained_moments(steps: int = 200) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """AdamW's first and second moments after `steps` steps of a character model on the standard library's source."""
+def trained_moments() -> Iterator[tuple[int, tuple[list[torch.Tensor], list[torch.Tensor]]]]:
+    """AdamW's first and second moments after each of STEPS of a character model on the standard library's source."""
     torch.manual_seed(0)
     text = _corpus()
     embed, rnn, head = (
@@ -66,7 +78,7 @@ def trained_moments(steps: int = 200) -> tuple[list[torch.Tensor], list[torch.Te
     )
     parameters = [*embed.parameters(), *rnn.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=2e-3)
-    for _ in range(steps):
+    for step in range(1, STEPS[-1] + 1):
         starts = torch.randint(0, len(text) - 65, (16,))
         batch = torch.stack([text[start : start + 65] for start in starts.tolist()])
         scores = head(rnn(embed(batch[:, :-1]))[0])
@@ -74,14 +86,34 @@ def trained_moments(steps: int = 200) -> tuple[list[torch.Tensor], list[torch.Te
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    state = optimizer.state_dict()["state"].values()
-    return [entry["exp_avg"] for entry in state], [entry["exp_avg_sq"] for entry in state]
+        if step in STEPS:
+            state = optimizer.state_dict()["state"].values()
+            moments = ([entry[name].clone() for entry in state] for name in ("exp_avg", "exp_avg_sq"))
+            yield step, (next(moments), next(moments))
+
+
+def _text(files: int) -> str:
+    folder = Path(sysconfig.get_paths()["stdlib"])
+    return "".join(file.read_text("utf-8", "replace") for file in sorted(folder.glob("*.py"))[:files])
 
 
 def _corpus() -> torch.Tensor:
-    folder = Path(sysconfig.get_paths()["stdlib"])
-    text = "".join(file.read_text("utf-8", "replace") for file in sorted(folder.glob("*.py"))[:60])
-    return torch.tensor([min(ord(letter), 127) for letter in text])
+    return torch.tensor([min(ord(letter), 127) for letter in _text(60)])
+
+
+def _token_ids() -> npt.NDArray[np.int64]:
+    """The standard library's source as a tokenizer would number it: words and marks, the frequent ones first."""
+    tokens = re.findall(r"\w+|[^\w\s]|\s+", _text(400))
+    words, index, counts = np.unique(np.array(tokens, "U24"), return_inverse=True, return_counts=True)
+    rank = np.empty(len(words), np.int64)
+    rank[np.argsort(-counts, kind="stable")] = np.arange(len(words))
+    return rank[index]
+
+
+def _padding(rng: np.random.Generator, rows: int, columns: int) -> Array:
+    """A batch's mask: each row is 1 up to its length."""
+    lengths = rng.integers(columns // 8, columns + 1, rows)
+    return (np.arange(columns) < lengths[:, None]).reshape(-1).view(np.uint8)
 
 
 def _sample(name: str, tensors: list[torch.Tensor]) -> Sample:

@@ -108,19 +108,32 @@ Bytes weights(size_t size) {
     return bytes;
 }
 
-void code_and_decode(const Bytes& raw, Lane lane, Level level) {
+Bytes counting(size_t size) {
+    Random random_number(8);
+    Bytes bytes(size);
+    uint32_t at = 0;
+    for (size_t i = 0; i < size; ++i)
+        bytes[i] = uint8_t((i % 4 ? at : at += uint32_t(random_number.below(6))) >> 8 * (i % 4));
+    bytes[size / 2 | 3] = 255;  // a patch
+    return bytes;
+}
+
+void code_and_decode(const Bytes& raw, Lane given, Form form, Level level) {
     Box scratch(dcpx::encode_scratch(raw.size()), 0), out(raw.size(), 0);
     Bytes coded(raw.size());
-    coded.resize(dcpx::encode(raw.data(), raw.size(), lane, level, coded.data(), coded.size(), scratch.data()));
-    require(!coded.empty(), "weights get smaller");
+    const auto [size, lane] =
+        dcpx::encode(raw.data(), raw.size(), given, level, coded.data(), coded.size(), scratch.data());
+    coded.resize(size);
+    require(!coded.empty() && lane.form == form, "they get smaller, in this form");
+    const Lane as = lane;
     with_each_byte_changing(coded, 50, [&](const uint8_t* source) {
         static Box tables(dcpx::decode_scratch, 0);
         tables.fill(0x41);  // where a table is missing, a wild pointer
-        dcpx::decode(source, coded.size(), lane, out.data(), raw.size(), tables.data());
+        dcpx::decode(source, coded.size(), as, out.data(), raw.size(), tables.data());
     });
     with_each_byte_changing(raw, 1, [&](const uint8_t* source) {
         scratch.lift();
-        dcpx::encode(source, raw.size(), lane, level, out.data(), raw.size(), scratch.data());
+        dcpx::encode(source, raw.size(), given, level, out.data(), raw.size(), scratch.data());
     });
 }
 
@@ -154,7 +167,10 @@ void take_and_release(const Bytes& raw) {
 int main() {
     for (const Path path : {Path::portable, Path::best}) {
         dcpx::force_path(path);
-        for (const Level level : {Level::fast, Level::small}) code_and_decode(weights(600), {2, true}, level);
+        for (const Level level : {Level::fast, Level::small}) {
+            code_and_decode(weights(600), {2, Form::rotated}, Form::rotated, level);
+            code_and_decode(counting(1200), {4, Form::plain}, Form::differences, level);
+        }
         take_and_release(weights(300));
     }
     std::printf("%zu runs, %zu looks at what changes\n", runs, looks);

@@ -5,9 +5,11 @@ using namespace fuzz;
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     Input in(data, size);
-    static constexpr Lane no_lanes[] = {{0, false}, {1, true}, {3, false}, {16, true}, {1u << 31, false}};
+    static constexpr Lane no_lanes[] = {{0, Form::plain},        {1, Form::rotated}, {3, Form::plain},
+                                        {16, Form::rotated},     {4, Form::bits},    {1, Form::differences},
+                                        {1u << 31, Form::plain}, {8, Form(4)}};
     const size_t choice = in.byte();
-    const Lane lane = choice < 250 ? lanes[choice % lane_count] : no_lanes[choice % 5];
+    const Lane lane = choice < 248 ? lanes[choice % form_count] : no_lanes[choice % 8];
     const size_t offset = in.byte() % 64;
     const unsigned large = in.byte();
     size_t raw_size = in.number(3);

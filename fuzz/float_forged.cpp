@@ -231,7 +231,8 @@ void forge(Chunk& c, Input& in, size_t n) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     Input in(data, size);
-    const Lane lane = lanes[in.byte() % lane_count];
+    const Lane given = lanes[in.byte() % lane_count];
+    Lane lane = given;
     const unsigned flags = in.byte();
     const Level level = flags & 1 ? Level::small : Level::fast;
     const size_t offset = in.byte() % 64, seed_size = in.byte();
@@ -242,7 +243,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     dcpx::force_path(paths()[flags >> 1 & 1 ? paths().size() - 1 : 0]);
     Bytes coded = encode(raw, lane, level, raw.size(), offset);
     if (coded.empty()) {  // zeros always get smaller, and the forging below fills them with something else
-        raw.assign(64 * lane.width + raw.size(), 0);
+        raw.assign(64 * given.width + raw.size(), 0);
+        lane = given;
         coded = encode(raw, lane, level, raw.size(), offset);
         require(!coded.empty(), "zeros get smaller");
     }

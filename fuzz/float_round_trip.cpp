@@ -5,7 +5,7 @@ using namespace fuzz;
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     Input in(data, size);
-    const Lane lane = lanes[in.byte() % lane_count];
+    const Lane given = lanes[in.byte() % lane_count];
     const size_t offset = in.byte() % 64;
     struct Change {
         size_t at;
@@ -16,8 +16,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     Bytes control = in.take(6);
     control.resize(6);
     Input growth(control.data(), control.size());
-    const Bytes raw = grow(growth, in.rest(), lane.width, 40000);
+    const Bytes raw = grow(growth, in.rest(), given.width, 40000);
     for (const Level level : {Level::fast, Level::small}) {
+        Lane lane = given;
         Bytes coded = encode_everywhere(raw, lane, level, offset), out;
         if (coded.empty()) continue;
         require(decode_everywhere(coded, lane, raw.size(), offset, out) == Status::ok, "what was encoded decodes");

@@ -24,6 +24,7 @@
 #endif
 
 namespace fuzz {
+using dcpx::Form;
 using dcpx::Lane;
 using dcpx::Level;
 using dcpx::Path;
@@ -102,8 +103,12 @@ class Random {
     uint64_t state_;
 };
 
-inline constexpr Lane lanes[] = {{1, false}, {2, false}, {2, true}, {4, false}, {4, true}, {8, false}, {8, true}};
-inline constexpr size_t lane_count = sizeof lanes / sizeof *lanes;
+// What elements may be, which encoding is told, and then the forms that only an encoder chooses.
+inline constexpr Lane lanes[] = {{1, Form::plain},       {2, Form::plain},       {2, Form::rotated},
+                                 {4, Form::plain},       {4, Form::rotated},     {8, Form::plain},
+                                 {8, Form::rotated},     {2, Form::differences}, {4, Form::differences},
+                                 {8, Form::differences}, {8, Form::bits}};
+inline constexpr size_t lane_count = 7, form_count = sizeof lanes / sizeof *lanes;
 
 inline const std::vector<Path>& paths() {
     static const std::vector<Path> all = [] {
@@ -116,7 +121,8 @@ inline const std::vector<Path>& paths() {
 }
 
 // A few bytes become a chunk of up to `most` bytes: as they are, repeated, or as a distribution that lanes or bytes are
-// drawn from, so that short inputs reach many windows, long codes and patches.
+// drawn from, so that short inputs reach many windows, long codes and patches; at times their sums, or only their
+// lowest bits.
 inline Bytes grow(Input& in, const Bytes& seed, unsigned width, size_t most) {
     const unsigned how = in.byte();
     const size_t size = size_t(in.number(3)) % (most + 1) >> (how >> 4 & 7);
@@ -153,10 +159,22 @@ inline Bytes grow(Input& in, const Bytes& seed, unsigned width, size_t most) {
                 out[i] = i % width == width - 1 ? seed[draw()] : uint8_t(random());
                 break;
         }
+    if (how & 128)
+        for (size_t i = 0; i < size; ++i) {
+            if (width == 1) out[i] &= uint8_t(15 >> (how & 3));
+            unsigned sum = 0;
+            if (width > 1 && i >= width && i % width == 0)
+                for (size_t j = 0; j < width && i + j < size; ++j) {
+                    sum += out[i + j] + out[i + j - width];
+                    out[i + j] = uint8_t(sum);
+                    sum >>= 8;
+                }
+        }
     return out;
 }
 
-inline Bytes encode(const Bytes& raw, Lane lane, Level level, size_t cap, size_t offset) {
+// `lane` says what the elements are, and then which form was chosen.
+inline Bytes encode(const Bytes& raw, Lane& lane, Level level, size_t cap, size_t offset) {
     const Box src(raw, offset), dst(cap, offset * 5 % 64);
     static std::unique_ptr<Box>
         scratch;  // kept while the size is the same, as making it costs more than a short encode
@@ -164,27 +182,32 @@ inline Bytes encode(const Bytes& raw, Lane lane, Level level, size_t cap, size_t
     if (!scratch || scratch_for != raw.size())
         scratch = std::make_unique<Box>(dcpx::encode_scratch(scratch_for = raw.size()), raw.size() % 61);
     scratch->fill(uint8_t(offset));
-    const size_t size = dcpx::encode(src.data(), raw.size(), lane, level, dst.data(), cap, scratch->data());
+    const auto [size, formed] = dcpx::encode(src.data(), raw.size(), lane, level, dst.data(), cap, scratch->data());
+    lane = formed;
     require(size <= cap, "coded size within dst");
     require(size < raw.size() || size == 0, "coded size below raw size");
     require(std::equal(raw.begin(), raw.end(), src.data()), "encode leaves its source alone");
     return Bytes(dst.data(), dst.data() + size);
 }
 
-// All paths give the same bytes; room for less gives none.
-inline Bytes encode_everywhere(const Bytes& raw, Lane lane, Level level, size_t offset) {
+// All paths give the same bytes; room for less gives none, or those of the other form, if it takes less after all.
+inline Bytes encode_everywhere(const Bytes& raw, Lane& lane, Level level, size_t offset) {
     Bytes first;
+    const Lane given = lane;
     for (const Path path : paths()) {
         dcpx::force_path(path);
-        const Bytes coded = encode(raw, lane, level, raw.size(), (offset + size_t(path) * 11) % 64);
-        if (path == Path::portable)
+        Lane formed = given;
+        const Bytes coded = encode(raw, formed, level, raw.size(), (offset + size_t(path) * 11) % 64);
+        if (path == Path::portable) {
             first = coded;
-        else
-            require(coded == first, "every path gives the same coded bytes");
+            lane = formed;
+        }
+        require(coded == first && parameter_of(formed) == parameter_of(lane), "every path gives the same coded bytes");
     }
     if (!first.empty()) {
-        require(encode(raw, lane, level, first.size(), offset) == first, "exact room gives the same bytes");
-        require(encode(raw, lane, level, first.size() - 1, offset).empty(), "less room gives none");
+        Lane again = given, less = given;
+        require(encode(raw, again, level, first.size(), offset) == first, "exact room gives the same bytes");
+        require(encode(raw, less, level, first.size() - 1, offset).size() < first.size(), "less room gives less");
     }
     return first;
 }

@@ -74,11 +74,12 @@ def try_codecs(raw: bytes) -> None:
         if kernels.use_instructions(instructions):
             made = kernels.float_encode(raw, 2, True, True)
             assert made is not None
-            assert len(made) < len(raw) * 0.75, "weights didn't become smaller"
+            parameter, payload = made
+            assert len(payload) < len(raw) * 0.75, "weights didn't become smaller"
             out = bytearray(len(raw))
-            kernels.float_decode(made, out, 2, True)
+            kernels.float_decode(payload, out, parameter)
             assert out == raw, f"{instructions} gave other bytes back"
-            results.add((bytes(made), kernels.xxh3_128(raw)))
+            results.add((parameter, bytes(payload), kernels.xxh3_128(raw)))
     kernels.use_instructions("best")
     assert len(results) == 1, "other instructions gave other bytes"
 
@@ -145,9 +146,11 @@ def main() -> None:
     try_frames(raw)
     assert "torch" not in sys.modules
     coded = kernels.float_encode(raw, 2, True, False)
+    assert coded is not None
+    parameter, payload = coded
     out = bytearray(len(raw))
     encoding = speed(lambda: kernels.float_encode(raw, 2, True, False), len(raw))
-    decoding = speed(lambda: kernels.float_decode(coded, out, 2, True), len(raw))
+    decoding = speed(lambda: kernels.float_decode(payload, out, parameter), len(raw))
     hashing = speed(lambda: kernels.xxh3(raw, 0), len(raw))
     python = f"CPython {platform.python_version()} on {platform.machine()} with {chosen}"
     print(f"dcpx works with {python}; encode {encoding:.2f}, decode {decoding:.2f}, hash {hashing:.2f} GB/s")

@@ -13,6 +13,8 @@ from .kinds import CorruptError
 __all__ = ["decode_float"]
 
 RAW, CONSTANT, PREFIX, TANS = range(4)
+PLAIN, ROTATED, DIFFERENCES, BITS = range(4)
+WIDTHS = {PLAIN: (1, 2, 4, 8), ROTATED: (2, 4, 8), DIFFERENCES: (2, 4, 8), BITS: (8,)}
 STREAMS = 8
 LONGEST = 11  # bits of a prefix code
 STATES = 4096
@@ -51,8 +53,8 @@ def check(holds: bool, what: str) -> None:
 
 def decode_float(data: bytes, parameter: int, size: int) -> bytes:
     """The `size` raw bytes of a chunk with this payload."""
-    width, rotated = parameter & 0xFF, parameter >> 8
-    check(width in (1, 2, 4, 8) and rotated in (0, 1) and not (width == 1 and rotated), f"parameter {parameter:#06x}")
+    width, form = parameter & 0xFF, parameter >> 8
+    check(width in WIDTHS.get(form, ()), f"parameter {parameter:#06x}")
     lanes, tail = divmod(size, width)
     check(lanes > 0, "no lane")
     payload = Payload(data)
@@ -76,7 +78,7 @@ def decode_float(data: bytes, parameter: int, size: int) -> bytes:
             plane[lane], last = value, lane
     end = payload.take(tail)
     check(payload.at == len(data), "bytes behind the payload")
-    return join(planes, rotated) + end
+    return join(planes, form) + end
 
 
 def read_head(method: int, payload: Payload, lanes: int) -> Head:
@@ -171,12 +173,18 @@ def read_tans(data: bytes, plane: bytearray, positions: list[range], frequencies
     check(at == 8 * len(data) and state == 0, "a stream that doesn't end with its last lane")
 
 
-def join(planes: list[bytearray], rotated: int) -> bytes:
-    """Lanes of which plane p has byte p, each rotated right by one bit where they are rotated."""
+def join(planes: list[bytearray], form: int) -> bytes:
+    """Lanes of which plane p has byte p, brought back from their form."""
     width = len(planes)
     lanes: npt.NDArray[np.uint64] = np.zeros(len(planes[0]), np.uint64)
     for number, plane in enumerate(planes):
         lanes |= np.frombuffer(plane, np.uint8).astype(np.uint64) << np.uint64(8 * number)
-    if rotated:
-        lanes = (lanes >> np.uint64(1)) | ((lanes & np.uint64(1)) << np.uint64(8 * width - 1))
+    half, odd = lanes >> np.uint64(1), lanes & np.uint64(1)
+    if form == ROTATED:
+        lanes = half | odd << np.uint64(8 * width - 1)
+    elif form == DIFFERENCES:
+        lanes = np.cumsum(np.where(odd == 1, ~half, half), dtype=np.uint64)  # -(z + 1) / 2 is ~(z / 2)
+    elif form == BITS:
+        squares = np.unpackbits(lanes.astype("<u8").view(np.uint8), bitorder="little").reshape(-1, 8, 8)
+        lanes = np.packbits(squares.transpose(0, 2, 1), bitorder="little").view("<u8").astype(np.uint64)
     return lanes.astype(f"<u{width}").tobytes()

@@ -15,6 +15,7 @@ from dcpx.kernels import float_reference
 
 GUARD = 0xA5
 RAW, CONSTANT, PREFIX, TANS = range(4)
+ROTATED, DIFFERENCES, BITS = 1, 2, 3
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Forged:
         return b"".join(parts) + self.after
 
 
-def outcome(payload: bytes, lanes: int, width: int = 1, rotated: bool = False) -> bytes | None:
+def outcome(payload: bytes, lanes: int, width: int = 1, form: int = 0) -> bytes | None:
     """What it decodes to, None where it is refused; on every path, and by the oracle, it is the same."""
     found: list[bytes | None] = []
     try:
@@ -50,7 +51,7 @@ def outcome(payload: bytes, lanes: int, width: int = 1, rotated: bool = False) -
                 continue
             buffer = bytearray([GUARD]) * (lanes + 128)
             try:
-                kernels.float_decode(payload, memoryview(buffer)[64:-64], width, rotated)
+                kernels.float_decode(payload, memoryview(buffer)[64:-64], width | form << 8)
                 found.append(bytes(buffer[64:-64]))
             except ValueError:
                 found.append(None)
@@ -58,7 +59,7 @@ def outcome(payload: bytes, lanes: int, width: int = 1, rotated: bool = False) -
     finally:
         kernels.use_instructions("best")
     try:
-        found.append(float_reference.decode(payload, width, rotated, lanes))
+        found.append(float_reference.decode(payload, width | form << 8, lanes))
     except ValueError:
         found.append(None)
     assert all(one == found[0] for one in found), found
@@ -222,22 +223,67 @@ def test_a_chunk_shorter_than_a_lane_has_no_coded_form():
         assert outcome(bytes(8) + bytes(size), size, 8) is None
 
 
+# --- the forms of lanes ---------------------------------------------------------------------------------------------
+
+
+def constants(width: int, patches: dict[int, list[tuple[int, int]]]) -> bytes:
+    """A chunk all of whose planes are constant 0, with these patches by plane."""
+    lists = [patches.get(plane, []) for plane in range(width)]
+    counts = b"".join(b"\0" + struct.pack("<I", len(one)) for one in lists)
+    listed = b"".join(struct.pack("<I", lane | value << 24) for one in lists for lane, value in one)
+    return bytes([CONSTANT]) * width + counts + listed
+
+
+@pytest.mark.parametrize("width", [2, 4, 8])
+@pytest.mark.parametrize("lanes", [1, 31, 33, 300, 9000])
+def test_a_patched_difference_changes_all_lanes_behind_it(width: int, lanes: int):
+    at = lanes // 2
+    made = constants(width, {0: [(at, 3)], width - 1: [(0, 0xFE)] if at else [], **({1: []} if width > 2 else {})})
+    found = outcome(made, lanes * width, width, DIFFERENCES)
+    assert found is not None
+    first = 0x7F << 8 * (width - 1) if at else 0  # FE.. is even: half of it, upwards
+    values = [first % (1 << 8 * width)] * at + [(first - 2) % (1 << 8 * width)] * (lanes - at)
+    assert found == b"".join(value.to_bytes(width, "little") for value in values)
+
+
+@pytest.mark.parametrize("width", [2, 4, 8])
+def test_patches_of_every_block_and_window(width: int):
+    lanes = 20_000
+    patches = [(lane, 2) for lane in range(0, lanes, 7)]
+    found = outcome(constants(width, {0: patches}), lanes * width, width, DIFFERENCES)
+    assert found == b"".join((lane // 7 + 1).to_bytes(width, "little") for lane in range(lanes))
+    for spoilt in ([*patches, (lanes, 2)], [*patches, patches[-1]], [*patches[:50], (3, 2), *patches[50:]]):
+        assert outcome(constants(width, {0: spoilt}), lanes * width, width, DIFFERENCES) is None
+
+
+def test_forms_that_a_width_has_not():
+    for form in range(256):
+        for width in (0, 1, 2, 3, 4, 8, 16):
+            known = {0: (1, 2, 4, 8), 1: (2, 4, 8), 2: (2, 4, 8), 3: (8,)}.get(form, ())
+            assert (outcome(constants(width, {}), 16 * width, width, form) is not None) == (width in known)
+
+
 # --- the examples of spec/float.md ----------------------------------------------------------------------------------
 
 PREFIX_EXAMPLE = bytes.fromhex(
     "0002 7d02 2201 020000 000000 000000 000000 000000 000000 000000 000000 01000000 00010080000001 c700 04000080 aa"
 )
+DIFFERENCES_EXAMPLE = bytes.fromhex("0001 0000000000 c8060003")
+BITS_EXAMPLE = bytes.fromhex("0001010101010101" + "0000000000" * 7 + "59")
 TANS_EXAMPLE = bytes.fromhex(
     "03 0001 8018 8008 030000 000000 000000 000000 000000 000000 000000 000000 00000000 408719"
 )
 
 
 def test_the_examples_of_the_specification():
-    decoded = outcome(PREFIX_EXAMPLE, 15, 2, True)
+    decoded = outcome(PREFIX_EXAMPLE, 15, 2, ROTATED)
     assert decoded is not None
     assert struct.unpack("<7H", decoded[:14]) == (0x3F80, 0xBF80, 0x3F00, 0x3FC0, 0x4000, 0x3E80, 0xBF00)
     assert decoded[14:] == b"\xaa"
+    assert outcome(DIFFERENCES_EXAMPLE, 8, 2, DIFFERENCES) == struct.pack("<4h", 100, 103, 103, 101)
+    assert outcome(BITS_EXAMPLE, 8, 8, BITS) == bytes([1, 0, 0, 1, 1, 0, 1, 0])
     assert outcome(TANS_EXAMPLE, 5) == bytes([0, 1, 0, 0, 1])
     page = (Path(__file__).resolve().parents[2] / "spec" / "float.md").read_text("utf-8")
     shown = re.findall(r"^    ((?:[0-9a-f]{2} )*[0-9a-f]{2})(?:  .*)?$", page, re.MULTILINE)
-    assert bytes.fromhex("".join(shown)) == PREFIX_EXAMPLE + TANS_EXAMPLE, "the page shows other examples"
+    examples = PREFIX_EXAMPLE + DIFFERENCES_EXAMPLE + BITS_EXAMPLE + TANS_EXAMPLE
+    assert bytes.fromhex("".join(shown)) == examples, "the page shows other examples"

@@ -59,8 +59,9 @@ def test_the_kernels_hold_for_the_archives(archive: Path):
             coded = kernels.float_encode(data, width, rotated, small=False)
             if coded is not None:
                 out = bytearray(len(data))
-                kernels.float_decode(coded, out, width, rotated)
+                kernels.float_decode(coded[1], out, coded[0])
                 assert out == data
-            out = bytearray(2 * len(data) + width)
-            with contextlib.suppress(ValueError):
-                kernels.float_decode(data, out, width, rotated)
+            for form in range(4):
+                out = bytearray(2 * len(data) + width)
+                with contextlib.suppress(ValueError):
+                    kernels.float_decode(data, out, width | form << 8)

@@ -44,6 +44,38 @@ def sorted_int64(count: int, seed: int) -> bytes:
     return struct.pack(f"<{count}q", *sorted((lcg.next() >> 4) % 100_000 - 50_000 for _ in range(count)))
 
 
+def moments(count: int, seed: int) -> bytes:
+    """Positive float32, each near the one before it."""
+    lcg, at, values = Lcg(seed), 0x2B800000, []
+    for _ in range(count):
+        at += (lcg.next() >> 7 & 0x3FFFFF) - 0x200000
+        values.append(at)
+    return struct.pack(f"<{count}I", *values)
+
+
+def falling_int16(count: int, seed: int) -> bytes:
+    """Down by 1 to 4, from the highest beyond the lowest."""
+    lcg, at, values = Lcg(seed), 32767, []
+    for _ in range(count):
+        at -= 1 + (lcg.next() >> 9 & 3)
+        values.append(at & 0xFFFF)
+    return struct.pack(f"<{count}H", *values)
+
+
+def mask(count: int, seed: int) -> bytes:
+    lcg = Lcg(seed)
+    return bytes(lcg.next() >> 9 & 15 == 0 for _ in range(count))
+
+
+def stretches(count: int, seed: int) -> bytes:
+    """A mask whose values change now and then."""
+    lcg, value, values = Lcg(seed), 0, []
+    for _ in range(count):
+        value ^= lcg.next() >> 9 & 15 == 0
+        values.append(value)
+    return bytes(values)
+
+
 def with_patches(count: int, seed: int) -> bytes:
     """Lanes of two bytes whose upper one is now and then far from the rest."""
     lcg = Lcg(seed)
@@ -74,6 +106,17 @@ GOOD_FLOAT: dict[str, tuple[bytes, dict[str, Any]]] = {
         ),
         FIELDS,
     ),
+}
+
+# By their form: differences of every width, and a mask's bits; each with bytes behind its last lane.
+GOOD_FLOAT |= {
+    "float_differences_int16.frame": (coded(falling_int16(20001, 20) + b"!", Lanes(2), size=WIDE), FIELDS),
+    "float_differences_int32.frame": (coded(sorted_int32(2401, 21) + b"end", Lanes(4)), FIELDS),
+    "float_differences_int64.frame": (coded(sorted_int64(2401, 22) + b"the end", Lanes(8), size=WIDE), FIELDS),
+    "float_differences_f32.frame": (coded(moments(9001, 23), Lanes(4, True), size=WIDE), FIELDS),
+    "float_differences_f32_small.frame": (coded(moments(9001, 23), Lanes(4, True), small=True, size=WIDE), FIELDS),
+    "float_bits.frame": (coded(mask(40005, 24), Lanes(1), size=WIDE), FIELDS),
+    "float_bits_small.frame": (coded(stretches(40005, 25), Lanes(1), small=True, size=WIDE), FIELDS),
 }
 
 # One plane of 64 lanes, all of them "A": two streams of 32 lanes, six without. Its codes: A is 0, B is 10, C is 11.
@@ -143,6 +186,21 @@ GOOD_FLOAT |= {
     "float_forged_tans_rare.frame": (forged(TANS, bytes([65, 1, 0xFF, 0x1F, 0x01]), RARELY), FIELDS),
     "float_sorted_int64.frame": (coded(sorted_int64(1200, 19), Lanes(8)), FIELDS),
     "float_forged_constant.frame": (forged(CONSTANT, b"A", (), ((0, 65), (63, 65))), FIELDS),
+    # 32 lanes of two bytes, 0 but for two patches: a step to 127 at lane 3, and one down by 32,768 at lane 30.
+    "float_forged_differences.frame": (
+        frame(
+            [
+                Chunk(
+                    struct.pack("<32H", *[0] * 3, *[127] * 27, *[(127 - 32768) & 0xFFFF] * 2),
+                    bytes([CONSTANT] * 2) + bytes.fromhex("0002000000 0001000000 030000fe 1e0000ff 1e0000ff"),
+                    3,
+                    0x202,
+                )
+            ],
+            header(LISTED),
+        ),
+        FIELDS,
+    ),
 }
 
 BAD_FLOAT: dict[str, tuple[bytes, type[DcpxError], str]] = {
@@ -232,6 +290,41 @@ BAD_FLOAT: dict[str, tuple[bytes, type[DcpxError], str]] = {
         forged(listed=field(0x81, bytes([0, 1, 2]))),
         CorruptError,
         "codec 3, which the header doesn't list",
+    ),
+    "bad_float_form_4.frame": (
+        frame([Chunk(bytes(512), bytes([CONSTANT] * 8) + bytes(5 * 8), 3, 0x408)], header(LISTED)),
+        CorruptError,
+        "lanes of form 4",
+    ),
+    "bad_float_form_high_bit.frame": (
+        frame([Chunk(bytes(512), bytes([CONSTANT] * 8) + bytes(5 * 8), 3, 0x8208)], header(LISTED)),
+        CorruptError,
+        "lanes of form 130",
+    ),
+    "bad_float_bits_of_four_bytes.frame": (
+        frame([Chunk(bytes(512), bytes([CONSTANT] * 4) + bytes(5 * 4), 3, 0x304)], header(LISTED)),
+        CorruptError,
+        "the bits of lanes of four bytes",
+    ),
+    "bad_float_differences_of_bytes.frame": (
+        forged(CONSTANT, b"A", (), parameter=0x201),
+        CorruptError,
+        "differences of lanes of one byte",
+    ),
+    "bad_float_differences_patch_order.frame": (
+        frame(
+            [
+                Chunk(
+                    bytes(64),
+                    bytes([CONSTANT] * 2) + bytes.fromhex("0002000000 0000000000 05000000 05000000"),
+                    3,
+                    0x202,
+                )
+            ],
+            header(LISTED),
+        ),
+        CorruptError,
+        "lane 5 patched twice",
     ),
     "bad_float_parameter_bit.frame": (forged(parameter=0x201), CorruptError, "bit 9 in the parameter"),
 }

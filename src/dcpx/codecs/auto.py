@@ -14,36 +14,47 @@ from .zstd import Zstd
 __all__ = ["Auto", "Smallest"]
 
 _REPEATS = 24
-"""Of 1024: so many sampled words seen before promise that matches pay. Weights have none."""
+"""Of 1024: so many sampled words seen before promise that matches may pay. Weights have none."""
 
-_RUNS = 150
-"""Of 1024: so much likeness between neighbours does the same. Weights have under 30, second moments 150 and more."""
+_TRIED = 1 << 16
+"""Bytes: the part of a chunk on which matches are tried before they are trusted with all of it."""
 
 _TINY = 64
 """Bytes: nothing is left to win."""
 
 
 class Auto:
-    """Float coding, and where matches may pay also Zstandard, on bytes and on planes; the smallest wins."""
+    """Float coding, in the form that a sample of the chunk promises most of; Zstandard, on bytes or on planes, where
+    words repeat and a part of the chunk gets smaller with it."""
 
     writes = (Zstd.id, Planes.id, Float.id)
 
     def __init__(self, small: bool = False) -> None:
         # A higher level isn't always smaller: "small" tries both.
         self._always: list[Codec] = [Float(small=True)] if small else []
-        self._matching: list[Codec] = [Zstd(), Planes(), *((Zstd(9), Planes(9)) if small else ())]
+        self._matching: list[Codec] = [Zstd(), Planes()]
+        self._small: list[Codec] = [*self._matching, Zstd(9), Planes(9)] if small else []
         self._float = Float()
 
     def encode(self, raw: memoryview, lanes: Lanes, still: bool) -> tuple[Coded, int]:
-        raw, content, best, repeats, runs = self._float.encode_sniffing(raw, lanes, still)
-        if self._always:
-            best = _smallest(best, self._always, raw, lanes)
-        # Integers: no sample of words shows their order.
-        if (best is None or len(best.payload) >= _TINY) and (
-            (lanes.width > 1 and not lanes.rotated) or repeats >= _REPEATS or runs >= _RUNS
-        ):
-            best = _smallest(best, self._matching, raw, lanes)
+        raw, content, best, repeats = self._float.encode_sniffing(raw, lanes, still)
+        best = _smallest(best, self._always, raw, lanes)
+        if repeats >= _REPEATS and (best is None or len(best.payload) >= _TINY):
+            best = _smallest(best, self._small or self._promising(raw, lanes, best), raw, lanes)
         return best or Coded(Raw.id, 0, raw), content
+
+    def _promising(self, raw: memoryview, lanes: Lanes, best: Coded | None) -> list[Codec]:
+        """Of the codecs with matches the one that makes the middle of the chunk smallest, if that is smaller than
+        what `best` makes of as much."""
+        if len(raw) <= _TRIED:
+            return self._matching
+        start = (len(raw) - _TRIED) // 2 // 8 * 8
+        part = raw[start : start + _TRIED]
+        sizes = {codec: len(made.payload) for codec in self._matching if (made := codec.encode(part, lanes))}
+        choice = min(sizes, key=sizes.__getitem__, default=None)
+        if choice is None or (best is not None and sizes[choice] * len(raw) >= len(best.payload) * _TRIED):
+            return []
+        return [choice]
 
 
 class Smallest:

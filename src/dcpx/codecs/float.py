@@ -1,6 +1,7 @@
 """Codec 3: float-aware byte planes, each entropy-coded, constant or raw; `spec/float.md` describes its payload.
 
-The parameter's low byte is the lane width (1, 2, 4 or 8), bit 8 says that the lanes were rotated.
+The parameter's low byte is the lane width (1, 2, 4 or 8), the high byte the form of the lanes, which a sample of the
+chunk chooses: as they are, rotated, their differences, or their bits.
 """
 
 from __future__ import annotations
@@ -9,8 +10,6 @@ from .. import kernels
 from .contract import CodecError, Coded, Lanes
 
 __all__ = ["Float"]
-
-_ROTATED = 1 << 8
 
 
 class Float:
@@ -23,20 +22,20 @@ class Float:
         self._small = small
 
     def encode(self, raw: memoryview, lanes: Lanes) -> Coded | None:
-        payload = kernels.float_encode(raw, lanes.width, lanes.rotated, self._small)
-        return None if payload is None else Coded(self.id, lanes.width | lanes.rotated * _ROTATED, payload)
+        return _coded(kernels.float_encode(raw, lanes.width, lanes.rotated, self._small))
 
-    def encode_sniffing(
-        self, raw: memoryview, lanes: Lanes, still: bool
-    ) -> tuple[memoryview, int, Coded | None, int, int]:
+    def encode_sniffing(self, raw: memoryview, lanes: Lanes, still: bool) -> tuple[memoryview, int, Coded | None, int]:
         """`raw`, or a copy unless it holds `still`; of that its XXH3-64, what `encode` gives at the fast level, and
-        what `kernels.repeats` and `kernels.runs` say."""
-        taken, content, payload, repeats, runs = kernels.encode_chunk(raw, lanes.width, lanes.rotated, still)
-        coded = None if payload is None else Coded(self.id, lanes.width | lanes.rotated * _ROTATED, payload)
-        return taken, content, coded, repeats, runs
+        what `kernels.repeats` says."""
+        taken, content, made, repeats = kernels.encode_chunk(raw, lanes.width, lanes.rotated, still)
+        return taken, content, _coded(made), repeats
 
     def decode(self, payload: memoryview, parameter: int, out: memoryview) -> None:
         try:
-            kernels.float_decode(payload, out, parameter & ~_ROTATED, bool(parameter & _ROTATED))
+            kernels.float_decode(payload, out, parameter)
         except ValueError as error:
             raise CodecError(f"damaged float data: {error}") from error
+
+
+def _coded(made: tuple[int, memoryview] | None) -> Coded | None:
+    return None if made is None else Coded(Float.id, *made)

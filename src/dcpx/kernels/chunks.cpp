@@ -10,7 +10,6 @@ namespace dcpx {
 namespace {
 
 constexpr u8 kind_data = 1, codec_raw = 0, codec_float = 3;
-constexpr unsigned rotated = 1u << 8;
 
 bool decode_payload(u8 codec, unsigned parameter, const u8* payload, size_t stored, const ChunkJob& job,
                     void* scratch) noexcept {
@@ -20,7 +19,7 @@ bool decode_payload(u8 codec, unsigned parameter, const u8* payload, size_t stor
         return true;
     }
     if (codec != codec_float) return false;
-    const Lane lane{parameter & ~rotated, (parameter & rotated) != 0};
+    const Lane lane = lane_of(parameter);
     return is_lane(lane) && decode(payload, stored, lane, job.out, job.raw, scratch) == Status::ok;
 }
 

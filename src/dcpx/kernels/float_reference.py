@@ -24,32 +24,54 @@ from .float_codes_reference import (
     tans_frequencies,
 )
 
-__all__ = ["decode", "encode", "join_planes", "planes_of"]
+__all__ = ["BITS", "DIFFERENCES", "PLAIN", "ROTATED", "decode", "encode", "join_planes", "planes_of"]
 
 Planes = npt.NDArray[np.uint8]
-"""Shape [lane width, lanes]: byte p of every lane, rotated where the lanes are."""
+"""Shape [lane width, lanes]: byte p of every lane, in the form of the lanes."""
+
+Lanes = npt.NDArray[np.uint64]
 
 RAW, CONSTANT, PREFIX, TANS = range(4)
+PLAIN, ROTATED, DIFFERENCES, BITS = range(4)
 MAX_CHUNK = 16 << 20
+FIRST_SAMPLE, LEAST_FORMED, FEW_VALUES = 4096, 64, 16
 
 
-def planes_of(data: bytes, width: int, rotated: bool) -> Planes:
+def planes_of(data: bytes, width: int, form: int) -> Planes:
     """The planes of the whole lanes of `data`."""
     lanes = np.frombuffer(data, f"<u{width}", len(data) // width).astype(np.uint64)
-    if rotated:
-        lanes = (lanes << np.uint64(1)) | (lanes >> np.uint64(8 * width - 1))
+    top = np.uint64(8 * width - 1)
+    if form == ROTATED:
+        lanes = (lanes << np.uint64(1)) | (lanes >> top)
+    if form == DIFFERENCES:
+        steps = np.diff(lanes, prepend=np.uint64(0))
+        lanes = (steps << np.uint64(1)) ^ (np.uint64(0) - (steps >> top & np.uint64(1)))
+    if form == BITS:
+        lanes = _turned(lanes)
     return np.stack([(lanes >> np.uint64(8 * p)).astype(np.uint8) for p in range(width)])
 
 
-def join_planes(planes: Planes, rotated: bool) -> bytes:
+def join_planes(planes: Planes, form: int) -> bytes:
     """The inverse of `planes_of`."""
     width = len(planes)
     lanes = np.zeros(planes.shape[1], np.uint64)
     for p in range(width):
         lanes |= planes[p].astype(np.uint64) << np.uint64(8 * p)
-    if rotated:
-        lanes = (lanes >> np.uint64(1)) | ((lanes & np.uint64(1)) << np.uint64(8 * width - 1))
+    odd = lanes & np.uint64(1)
+    if form == ROTATED:
+        lanes = (lanes >> np.uint64(1)) | (odd << np.uint64(8 * width - 1))
+    if form == DIFFERENCES:
+        lanes = np.cumsum((lanes >> np.uint64(1)) ^ (np.uint64(0) - odd), dtype=np.uint64)
+    if form == BITS:
+        lanes = _turned(lanes)
     return lanes.astype(f"<u{width}").tobytes()
+
+
+def _turned(lanes: Lanes) -> Lanes:
+    """Bit i of byte j of every lane becomes bit j of byte i."""
+    bits = np.unpackbits(lanes.astype("<u8").view(np.uint8), bitorder="little").reshape(-1, 8, 8)
+    turned = np.packbits(bits.transpose(0, 2, 1).reshape(-1), bitorder="little")
+    return turned.view("<u8").astype(np.uint64)
 
 
 # --- what to do with each plane -------------------------------------------------------------------------------------
@@ -63,8 +85,27 @@ class _Plan(NamedTuple):
     counts: list[int]
 
 
-def _sample(planes: Planes, target: int) -> tuple[npt.NDArray[np.int64], int]:
+class _Chunk(NamedTuple):
+    """A chunk's planes in one form, with what the first sample shows of them."""
+
+    form: int
+    planes: Planes
+    histograms: npt.NDArray[np.int64]
+    counted: int
+
+    def total(self, size: int, small: bool) -> int:
+        """What it would take, judged by the sample."""
+        width, lanes = self.planes.shape
+        total: int = size % width
+        for histogram in self.histograms:
+            total += _estimate(histogram, self.counted, lanes, small)
+        return total
+
+
+def _sample(planes: Planes, form: int, target: int) -> tuple[npt.NDArray[np.int64], int]:
     """Each plane's histogram of about `target` lanes, in runs of 32 evenly spread, and the count of lanes."""
+    if form == DIFFERENCES:  # the first is like no other
+        planes = planes[:, 1:]
     lanes = planes.shape[1]
     index = np.arange(lanes)
     if lanes > target:
@@ -74,21 +115,50 @@ def _sample(planes: Planes, target: int) -> tuple[npt.NDArray[np.int64], int]:
     return np.stack([np.bincount(plane[index], minlength=256) for plane in planes]), len(index)
 
 
-def _decide(planes: Planes, small: bool, exact: bool, forced_raw: set[int]) -> dict[int, _Plan]:
+def _nearly_constant(most: int, counted: int) -> bool:
+    return (counted - most) * 128 <= counted
+
+
+def _estimate(histogram: npt.NDArray[np.int64], counted: int, lanes: int, small: bool) -> int:
+    """The bytes that a plane would take; `lanes` where coding it isn't worth its time."""
+    counts = [int(count) for count in histogram if count]
+    bits = sum(count * (log2_q12(counted) - log2_q12(count)) for count in counts) + 2954 * len(counts)
+    if not small and len(counts) > 1:
+        most = max(counts)
+        bits = (counted - most) * 32 * 4096 if _nearly_constant(most, counted) else max(bits, counted * 4096)
+    size = bits // counted * lanes // (8 * 4096) + 48 + len(counts)
+    return size if size < (lanes - lanes // 128 if small else lanes - lanes // 16) else lanes
+
+
+def _formed(data: bytes, width: int, form: int) -> _Chunk:
+    planes = planes_of(data, width, form)
+    return _Chunk(form, planes, *_sample(planes, form, FIRST_SAMPLE))
+
+
+def _choose_form(data: bytes, width: int, rotated: bool, small: bool) -> tuple[_Chunk, _Chunk]:
+    """The chunk in its dtype's form, and in the one that promises most."""
+    given = _formed(data, width, ROTATED if rotated else PLAIN)
+    if len(data) < LEAST_FORMED or (width == 1 and given.histograms[0][FEW_VALUES:].any()):
+        return given, given
+    other = _formed(data, width, DIFFERENCES) if width > 1 else _formed(data, 8, BITS)
+    pays = other.total(len(data), small) + len(data) // 256 < given.total(len(data), small)
+    return given, other if pays else given
+
+
+def _decide(chunk: _Chunk, small: bool, exact: bool, forced_raw: set[int]) -> dict[int, _Plan]:
+    form, planes, histograms, counted = chunk
     width, lanes = planes.shape
-    histograms, counted = _sample(planes, lanes if exact else 4096)
-    limit = lanes - lanes // 128 if small else lanes - lanes // 16
-    coded = []
-    for p in range(width):
-        counts = [int(count) for count in histograms[p] if count]
-        bits = sum(count * (log2_q12(counted) - log2_q12(count)) for count in counts) + 2954 * len(counts)
-        if p not in forced_raw and bits // counted * lanes // (8 * 4096) + 48 + len(counts) < limit:
-            coded.append(p)
-    if not exact and lanes > 4096:
-        histograms, counted = _sample(planes, 1 << 17 if small else 1 << 14)
+    if exact:
+        histograms, counted = _sample(planes, form, lanes)
+    coded = [p for p in range(width) if p not in forced_raw and _estimate(histograms[p], counted, lanes, small) < lanes]
+    if not exact and lanes > FIRST_SAMPLE:
+        histograms, counted = _sample(planes, form, 1 << (17 if small else 14))
     plans = {}
     for p in coded:
-        kept = [int(count) if int(count) << 16 >= counted else 0 for count in histograms[p]]
+        most = int(histograms[p].max())
+        alone = not small and _nearly_constant(most, counted)
+        least = most if alone else max(-(-counted >> 16), 1)
+        kept = [int(count) if count >= least else 0 for count in histograms[p]]
         method = CONSTANT if sum(map(bool, kept)) == 1 else TANS if small else PREFIX
         plans[p] = _Plan(method, kept.index(max(kept)), kept)
     return plans
@@ -97,18 +167,23 @@ def _decide(planes: Planes, small: bool, exact: bool, forced_raw: set[int]) -> d
 # --- encoding -------------------------------------------------------------------------------------------------------
 
 
-def encode(data: bytes, width: int, rotated: bool, small: bool) -> bytes | None:
-    """The coded chunk, or None where it isn't smaller."""
-    lanes = len(data) // width
-    if lanes == 0:
+def encode(data: bytes, width: int, rotated: bool, small: bool) -> tuple[int, bytes] | None:
+    """The chunk's parameter and payload, or None where that isn't smaller."""
+    if len(data) < width:
         return None
-    planes = planes_of(data, width, rotated)
+    given, chosen = _choose_form(data, width, rotated, small)
+    coded = _encode(data, chosen, small)
+    return coded if coded is not None or chosen is given else _encode(data, given, small)  # the sample misled
+
+
+def _encode(data: bytes, chunk: _Chunk, small: bool) -> tuple[int, bytes] | None:
+    width, lanes = chunk.planes.shape
     exact, forced_raw = False, set[int]()
     for _ in range(10):
-        coded, failed = _attempt(planes, _decide(planes, small, exact, forced_raw), len(data))
+        coded, failed = _attempt(chunk.planes, _decide(chunk, small, exact, forced_raw), len(data))
         if not failed:
             whole = coded + data[lanes * width :]
-            return whole if coded and len(whole) < len(data) else None
+            return (width | chunk.form << 8, whole) if coded and len(whole) < len(data) else None
         if exact:
             forced_raw |= failed
         exact = True  # the sample misled
@@ -195,9 +270,10 @@ class _Cursor:
         return self._at == len(self._data)
 
 
-def decode(chunk: bytes, width: int, rotated: bool, size: int) -> bytes:
+def decode(chunk: bytes, parameter: int, size: int) -> bytes:
     """The `size` raw bytes of a coded chunk; ValueError where it is none."""
-    refuse_unless(width in (1, 2, 4, 8) and not (width == 1 and rotated), "no such lanes")
+    form, width = divmod(parameter, 256)
+    refuse_unless(width in ((1, 2, 4, 8), (2, 4, 8), (2, 4, 8), (8,))[form] if form <= BITS else False, "no such lanes")
     lanes, tail = divmod(size, width)
     refuse_unless(lanes > 0 and size <= MAX_CHUNK, "no such size")
     cursor = _Cursor(chunk)
@@ -222,7 +298,7 @@ def decode(chunk: bytes, width: int, rotated: bool, size: int) -> bytes:
             plane[lane], last = value, lane
     rest = cursor.take(tail)
     refuse_unless(cursor.ended(), "trailing bytes")
-    return join_planes(planes, rotated) + rest
+    return join_planes(planes, form) + rest
 
 
 def _read_head(cursor: _Cursor, method: int, lanes: int) -> _Head:

@@ -90,7 +90,7 @@ void run(PlaneKernel kernel, nb::handle source, nb::handle target, std::size_t w
 }
 
 dcpx::Lane checked_lane(unsigned width, bool rotated) {
-    const dcpx::Lane lane{width, rotated};
+    const dcpx::Lane lane{width, rotated ? dcpx::Form::rotated : dcpx::Form::plain};
     if (!dcpx::is_lane(lane)) throw nb::value_error("width must be 1, 2, 4 or 8, and not rotated where it is 1");
     return lane;
 }
@@ -99,12 +99,20 @@ void check_chunk(const Bytes& src) {
     if (src.size() > dcpx::max_chunk) throw nb::value_error("a chunk must not exceed 16 MiB");
 }
 
-std::unique_ptr<Payload> coded(const std::uint8_t* src, std::size_t size, dcpx::Lane lane, dcpx::Level level) {
-    auto payload = std::make_unique<Payload>(size);
-    std::uint8_t* const scratch = thread_scratch(dcpx::encode_scratch(size));
-    payload->size = dcpx::encode(src, size, lane, level, payload->data(), size, scratch);
-    return payload;
-}
+// A chunk coded as spec/float.md says; of size 0 where that isn't smaller.
+struct Made {
+    std::unique_ptr<Payload> payload;
+    unsigned parameter = 0;
+
+    Made() = default;
+    Made(const std::uint8_t* src, std::size_t size, dcpx::Lane lane, dcpx::Level level)
+        : payload(std::make_unique<Payload>(size)) {
+        std::uint8_t* const scratch = thread_scratch(dcpx::encode_scratch(size));
+        const dcpx::Coded coded = dcpx::encode(src, size, lane, level, payload->data(), size, scratch);
+        payload->size = coded.size;
+        parameter = dcpx::parameter_of(coded.lane);
+    }
+};
 
 nb::object view_of(std::unique_ptr<Payload> payload) {
     const nb::object owner = nb::cast(payload.release(), nb::rv_policy::take_ownership);
@@ -113,20 +121,21 @@ nb::object view_of(std::unique_ptr<Payload> payload) {
     return nb::steal(view);
 }
 
-nb::object view_if_smaller(std::unique_ptr<Payload> payload) {
-    return payload->size == 0 ? nb::object(nb::none()) : view_of(std::move(payload));
+nb::object made_if_smaller(Made made) {
+    if (made.payload->size == 0) return nb::none();
+    return nb::make_tuple(made.parameter, view_of(std::move(made.payload)));
 }
 
 nb::object float_encode(nb::handle source, unsigned width, bool rotated, bool small) {
     const dcpx::Lane lane = checked_lane(width, rotated);
     const Bytes src(source, false);
     check_chunk(src);
-    std::unique_ptr<Payload> payload;
+    Made made;
     {
         const nb::gil_scoped_release nogil;
-        payload = coded(src.data(), src.size(), lane, small ? dcpx::Level::small : dcpx::Level::fast);
+        made = Made(src.data(), src.size(), lane, small ? dcpx::Level::small : dcpx::Level::fast);
     }
-    return view_if_smaller(std::move(payload));
+    return made_if_smaller(std::move(made));
 }
 
 // A chunk's bytes as they are at one moment, from memory that others may write to meanwhile, and their hash.
@@ -158,9 +167,10 @@ nb::tuple encode_chunk(nb::handle source, unsigned width, bool rotated, bool sti
     const dcpx::Lane lane = checked_lane(width, rotated);
     const Bytes src(source, false);
     check_chunk(src);
-    std::unique_ptr<Payload> copy, payload;
+    std::unique_ptr<Payload> copy;
+    Made made;
     std::uint64_t content;
-    unsigned repeated, alike;
+    unsigned repeated;
     {
         const nb::gil_scoped_release nogil;
         const std::uint8_t* bytes = src.data();
@@ -172,12 +182,11 @@ nb::tuple encode_chunk(nb::handle source, unsigned width, bool rotated, bool sti
             content = taken.content;
             bytes = copy->data();
         }
-        payload = coded(bytes, src.size(), lane, dcpx::Level::fast);
+        made = Made(bytes, src.size(), lane, dcpx::Level::fast);
         repeated = dcpx::repeats(bytes, src.size());
-        alike = dcpx::runs(bytes, src.size(), lane);
     }
     const nb::object raw = still ? nb::borrow(source) : view_of(std::move(copy));
-    return nb::make_tuple(raw, content, view_if_smaller(std::move(payload)), repeated, alike);
+    return nb::make_tuple(raw, content, made_if_smaller(std::move(made)), repeated);
 }
 
 const char* reason(dcpx::Status status) {
@@ -202,8 +211,9 @@ const char* reason(dcpx::Status status) {
     return "unknown status";
 }
 
-void float_decode(nb::handle source, nb::handle target, unsigned width, bool rotated) {
-    const dcpx::Lane lane = checked_lane(width, rotated);
+void float_decode(nb::handle source, nb::handle target, unsigned parameter) {
+    const dcpx::Lane lane = dcpx::lane_of(parameter);
+    if (parameter > 0xffff || !dcpx::is_lane(lane)) throw nb::value_error("a parameter of no lanes");
     const Bytes src(source, false);
     const Bytes dst(target, true);
     if (overlap(src, dst)) throw nb::value_error("source and target overlap");
@@ -393,20 +403,13 @@ std::pair<unsigned, bool> sniff_lane(nb::handle source) {
     const Bytes src(source, false);
     const nb::gil_scoped_release nogil;
     const dcpx::Lane lane = dcpx::sniff_lane(src.data(), src.size());
-    return {lane.width, lane.rotated};
+    return {lane.width, lane.form == dcpx::Form::rotated};
 }
 
 unsigned repeats(nb::handle source) {
     const Bytes src(source, false);
     const nb::gil_scoped_release nogil;
     return dcpx::repeats(src.data(), src.size());
-}
-
-unsigned runs(nb::handle source, unsigned width, bool rotated) {
-    const dcpx::Lane lane = checked_lane(width, rotated);
-    const Bytes src(source, false);
-    const nb::gil_scoped_release nogil;
-    return dcpx::runs(src.data(), src.size(), lane);
 }
 
 bool use_instructions(const char* name) {
@@ -436,13 +439,14 @@ NB_MODULE(_native, m) {
     nb::class_<Payload>(m, "Payload", nb::type_slots(payload_slots), "The memory of a chunk, which never changes.");
     Payload::survive_forks();
     m.def("float_encode", float_encode, nb::arg("src"), nb::arg("width"), nb::arg("rotated"), nb::arg("small"),
-          "A view of the chunk src coded as spec/float.md says, or None where that isn't smaller.");
+          "(parameter, a view of the payload): the chunk src coded as spec/float.md says, or None where that isn't "
+          "smaller. Width and rotated say what its elements are; a sample may choose another form for its lanes.");
     m.def("take_chunk", take_chunk, nb::arg("src"),
           "(a view of a copy of src, XXH3-64 of the copy), whatever else is written to src meanwhile.");
     m.def("encode_chunk", encode_chunk, nb::arg("src"), nb::arg("width"), nb::arg("rotated"), nb::arg("still"),
           "(src itself if it holds still, else as take_chunk a view of a copy, and of that: its XXH3-64, what "
-          "float_encode gives at the fast level, what repeats gives, what runs gives).");
-    m.def("float_decode", float_decode, nb::arg("src"), nb::arg("dst"), nb::arg("width"), nb::arg("rotated"),
+          "float_encode gives at the fast level, what repeats gives).");
+    m.def("float_decode", float_decode, nb::arg("src"), nb::arg("dst"), nb::arg("parameter"),
           "Fill dst with the chunk coded in src. ValueError where src isn't such a chunk of len(dst) bytes.");
     m.def("decode_chunks", decode_chunks, nb::arg("jobs"),
           "Decode and verify chunks of codec raw or float, each (record, out, number, seed, content, codecs), codecs "
@@ -468,9 +472,7 @@ NB_MODULE(_native, m) {
     m.def("sniff_lane", sniff_lane, nb::arg("src"),
           "(width, rotated): how the bytes of src seem to group, from at most 8 KiB of samples.");
     m.def("repeats", repeats, nb::arg("src"),
-          "Of 1024 sampled 8-byte words of src, how many stood in an earlier sample.");
-    m.def("runs", runs, nb::arg("src"), nb::arg("width"), nb::arg("rotated"),
-          "How much likelier than by chance a lane's top byte equals the one before it, in 1024ths.");
+          "Of 1024 sampled strings of 16 bytes of src, how many stood in an earlier sample.");
     m.def("use_instructions", use_instructions, nb::arg("name"),
           "Make the float codec use portable, avx2, avx512 or the best instructions; False where this CPU lacks them.");
 }

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "float/loops.hpp"
+#include "float/bits.hpp"
 
 namespace dcpx {
 namespace {
@@ -49,7 +49,7 @@ void count(const Samples& samples, Lane lane, std::array<Histogram, 8>& planes) 
         const u8* const at = samples.src + s * samples.stride;
         for (size_t i = 0; i < sample_bytes; i += lane.width) {
             u64 value = load_le(at + i, lane.width);
-            if (lane.rotated) value = loops::rotate_left(value, lane.width);
+            if (lane.form == Form::rotated) value = value << 1 | value >> (8 * lane.width - 1);
             for (unsigned p = 0; p < lane.width; ++p) ++planes[p][value >> (8 * p) & 255];
         }
     }
@@ -64,12 +64,12 @@ u32 cost(const std::array<Histogram, 8>& planes, unsigned width, size_t bytes) {
 }  // namespace
 
 Lane sniff_lane(const u8* src, size_t n) noexcept {
-    Lane best{1, false};
+    Lane best{1, Form::plain};
     if (n < sample_bytes) return best;
     const Samples samples(src, n);
     const size_t bytes = samples.count * sample_bytes;
     std::array<Histogram, 8> planes{};
-    count(samples, {8, false}, planes);
+    count(samples, {8, Form::plain}, planes);
     u32 least = cost(planes, 8, bytes);
     best.width = 8;
     for (unsigned width = 4; width > 0; width /= 2) {  // the planes of half the width are sums of these
@@ -83,45 +83,19 @@ Lane sniff_lane(const u8* src, size_t n) noexcept {
     }
     if (best.width == 1) return best;
     std::array<Histogram, 8> rotated{};
-    count(samples, {best.width, true}, rotated);
-    best.rotated = cost(rotated, best.width, bytes) < least;
+    count(samples, {best.width, Form::rotated}, rotated);
+    if (cost(rotated, best.width, bytes) < least) best.form = Form::rotated;
     return best;
-}
-
-unsigned runs(const u8* src, size_t n, Lane lane) noexcept {
-    constexpr size_t block = 512, most = 8;
-    const size_t lanes = n / lane.width;
-    if (lanes < block) return 0;
-    const size_t blocks = std::min(lanes / block, most);
-    const size_t step = blocks > 1 ? (lanes - block) / (blocks - 1) : 0;
-    Histogram counts{};
-    u64 equal = 0;
-    for (size_t b = 0; b < blocks; ++b) {
-        unsigned last = 256;
-        for (size_t i = b * step; i < b * step + block; ++i) {
-            u64 value = load_le(src + i * lane.width, lane.width);
-            if (lane.rotated) value = loops::rotate_left(value, lane.width);
-            const unsigned top = value >> (8 * (lane.width - 1)) & 255;
-            equal += top == last;
-            last = top;
-            ++counts[top];
-        }
-    }
-    const u64 total = blocks * block;
-    u64 chance = 0;
-    for (const u64 count : counts) chance += count * count;
-    const u64 found = equal * 1024 / (total - blocks), expected = chance * 1024 / (total * total);
-    return static_cast<unsigned>(found > expected ? found - expected : 0);
 }
 
 unsigned repeats(const u8* src, size_t n) noexcept {
     constexpr size_t block = 8192, spacing = 65536;  // an eighth of the chunk, in blocks that hold short rows
-    std::array<u32, 4096> seen{};                    // tags of words, by their hash; 0 means none
+    std::array<u32, 4096> seen{};                    // tags of strings, by their hash; 0 means none
     unsigned words = 0, found = 0;
     for (size_t start = 0; start < n; start += spacing) {
         const size_t stop = std::min(n, start + block);
-        for (size_t i = start; i + 8 <= stop; i += 8) {
-            const u64 hash = load_le64(src + i) * 0x9E3779B97F4A7C15u;
+        for (size_t i = start; i + 16 <= stop; i += 8) {
+            const u64 hash = load_le64(src + i) * 0x9E3779B97F4A7C15u + load_le64(src + i + 8) * 0xC2B2AE3D27D4EB4Fu;
             u32& slot = seen[hash >> 52];
             const u32 tag = static_cast<u32>(hash >> 20) | 1;
             found += slot == tag;

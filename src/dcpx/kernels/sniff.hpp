@@ -12,11 +12,8 @@ namespace dcpx {
 // bytes, never correctness.
 Lane sniff_lane(const std::uint8_t* src, std::size_t n) noexcept;
 
-// How much likelier than by chance a lane's top byte equals the one before it, in 1024ths, from 4096 sampled lanes:
-// about 0 for weights, high where neighbours resemble each other, such as an optimizer's second moments.
-unsigned runs(const std::uint8_t* src, std::size_t n, Lane lane) noexcept;
-
-// Of the sampled 8-byte words, how many of 1024 stood in an earlier sample: 0 for weights, high where matches pay.
+// Of the sampled strings of 16 bytes, how many of 1024 stood in an earlier sample: 0 for weights, high where matches
+// pay. Each begins at a multiple of 8. Shorter ones would find integers and masks alike that are only of few values.
 unsigned repeats(const std::uint8_t* src, std::size_t n) noexcept;
 
 }  // namespace dcpx

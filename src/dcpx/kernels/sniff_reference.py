@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from .float_reference import planes_of
+from .float_reference import PLAIN, ROTATED, planes_of
 
-__all__ = ["repeats", "runs", "sniff_lane"]
+__all__ = ["repeats", "sniff_lane"]
 
 _SAMPLE, _MOST = 1024, 8
 _BLOCK, _STRIDE = 8192, 65536
@@ -31,7 +32,7 @@ def _cost(samples: bytes, width: int, rotated: bool) -> int:
     table = _log_factorials()
     lanes = len(samples) // width
     bits = 0
-    for plane in planes_of(samples, width, rotated):
+    for plane in planes_of(samples, width, ROTATED if rotated else PLAIN):
         bits += int(table[lanes + 255] - table[255] - table[np.bincount(plane, minlength=256)].sum())
     return bits
 
@@ -48,30 +49,16 @@ def sniff_lane(data: bytes) -> tuple[int, bool]:
     return width, width > 1 and _cost(samples, width, True) < least
 
 
-def runs(data: bytes, width: int, rotated: bool) -> int:
-    """How much likelier than by chance a lane's top byte equals the one before it, in 1024ths."""
-    block, lanes = 512, len(data) // width
-    if lanes < block:
-        return 0
-    blocks = min(lanes // block, 8)
-    step = (lanes - block) // (blocks - 1) if blocks > 1 else 0
-    top = planes_of(data, width, rotated)[-1]
-    samples = [top[number * step : number * step + block] for number in range(blocks)]
-    equal = sum(int(np.count_nonzero(sample[1:] == sample[:-1])) for sample in samples)
-    counts = np.bincount(np.concatenate(samples), minlength=256).astype(np.int64)
-    total = blocks * block
-    return max(equal * 1024 // (total - blocks) - int((counts * counts).sum()) * 1024 // (total * total), 0)
-
-
 def repeats(data: bytes) -> int:
-    """Of 1024 sampled 8-byte words of `data`, how many stood in an earlier sample."""
-    seen: dict[int, int] = {}  # by slot, the tag of the last word there
+    """Of 1024 sampled strings of 16 bytes of `data`, how many stood in an earlier sample."""
+    seen: dict[int, int] = {}  # by slot, the tag of the last string there
     words = found = 0
     for start in range(0, len(data), _STRIDE):
         block = data[start : start + _BLOCK]
         block = block[: len(block) // 8 * 8]
-        for word in np.frombuffer(block, "<u8").tolist():
-            hashed = word * 0x9E3779B97F4A7C15 % 2**64
+        values = np.frombuffer(block, "<u8").tolist()
+        for first, second in pairwise(values):
+            hashed = (first * 0x9E3779B97F4A7C15 + second * 0xC2B2AE3D27D4EB4F) % 2**64
             slot, tag = hashed >> 52, hashed >> 20 & 0xFFFFFFFF | 1
             found += seen.get(slot, 0) == tag
             seen[slot] = tag

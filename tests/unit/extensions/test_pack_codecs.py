@@ -17,6 +17,7 @@ from torch.distributed.checkpoint import FileSystemWriter
 import dcpx
 from dcpx import Pack, kernels
 from dcpx.codecs.dtypes import ITEM_SIZES
+from dcpx.codecs.zstd import Zstd
 from dcpx.extension import Item
 from dcpx.frame.layout import CHUNK_HEADER_SIZE, ChunkHeader, header_size, parse_chunk_header, parse_header
 from tests.support.sinks import Sink
@@ -255,11 +256,56 @@ def sparse() -> torch.Tensor:
 def test_what_repeats_itself_goes_to_zstandard(make: Callable[[], torch.Tensor], most: float):
     data = raw(make())
     pieces = [data[start : start + (1 << 20)] for start in range(0, len(data), 1 << 20)]
-    alone = sum(len(kernels.float_encode(piece, 4, True, False) or piece) for piece in pieces)
+    coded = [kernels.float_encode(piece, 4, True, False) for piece in pieces]
+    alone = sum(len(one[1] if one else piece) for one, piece in zip(coded, pieces, strict=True))
     for what in (item("float32"), None):
         stored = packed(data, Pack(), what)
         assert parsed(stored).used() <= {ZSTD, PLANES}
         assert len(stored) < alone * most
+
+
+def second_moments() -> torch.Tensor:
+    """Positive, each row of its own magnitude, and within a row near each other."""
+    generator = torch.Generator().manual_seed(1)
+    scales = torch.exp2(-10 * torch.rand(1024, 1, generator=generator) - 20)
+    return torch.rand(1024, 512, generator=generator).add(0.5) * scales
+
+
+def ascending(dtype: torch.dtype, most: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(2)
+    return torch.randint(0, most, (1 << 18,), generator=generator, dtype=dtype).sort().values
+
+
+@pytest.mark.parametrize(
+    ("make", "form", "most"),
+    [
+        (second_moments, 2, 0.82),
+        (lambda: ascending(torch.int32, 1 << 20), 2, 0.15),
+        (lambda: ascending(torch.int64, 1 << 40), 2, 0.4),
+        (lambda: torch.arange(1 << 18), 2, 0.001),
+        (lambda: torch.arange(1 << 20, 0, -3, dtype=torch.int32), 2, 0.001),
+        (lambda: torch.arange(512).repeat(512), 2, 0.003),
+        (lambda: torch.full((1 << 18,), 4711), 0, 0.001),
+        (lambda: torch.rand(1 << 20, generator=torch.Generator().manual_seed(3)) < 0.1, 3, 0.07),
+    ],
+    ids=["moments", "int32", "int64", "counting", "downwards", "positions", "constant", "mask"],
+)
+def test_what_needs_no_matches_is_coded_in_its_form(make: Callable[[], torch.Tensor], form: int, most: float):
+    tensor = make()
+    data = raw(tensor)
+    stored = packed(data, Pack(), item(str(tensor.dtype).removeprefix("torch.")))
+    chunk, _ = parsed(stored).largest()
+    assert (chunk.codec, chunk.parameter >> 8) == (FLOAT, form)
+    assert len(stored) < len(data) * most
+
+
+def test_matches_are_tried_on_a_part_and_given_up_where_they_do_not_pay(monkeypatch: pytest.MonkeyPatch):
+    """A mask's strings repeat, and matches would cost more than its bits."""
+    mask, tried = (torch.rand(1 << 20, generator=torch.Generator().manual_seed(3)) < 0.1), []
+    encode = Zstd.encode
+    monkeypatch.setattr(Zstd, "encode", lambda self, data, lanes: tried.append(len(data)) or encode(self, data, lanes))
+    packed(raw(mask), Pack(), item("bool"))
+    assert sum(tried) <= 1 << 16
 
 
 @pytest.mark.parametrize("length", [1, 7, 500, 999, 1001, 3001, 5000])

@@ -18,6 +18,10 @@ struct Plane {
     size_t size[streams];
     size_t patch_count;
     const u8* patches;
+    u8 value;           // constant
+    size_t patches_at;  // how many patches are done
+    u64 patch_lane;     // of the next one; none is left where it is no lane
+    u8 patch_value;
     Reader reader[streams];
 };
 
@@ -50,8 +54,9 @@ struct Decoder {
     Status start_stream(Plane& q, unsigned k);
     Status place();
     bool decode_window(Plane& q, size_t w, Ahead& ahead);
-    void merge_window(size_t w);
-    Status patch(unsigned p);
+    bool merge_window(size_t w, u64& before);
+    bool next_patch(Plane& q);
+    bool patch(Plane& q, u8* block, size_t first, size_t count);
 };
 
 Status Decoder::read_head(Plane& q) {
@@ -59,7 +64,8 @@ Status Decoder::read_head(Plane& q) {
     if (q.method == constant_plane) {
         if (left() < 1 + count_bytes) return Status::truncated;
         q.window = arena.take<u8>(max_block);
-        std::memset(q.window, int(load_once(at++, 1)), max_block);
+        q.value = u8(load_once(at++, 1));
+        std::memset(q.window, q.value, max_block);
     } else {
         q.window = arena.take<u8>(window_bytes);
         u8 table[max_table];
@@ -143,42 +149,52 @@ bool Decoder::decode_window(Plane& q, size_t w, Ahead& ahead) {
     return kernel.prefix_decode(*q.prefix, q.reader, q.window, w + 1 == blocks.windows, ahead);
 }
 
-void Decoder::merge_window(size_t w) {
+// The next patch is looked at once, here: what is checked is what is used.
+bool Decoder::next_patch(Plane& q) {
+    if (q.patches_at == q.patch_count) {
+        q.patch_lane = ~u64{0};
+        return true;
+    }
+    const u64 patch = load_once(q.patches + q.patches_at * patch_bytes, patch_bytes), at_lane = patch & 0xffffff;
+    if (at_lane >= lanes || (q.patches_at && at_lane <= q.patch_lane)) return false;
+    ++q.patches_at;
+    q.patch_lane = at_lane;
+    q.patch_value = u8(patch >> 24);
+    return true;
+}
+
+// Puts the bytes that had no code into a block of the plane: before lanes are merged, as differences add up.
+bool Decoder::patch(Plane& q, u8* block, size_t first, size_t count) {
+    while (q.patch_lane - first < count) {  // what no lane has is beyond every block
+        block[q.patch_lane - first] = q.patch_value;
+        if (!next_patch(q)) return false;
+    }
+    return true;
+}
+
+bool Decoder::merge_window(size_t w, u64& before) {
     for (unsigned k = 0; k < streams; ++k) {
         const size_t first = blocks.start(w, k), count = blocks.count(w, k);
         if (!count) break;
         const u8* from[8];
+        unsigned spoilt = 0;
         for (unsigned p = 0; p < lane.width; ++p) {
-            const Plane& q = plane[p];
-            from[p] = q.method == raw_plane        ? q.raw + first
-                      : q.method == constant_plane ? q.window
-                                                   : q.window + k * stride + slack;
+            Plane& q = plane[p];
+            if (q.method == raw_plane) {
+                from[p] = q.raw + first;
+                continue;
+            }
+            u8* const block = q.method == constant_plane ? q.window : q.window + k * stride + slack;
+            from[p] = block;
+            if (q.patch_lane - first >= count) continue;
+            if (!patch(q, block, first, count)) return false;
+            if (q.method == constant_plane) spoilt |= 1u << p;
         }
-        kernel.merge(dst + first * lane.width, count, lane.width, lane.rotated, from);
+        kernel.merge(dst + first * lane.width, count, lane, before, from);
+        for (unsigned p = 0; spoilt >> p; ++p)
+            if (spoilt >> p & 1) std::memset(plane[p].window, plane[p].value, max_block);
     }
-}
-
-// Puts the bytes that had no code into their lanes.
-Status Decoder::patch(unsigned p) {
-    const Plane& q = plane[p];
-    const unsigned width = lane.width, top = 8 * width - 1;
-    u64 previous = 0;
-    for (size_t i = 0; i < q.patch_count; ++i) {
-        const u64 patch = load_once(q.patches + i * patch_bytes, patch_bytes);
-        const u64 at_lane = patch & 0xffffff, value = patch >> 24;
-        if (at_lane >= lanes || (i && at_lane <= previous)) return Status::bad_patch;
-        previous = at_lane;
-        u8* const to = dst + at_lane * width;
-        u64 v = load_le(to, width);
-        if (lane.rotated) v = v << 1 | (v >> top & 1);
-        v = (v & ~(u64{255} << (8 * p))) | value << (8 * p);
-        if (lane.rotated) {
-            if (width < 8) v &= (u64{1} << (8 * width)) - 1;
-            v = v >> 1 | (v & 1) << top;
-        }
-        store_le(to, v, width);
-    }
-    return Status::ok;
+    return true;
 }
 
 Status Decoder::run(size_t tail) {
@@ -194,13 +210,18 @@ Status Decoder::run(size_t tail) {
         if (const Status s = read_head(plane[p]); s != Status::ok) return s;
     if (const Status s = place(); s != Status::ok) return s;
     if (left() != tail) return left() < tail ? Status::truncated : Status::trailing;
+    for (unsigned p = 0; p < lane.width; ++p) {
+        plane[p].patches_at = 0;
+        if (plane[p].method != raw_plane && !next_patch(plane[p])) return Status::bad_patch;
+    }
+    u64 before = 0;
     for (size_t w = 0; w < blocks.windows; ++w) {
         Ahead ahead{{}, 0, std::min(lanes - blocks.start(w, 0), streams * blocks.block), 128};
         for (unsigned p = 0; p < lane.width; ++p)
             if (plane[p].method == raw_plane) ahead.at[ahead.planes++] = plane[p].raw + blocks.start(w, 0);
         for (unsigned p = 0; p < lane.width; ++p)
             if (plane[p].method >= prefix_plane && !decode_window(plane[p], w, ahead)) return Status::bad_stream;
-        merge_window(w);
+        if (!merge_window(w, before)) return Status::bad_patch;
     }
     kernel.fence();
     for (unsigned p = 0; p < lane.width; ++p)
@@ -210,8 +231,6 @@ Status Decoder::run(size_t tail) {
                 if (r.state != 0 || size_t(r.end - r.p) * 8 != size_t(std::countl_zero(r.bits)))
                     return Status::bad_stream;
             }
-    for (unsigned p = 0; p < lane.width; ++p)
-        if (const Status s = patch(p); s != Status::ok) return s;
     std::memcpy(dst + lanes * lane.width, at, tail);
     return Status::ok;
 }

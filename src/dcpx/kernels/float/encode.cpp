@@ -45,23 +45,24 @@ struct Encoder {
     Blocks blocks;
     size_t patch_cap;
     Plane* plane;
+    size_t sampled;
     u32 (*hist)[256];
     const Kernels& kernel;
 
-    Encoder(const u8* s, size_t size, Lane l, Level lev, u8* d, size_t c, void* scratch)
+    Encoder(const u8* s, size_t size, Sample& sample, Level lev, u8* d, size_t c, Arena arena)
         : src(s),
           n(size),
-          lanes(size / l.width),
-          lane(l),
+          lanes(size / sample.lane.width),
+          lane(sample.lane),
           level(lev),
           dst(d),
           cap(std::min(c, size)),
           blocks(lanes),
           patch_cap(lanes / 64 + 16),
+          sampled(sample.counted),
+          hist(sample.hist),
           kernel(kernels()) {
-        Arena arena(scratch);
         plane = arena.take<Plane>(8);
-        hist = arena.take<u32[256]>(8);
         for (unsigned p = 0; p < lane.width; ++p) {
             Plane& q = plane[p];
             q.prefix = arena.take<PrefixEncoder>();
@@ -85,23 +86,18 @@ struct Encoder {
 
 // Which planes are worth coding, by a small sample. False: none.
 bool Encoder::choose(bool exact, unsigned forced_raw) {
-    const size_t first = exact ? lanes : 4096;
-    const size_t counted = sample(src, lanes, lane, first, (1u << lane.width) - 1, hist);
+    const size_t counted = exact ? sample(src, lanes, lane, lanes, (1u << lane.width) - 1, hist) : sampled;
     unsigned coded = 0;
     for (unsigned p = 0; p < lane.width; ++p) {
-        unsigned distinct;
-        const u64 bits = ideal_q12(hist[p], counted, &distinct);
-        const u64 bytes = bits / counted * lanes / (8 * 4096) + 48 + distinct;
-        const u64 limit = level == Level::fast ? lanes - lanes / 16 : lanes - lanes / 128;
         plane[p].method = raw_plane;
         plane[p].patch_count = 0;
-        if (forced_raw >> p & 1 || bytes >= limit) continue;
+        if (forced_raw >> p & 1 || estimate(hist[p], counted, lanes, level) == lanes) continue;
         plane[p].method = level == Level::fast ? prefix_plane : tans_plane;
         coded |= 1u << p;
     }
     if (!coded) return false;
     const size_t second = level == Level::fast ? size_t{1} << 14 : size_t{1} << 17;
-    const size_t again = !exact && lanes > first ? sample(src, lanes, lane, second, coded, hist) : counted;
+    const size_t again = !exact && lanes > first_sample ? sample(src, lanes, lane, second, coded, hist) : counted;
     for (unsigned p = 0; p < lane.width; ++p)
         if (coded >> p & 1) settle(plane[p], hist[p], again);
     return true;
@@ -111,16 +107,15 @@ bool Encoder::choose(bool exact, unsigned forced_raw) {
 void Encoder::settle(Plane& q, u32* h, size_t counted) {
     std::memset(q.allowed, 0, sizeof q.allowed);
     unsigned kept = 0, top = 0;
-    for (unsigned s = 0; s < 256; ++s) {
-        if (u64{h[s]} << 16 < counted) h[s] = 0;
-        if (!h[s]) continue;
+    for (unsigned s = 1; s < 256; ++s)
         if (h[s] > h[top]) top = s;
+    const bool alone = level == Level::fast && nearly_constant(h[top], counted);
+    for (unsigned s = 0; s < 256; ++s) {
+        if (u64{h[s]} << 16 < counted || (alone && s != top)) h[s] = 0;
+        if (!h[s]) continue;
         q.allowed[s >> 3] |= u8(1u << (s & 7));
         ++kept;
     }
-    if (kept == 1)
-        for (unsigned s = 0; s < 256; ++s)
-            if (h[s]) top = s;
     q.value = u8(top);
     if (kept == 1) q.method = constant_plane;
 }
@@ -178,7 +173,8 @@ void Encoder::code_window(size_t w) {
     u8* to[8];
     for (unsigned p = 0; p < lane.width; ++p)
         to[p] = plane[p].method == raw_plane ? plane[p].raw + first : plane[p].window;
-    kernel.split(src + first * lane.width, count, lane.width, lane.rotated, to);
+    const u8* const from = src + first * lane.width;
+    kernel.split(from, count, lane, first == 0 ? 0 : load_le(from - lane.width, lane.width), to);
     for (unsigned p = 0; p < lane.width; ++p)
         if (plane[p].method != raw_plane) code_blocks(plane[p], w);
 }
@@ -265,8 +261,14 @@ size_t Encoder::run() {
 }
 }  // namespace
 
-size_t encode(const u8* src, size_t n, Lane lane, Level level, u8* dst, size_t dst_cap, void* scratch) noexcept {
-    if (!is_lane(lane) || n < lane.width || n > max_chunk || !src || !dst || !scratch) return 0;
-    return Encoder(src, n, lane, level, dst, dst_cap, scratch).run();
+Coded encode(const u8* src, size_t n, Lane lane, Level level, u8* dst, size_t dst_cap, void* scratch) noexcept {
+    if (!is_lane(lane) || lane.form > Form::rotated || n < lane.width || n > max_chunk || !src || !dst || !scratch)
+        return {0, lane};
+    Arena arena(scratch);
+    Sample(&samples)[2] = *arena.take<Sample[2]>();
+    Sample& chosen = choose_form(samples, src, n, lane, level);
+    const size_t size = Encoder(src, n, chosen, level, dst, dst_cap, arena).run();
+    if (size > 0 || &chosen == &samples[0]) return {size, chosen.lane};
+    return {Encoder(src, n, samples[0], level, dst, dst_cap, arena).run(), lane};  // the sample misled
 }
 }  // namespace dcpx

@@ -5,15 +5,28 @@
 
 namespace dcpx {
 
-// How bytes group: a lane has 1, 2, 4 or 8 of them. Floats of several bytes have their sign rotated to the lowest bit,
-// so that the top byte holds only exponent (f16: and three mantissa bits); rotating one byte would change no histogram.
+// What is done to lanes before they are taken apart into planes.
+enum class Form : std::uint8_t {
+    plain = 0,
+    rotated = 1,      // a float's sign moves to the lowest bit, so that the top byte holds only exponent
+    differences = 2,  // from the lane before, with their sign in the lowest bit
+    bits = 3,         // eight bytes' bits of equal value share a byte
+};
+
+// How bytes group: a lane has 1, 2, 4 or 8 of them.
 struct Lane {
     unsigned width;
-    bool rotated;
+    Form form;
 };
 constexpr bool is_lane(Lane lane) {
-    return lane.width == 1 ? !lane.rotated : lane.width == 2 || lane.width == 4 || lane.width == 8;
+    if (lane.form == Form::bits) return lane.width == 8;
+    if (lane.form > Form::bits) return false;
+    return lane.width == 1 ? lane.form == Form::plain : lane.width == 2 || lane.width == 4 || lane.width == 8;
 }
+
+// A lane as the parameter of a chunk with codec 3; lane_of may give what is no lane.
+constexpr unsigned parameter_of(Lane lane) { return lane.width | static_cast<unsigned>(lane.form) << 8; }
+constexpr Lane lane_of(unsigned parameter) { return {parameter & 255, static_cast<Form>(parameter >> 8)}; }
 
 enum class Level : std::uint8_t { fast = 0, small = 1 };
 
@@ -34,9 +47,16 @@ inline constexpr std::size_t max_chunk = std::size_t{16} << 20;
 constexpr std::size_t encode_scratch(std::size_t n) { return n + n / 2 + n / 8 + (std::size_t{384} << 10); }
 inline constexpr std::size_t decode_scratch = std::size_t{384} << 10;
 
-// Coded size, always < n; 0 when the chunk would not get smaller (store it raw) or does not fit dst.
-std::size_t encode(const std::uint8_t* src, std::size_t n, Lane lane, Level level, std::uint8_t* dst,
-                   std::size_t dst_cap, void* scratch) noexcept;
+// A chunk's coded size, always less than its own, and the lanes that were chosen for it, which decoding asks for. The
+// size is 0 where the chunk wouldn't get smaller (store it raw) or doesn't fit dst.
+struct Coded {
+    std::size_t size;
+    Lane lane;
+};
+
+// `lane` is what the elements are, plain or rotated; a sample decides whether another form takes less.
+Coded encode(const std::uint8_t* src, std::size_t n, Lane lane, Level level, std::uint8_t* dst, std::size_t dst_cap,
+             void* scratch) noexcept;
 
 // Writes exactly raw_len bytes on Status::ok; otherwise dst's contents are unspecified, but nothing outside it is
 // touched.

@@ -76,9 +76,10 @@ struct Ahead {
 };
 
 struct Kernels {
-    // lanes -> planes, with the sign rotation if rot; and back (past the caches where dst is aligned)
-    void (*split)(const u8* src, size_t lanes, unsigned width, bool rot, u8* const* planes);
-    void (*merge)(u8* dst, size_t lanes, unsigned width, bool rot, const u8* const* planes);
+    // lanes -> planes, in the lane's form; and back (past the caches where dst is aligned). `before` is the lane before
+    // the first, 0 at the chunk's start, which only differences ask for; merge leaves the last lane there.
+    void (*split)(const u8* src, size_t lanes, Lane lane, u64 before, u8* const* planes);
+    void (*merge)(u8* dst, size_t lanes, Lane lane, u64& before, const u8* const* planes);
     // Finds bytes of sym[0..n) without a bit in `allowed`, replaces them by `stand_in`, notes them as patches (lane =
     // index + base) up to `cap`; returns the number found.
     size_t (*screen)(u8* sym, size_t n, const u8* allowed, u8 stand_in, u32 base, Patch* out, size_t cap);
@@ -96,8 +97,8 @@ extern const Kernels portable_kernels;
 extern const Kernels avx2_kernels;
 extern const Kernels avx512_kernels;
 namespace avx2 {  // what the AVX-512 path shares
-void split(const u8* src, size_t lanes, unsigned width, bool rot, u8* const* planes);
-void merge(u8* dst, size_t lanes, unsigned width, bool rot, const u8* const* planes);
+void split(const u8* src, size_t lanes, Lane lane, u64 before, u8* const* planes);
+void merge(u8* dst, size_t lanes, Lane lane, u64& before, const u8* const* planes);
 size_t screen(u8* sym, size_t n, const u8* allowed, u8 stand_in, u32 base, Patch* out, size_t cap);
 bool prefix_decode(const PrefixDecoder& t, Reader* r, u8* window, bool last, Ahead& ahead);
 void tans_encode(const u8* sym, size_t block, size_t n, const TansEncoder& t, Prepender* w, unsigned count);

@@ -6,12 +6,13 @@
 #include <atomic>
 #include <initializer_list>
 
+#include "lanes.hpp"
 #include "loops.hpp"
 
 namespace dcpx {
 namespace {
-void split(const u8* s, size_t n, unsigned w, bool rot, u8* const* p) { loops::split_any(s, 0, n, w, rot, p); }
-void merge(u8* d, size_t n, unsigned w, bool rot, const u8* const* p) { loops::merge_any(d, 0, n, w, rot, p); }
+void split(const u8* s, size_t n, Lane lane, u64 before, u8* const* p) { lanes::split(s, 0, n, lane, before, p); }
+void merge(u8* d, size_t n, Lane lane, u64& before, const u8* const* p) { lanes::merge(d, 0, n, lane, before, p); }
 size_t screen(u8* s, size_t n, const u8* allowed, u8 stand_in, u32 base, Patch* out, size_t cap) {
     return loops::screen(s, 0, n, allowed, stand_in, base, out, 0, cap);
 }

@@ -7,61 +7,6 @@
 
 namespace dcpx::loops {
 
-DCPX_INLINE u64 rotate_left(u64 v, unsigned width) {
-    const unsigned top = 8 * width - 1;
-    return v << 1 | (v >> top & 1);  // higher bits are garbage that the caller drops
-}
-DCPX_INLINE u64 rotate_right(u64 v, unsigned width) { return v >> 1 | (v & 1) << (8 * width - 1); }
-
-template <unsigned W>
-DCPX_INLINE void split(const u8* src, size_t from, size_t lanes, bool rot, u8* const* planes) {
-    for (size_t i = from; i < lanes; ++i) {
-        u64 v = load_lane<W>(src + i * W);
-        if (rot) v = rotate_left(v, W);
-        for (unsigned p = 0; p < W; ++p) planes[p][i] = u8(v >> (8 * p));
-    }
-}
-template <unsigned W>
-DCPX_INLINE void merge(u8* dst, size_t from, size_t lanes, bool rot, const u8* const* planes) {
-    for (size_t i = from; i < lanes; ++i) {
-        u64 v = 0;
-        for (unsigned p = 0; p < W; ++p) v |= u64{planes[p][i]} << (8 * p);
-        store_lane<W>(dst + i * W, rot ? rotate_right(v, W) : v);
-    }
-}
-DCPX_INLINE void split_any(const u8* src, size_t from, size_t lanes, unsigned width, bool rot, u8* const* planes) {
-    switch (width) {
-        case 1:
-            std::memcpy(planes[0] + from, src + from, lanes - from);
-            break;
-        case 2:
-            split<2>(src, from, lanes, rot, planes);
-            break;
-        case 4:
-            split<4>(src, from, lanes, rot, planes);
-            break;
-        default:
-            split<8>(src, from, lanes, rot, planes);
-            break;
-    }
-}
-DCPX_INLINE void merge_any(u8* dst, size_t from, size_t lanes, unsigned width, bool rot, const u8* const* planes) {
-    switch (width) {
-        case 1:
-            std::memcpy(dst + from, planes[0] + from, lanes - from);
-            break;
-        case 2:
-            merge<2>(dst, from, lanes, rot, planes);
-            break;
-        case 4:
-            merge<4>(dst, from, lanes, rot, planes);
-            break;
-        default:
-            merge<8>(dst, from, lanes, rot, planes);
-            break;
-    }
-}
-
 DCPX_INLINE size_t screen(u8* sym, size_t from, size_t n, const u8* allowed, u8 stand_in, u32 base, Patch* out,
                           size_t found, size_t cap) {
     for (size_t i = from; i < n; ++i) {
