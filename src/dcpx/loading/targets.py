@@ -45,7 +45,8 @@ class Target:
         self._dtype = dtype
         self.begin = self.end = 0
         self._alone = True
-        if request.lengths == shape and not any(request.storage_offsets):
+        self._whole = request.lengths == shape and not any(request.storage_offsets)
+        if self._whole:
             self.end = tensor.numel()
         else:
             self._take_part()
@@ -87,6 +88,12 @@ class Target:
             assert self._filled is not None
             self._bytes = bytes_of(self._filled)
         return self._bytes
+
+    @property
+    def address(self) -> int | None:
+        """Where its memory begins, if it holds all of the stored item's elements as they are stored; else None. To be
+        asked for after `prepare`."""
+        return self._filled.data_ptr() if self._direct and self._whole and self._filled is not None else None
 
     def commit(self, planner: LoadPlanner) -> None:
         """Hand the filled tensor back to the planner. LoadError if the tensor can't hold what was loaded, or if the
