@@ -18,7 +18,7 @@ struct Arena {
         at += count * sizeof(T);
         const size_t gap = 64 - (reinterpret_cast<std::uintptr_t>(at) & 63);
         ASAN_UNPOISON_MEMORY_REGION(p, count * sizeof(T));  // the call before may have had its gaps here
-        ASAN_POISON_MEMORY_REGION(at, gap);  // who looks at the scratch after the call lifts it
+        ASAN_POISON_MEMORY_REGION(at, gap);                 // who looks at the scratch after the call lifts it
         at += gap;
         return p;
     }
