@@ -51,8 +51,9 @@ class Target:
         else:
             self._take_part()
         self.memory_parts = memory_of(tensor)
-        contiguous = is_strided(tensor) and tensor.is_contiguous()
-        self.in_pieces = contiguous or (is_strided(tensor) and not overlaps_itself(tensor))
+        strided = is_strided(tensor)
+        contiguous = strided and tensor.is_contiguous()
+        self.in_pieces = contiguous or (strided and not overlaps_itself(tensor))
         self._filled = tensor if self.in_pieces else None
         self.on_device = self.in_pieces and on_device(tensor)  # the host can't write to what is filled
         self._direct = contiguous and tensor.dtype == dtype and not self.on_device and is_plain(tensor)
