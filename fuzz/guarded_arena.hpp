@@ -3,8 +3,6 @@
 #pragma once
 #include <sanitizer/asan_interface.h>
 
-#include <map>
-
 #define Arena PlainArena
 #include "float/layout.hpp"
 #undef Arena
@@ -17,27 +15,12 @@ struct Arena {
     T* take(size_t count = 1) {
         at += (64 - (reinterpret_cast<std::uintptr_t>(at) & 63)) & 63;
         T* const p = reinterpret_cast<T*>(at);
-        lift(at, at + count * sizeof(T));
         at += count * sizeof(T);
         const size_t gap = 64 - (reinterpret_cast<std::uintptr_t>(at) & 63);
-        ASAN_POISON_MEMORY_REGION(at, gap);  // the caller of the codec lifts it before the next call
-        gaps()[at] = gap;
+        ASAN_UNPOISON_MEMORY_REGION(p, count * sizeof(T));  // the call before may have had its gaps here
+        ASAN_POISON_MEMORY_REGION(at, gap);                 // who looks at the scratch after the call lifts it
         at += gap;
         return p;
-    }
-
-  private:
-    // A chunk that is coded a second time, in another form, cuts the same scratch otherwise: what were gaps are pieces.
-    static void lift(u8* begin, u8* end) {
-        auto at = gaps().lower_bound(begin - 64);
-        while (at != gaps().end() && at->first < end) {
-            if (at->first + at->second > begin) ASAN_UNPOISON_MEMORY_REGION(at->first, at->second);
-            at = at->first + at->second > begin ? gaps().erase(at) : std::next(at);
-        }
-    }
-    static std::map<u8*, size_t>& gaps() {
-        static std::map<u8*, size_t> all;
-        return all;
     }
 };
 }  // namespace dcpx

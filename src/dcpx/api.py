@@ -17,14 +17,13 @@ from torch.distributed.checkpoint.metadata import Metadata
 from torch.distributed.checkpoint.planner import LoadPlanner, SavePlanner
 from torch.distributed.checkpoint.state_dict_loader import load as dcp_load
 from torch.distributed.checkpoint.state_dict_saver import save as dcp_save
-from torch.distributed.checkpoint.stateful import Stateful
 
 from .catalog.collector import paused_collector
 from .catalog.limits import Limits
 from .catalog.protection import Require
 from .catalog.setting import HeldSetting
 from .dcp.arrivals import Arrival
-from .dcp.private import collectives, forget_plans
+from .dcp.private import collectives, forget_plans, is_stateful
 from .errors import DcpxError, LoadError, ReplacedError, SaveError, UnsupportedError, Where
 from .extension import StreamTransformExtension
 from .extensions.pack import Pack
@@ -107,9 +106,9 @@ def save(
                 if getattr(planner, "flatten_state_dict", planner is None):
                     writer.odd_keys = odd_keys(state)
                 metadata: Metadata = dcp_save(
-                    state,
+                    {} if planner is None else state,
                     storage_writer=writer,
-                    planner=OwnSavePlanner() if planner is None else planner,
+                    planner=OwnSavePlanner(state) if planner is None else planner,
                     process_group=process_group,
                     **collectives(use_collectives),
                     **_given(dcp_save, no_dist=no_dist),
@@ -193,7 +192,8 @@ def load(
             def attempt() -> None:
                 if arrival is not None:
                     share_metadata(reader, process_group)
-                dcp_load(named, storage_reader=reader, planner=chosen, process_group=process_group, **options)
+                with chosen.filling(named) if isinstance(chosen, OwnLoadPlanner) else nullcontext(named) as state:
+                    dcp_load(state, storage_reader=reader, planner=chosen, process_group=process_group, **options)
 
             with raising(LoadError, alone, arrival), _quiet:
                 try:
@@ -267,8 +267,7 @@ def _load_what_stays(load: Callable[[], None]) -> None:
 
 def unfolded(name: object, value: object) -> object:
     """The state of one that has one, as DCP takes it."""
-    # Tensors first: asking for a protocol takes many times as long.
-    if isinstance(value, torch.Tensor) or not isinstance(value, Stateful):
+    if not is_stateful(value):
         return value
     try:
         return value.state_dict()

@@ -19,11 +19,10 @@ from torch.distributed.checkpoint.planner import WriteItem
 from xxhash import xxh3_64_intdigest, xxh3_128_hexdigest
 
 import dcpx
-from dcpx.codecs import CODECS, Coded, Lanes
+from dcpx.codecs import Coded, Lanes
 from dcpx.codecs.auto import Auto, Smallest
 from dcpx.extension import StreamTransformExtension
 from dcpx.frame.chunks import RawChunk, encode_chunk
-from dcpx.frame.layout import Header
 from dcpx.kernels import Xxh3_128
 from dcpx.store import sink as sink_module
 from dcpx.store.local import LocalStore
@@ -165,10 +164,9 @@ class Changing:
 def test_a_chunk_that_stays_raw_is_what_was_hashed():
     memory = bytearray(b"as it was" * 1000)
     before = bytes(memory)
-    header = Header(1 << 20, tuple(CODECS), size=8, checksum=1)
     for codec in (Changing(memory, None), Changing(memory, b"coded")):
         memory[:] = before
-        stored = encode_chunk(RawChunk(header, 0, memoryview(memory), Smallest(codec), Lanes(), still=False))
+        stored = encode_chunk(RawChunk(memoryview(memory), Smallest(codec), Lanes(), still=False))
         assert stored.content == xxh3_64_intdigest(before)
         assert bytes(stored.payload) == (codec.payload or before)
 

@@ -129,8 +129,7 @@ def frame_of(raw: bytes, encoder: Encoder, lanes: Lanes, chunk_size: int) -> tup
     records, contents = [], []
     for chunk in builder.cut(memoryview(raw), encoder, lanes, still=True):
         stored = encode_chunk(chunk)
-        builder.add(stored)
-        records.append(bytes(stored.header) + bytes(stored.payload))
+        records.append(builder.add(stored) + bytes(stored.payload))
         contents.append(bytes(chunk.raw))
     offset = len(builder.head) + sum(map(len, records))
     return FrameMap(builder.header, parse_final(builder.tail(), builder.header, offset)), records, contents

@@ -6,22 +6,27 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
+from .. import kernels
+from ..codecs import CODECS
 from ..codecs.container import AFTER, BEFORE, WHOLE, Container, Template, container
-from ..codecs.dtypes import ITEM_SIZES
+from ..codecs.dtypes import CODES, ITEM_SIZES
 from ..errors import CorruptError
-from ..frame import Header, TensorHint, check_codecs
+from ..frame import Header, ItemKey, TensorHint, check_codecs
 from ..frame.chunks import KnownChunk
-from ..frame.layout import PREFIX_SIZE, content_hash, header_size, parse_header
-from ..frame.map import FrameMap, read_final
+from ..frame.layout import PREFIX_SIZE, content_hash, header_size, pack_hint, pack_key, parse_header
+from ..frame.map import FrameMap, codec_bits, read_final
 from .items import StoredItem
 
 __all__ = [
     "HEAD",
+    "KNOWN_CODECS",
     "MOST_CHUNKS",
     "OWN_ELEMENTS",
     "OwnContainer",
     "checked_hint",
     "chunk_elements",
+    "expected",
+    "form",
     "frame_map",
     "holds_own_container",
     "needed_chunks",
@@ -53,6 +58,35 @@ MOST_CHUNKS = 512
 
 OWN_ELEMENTS = 4 << 10
 """Bytes from which a tensor's elements have chunks of their own; those of a smaller one share the container's."""
+
+
+KNOWN_CODECS = codec_bits(tuple(CODECS))
+
+
+def expected(item: StoredItem) -> tuple[bytes, kernels.Form, int | None] | None:
+    """What `kernels.unpack_frames` holds a tensor's frame against: its key, its form, and its header's hash, if that is
+    known. None for a tensor that no frame's header describes."""
+    if item.shape is None or item.dtype is None:
+        return None
+    try:
+        found = form(item.dtype, tuple(item.shape))
+        key = pack_key(ItemKey(item.index.fqn, None if item.index.offset is None else tuple(item.index.offset)))
+    except ValueError:
+        return None
+    seal = item.seal
+    return key, found, int(seal.value, 16) if seal is not None and seal.kind == "header" else None
+
+
+@lru_cache(4096)
+def form(dtype: str, shape: tuple[int, ...]) -> kernels.Form:
+    """What the kernels must know of the frames of all such tensors. ValueError where no header can describe them."""
+    if dtype not in CODES:
+        raise ValueError(f"no frame's header names {dtype}")
+    own = own_container(dtype, shape)
+    template = own.template
+    return kernels.Form(
+        pack_hint(own.hint), template.arguments, template.before, template.after, template.nbytes, ITEM_SIZES[dtype]
+    )
 
 
 def frame_map(item: StoredItem, head: bytes, read_at: Callable[[int, int], bytes], size: int) -> FrameMap:
@@ -87,6 +121,7 @@ class OwnContainer(NamedTuple):
     """A tensor's container as dcpx writes it: as two chunks around those of its elements, or as one."""
 
     template: Template
+    hint: TensorHint
     before: KnownChunk
     after: KnownChunk
 
@@ -105,12 +140,13 @@ def own_container(dtype: str, shape: tuple[int, ...]) -> OwnContainer:
     def part(parameter: int, raw: bytes) -> KnownChunk:
         return KnownChunk(Container.id, parameter, template.arguments, len(raw), content_hash(memoryview(raw)))
 
-    return OwnContainer(template, part(BEFORE, template.before), part(AFTER, template.after))
+    hint = TensorHint(dtype, shape, len(template.before))
+    return OwnContainer(template, hint, part(BEFORE, template.before), part(AFTER, template.after))
 
 
 def holds_own_container(frame: FrameMap, hint: TensorHint, record: Callable[[int], bytes | memoryview]) -> bool:
     """Whether the first chunk and the last are those that dcpx writes around a tensor such as the hint's, so that all
-    between them are its elements."""
+    between them are its elements. What `kernels.unpack_frames` finds is the same."""
     own = own_container(hint.dtype, hint.shape)
     last = frame.count - 1
     return (
@@ -118,6 +154,8 @@ def holds_own_container(frame: FrameMap, hint: TensorHint, record: Callable[[int
         and Container.id in frame.header.codecs
         and hint.payload_offset == own.before.raw_size == frame.begins[1]
         and frame.begins[last] == hint.payload_offset + hint.nbytes
+        and frame.index[0] == own.before.entry
+        and frame.index[last] == own.after.entry
         and record(0) == own.before.record(0, frame.header)
         and record(last) == own.after.record(last, frame.header)
     )
@@ -132,7 +170,8 @@ def whole_elements(frame: FrameMap, hint: TensorHint, record: Callable[[int], me
         return None
     stored = record(0)
     elements = stored[len(stored) - hint.nbytes :]
-    return elements if stored == own.whole(elements).record(0, frame.header) else None
+    whole = own.whole(elements)
+    return elements if frame.index[0] == whole.entry and stored == whole.record(0, frame.header) else None
 
 
 def needed_chunks(targets: Iterable[Part], frame: FrameMap, hint: TensorHint) -> list[range]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 import torch
 import torch.distributed as dist
@@ -31,6 +31,7 @@ from torch.distributed.checkpoint.metadata import Metadata, TensorProperties
 from torch.distributed.checkpoint.planner import SavePlanner, WriteItem, WriteItemType
 from torch.distributed.checkpoint.planner_helpers import _create_write_items
 from torch.distributed.checkpoint.state_dict_saver import save
+from torch.distributed.checkpoint.stateful import Stateful
 
 from ..catalog.setting import HeldSetting
 from ..errors import SaveError
@@ -51,6 +52,7 @@ __all__ = [
     "has_no_memory",
     "is_gone",
     "is_object",
+    "is_stateful",
     "list_directory",
     "own_rank",
     "set_version",
@@ -181,6 +183,12 @@ def write_items(name: str, value: object) -> list[WriteItem]:
 def is_object(item: WriteItem) -> bool:
     """Whether the item is stored as an object's bytes and not as a tensor."""
     return bool(item.type == WriteItemType.BYTE_IO)
+
+
+def is_stateful(value: object) -> TypeGuard[Stateful]:
+    """Whether DCP asks a value for its `state_dict()`, and stores that. Tensors first: asking for a protocol takes many
+    times as long."""
+    return not isinstance(value, torch.Tensor) and isinstance(value, Stateful)
 
 
 def weak_storage(storage: torch.UntypedStorage) -> int:

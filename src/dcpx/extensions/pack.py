@@ -30,7 +30,7 @@ from ..frame import (
 )
 from ..frame.container import storage_dtype
 
-__all__ = ["Choice", "Pack"]
+__all__ = ["Choice", "Pack", "item_key"]
 
 _ENCODERS: dict[str, dict[str, Encoder]] = {
     "auto": {"fast": Auto(), "small": Auto(small=True)},
@@ -129,15 +129,20 @@ class Pack(StreamTransformExtension):
 
     def choose(self, item: Item | None) -> Choice:
         """How `item` is stored: what `transform_item_to` does, for a writer that cuts and encodes chunks itself."""
-        elements, rest, codecs = _encoders(*self._choose(item))
+        elements, rest, codecs = self.encoders(item)
         header = Header(
             chunk_size=self.chunk_size,
             codecs=codecs,
-            key=None if item is None else _key(item),
+            key=None if item is None else item_key(item.fqn, item.offsets),
             hint=None if item is None else _hint(item),
             checkpoint=None if item is None else item.checkpoint,
         )
         return Choice(header, elements, rest)
+
+    def encoders(self, item: Item | None) -> tuple[Encoder, Encoder, tuple[int, ...]]:
+        """What codes an item's elements and all else, and the ids of all codecs that these may choose. Without a policy
+        that is the same for every item."""
+        return _encoders(*self._choose(item))
 
     def _writer(self, output: IO[bytes], item: Item | None) -> IO[bytes]:
         choice = self.choose(item)
@@ -170,10 +175,10 @@ def _checked(name: str, value: str, allowed: Collection[str]) -> str:
     return value
 
 
-def _key(item: Item) -> ItemKey | None:
+def item_key(fqn: str, offsets: tuple[int, ...] | None) -> ItemKey | None:
     """The item's name, unless it is too long for a header, which does without it then."""
-    too_long = len(item.fqn) > _LONGEST_NAME or len(item.offsets or ()) > _MOST_DIMENSIONS
-    return None if too_long else ItemKey(item.fqn, item.offsets)
+    too_long = len(fqn) > _LONGEST_NAME or len(offsets or ()) > _MOST_DIMENSIONS
+    return None if too_long else ItemKey(fqn, offsets)
 
 
 def _hint(item: Item) -> TensorHint | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from .. import kernels
 from ..codecs import Encoder, Lanes
 from .chunks import KnownChunk, RawChunk, StoredChunk
-from .layout import CHECKSUM_SIZE, Entry, Header, pack_final, pack_header
+from .layout import Header, pack_header, pack_hint, pack_key
 
 __all__ = ["FrameBuilder"]
 
@@ -18,29 +19,34 @@ class FrameBuilder:
     """
 
     def __init__(self, header: Header) -> None:
-        self.head = pack_header(header)
-        checksum = int.from_bytes(self.head[-CHECKSUM_SIZE:], "little")
-        self.header = header._replace(size=len(self.head), checksum=checksum)
-        self._cut = 0
-        self._entries: list[Entry] = []
+        assert header.base is None
+        codecs = bytes(header.codecs)
+        key = None if header.key is None else pack_key(header.key)
+        hint = None if header.hint is None else pack_hint(header.hint)
+        try:
+            self._maker = kernels.FrameMaker(header.chunk_size, codecs, key, hint, header.checkpoint)
+        except ValueError:
+            pack_header(header)  # which says what is wrong with it
+            raise
+        self.head = self._maker.head
+        self.header = header._replace(size=len(self.head), checksum=self._maker.hash)
 
     def cut(self, raw: memoryview, encoder: Encoder, lanes: Lanes, still: bool) -> Iterator[RawChunk]:
         """`raw` as the next chunks, of the header's chunk size but for the last; `still`: nobody writes to it."""
         size = self.header.chunk_size
         for start in range(0, len(raw), size):
-            number, self._cut = self._cut, self._cut + 1
-            yield RawChunk(self.header, number, raw[start : start + size], encoder, lanes, still)
+            yield RawChunk(raw[start : start + size], encoder, lanes, still)
 
     def known(self, chunk: KnownChunk) -> bytes:
         """The record of the next chunk. All chunks that were cut before must have been added."""
-        number, self._cut = self._cut, self._cut + 1
-        self._entries.append((len(chunk.payload), chunk.raw_size, chunk.content))
-        return chunk.record(number, self.header)
+        codec, parameter, payload, raw_size, content = chunk
+        return self._maker.chunk(codec, parameter, len(payload), raw_size, content) + payload
 
-    def add(self, stored: StoredChunk) -> None:
-        """Take note of the next encoded chunk for the index."""
-        self._entries.append((len(stored.payload), stored.raw_size, stored.content))
+    def add(self, stored: StoredChunk) -> bytes:
+        """Take the next encoded chunk; returns its header, which its payload follows."""
+        codec, parameter, payload, raw_size, content = stored
+        return self._maker.chunk(codec, parameter, len(payload), raw_size, content)
 
     def tail(self) -> bytes:
         """The final record, once every chunk was added."""
-        return pack_final(self._entries, self.header)
+        return self._maker.tail()

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ..codecs import CODECS, CodecError, Encoder, Lanes
 from ..errors import CorruptError, Where
-from .layout import ChunkHeader, Header, check_tag, content_hash, pack_chunk_header
+from .layout import ChunkHeader, Entry, Header, check_tag, content_hash, pack_chunk_header
 
 __all__ = ["KnownChunk", "RawChunk", "StoredChunk", "decode_chunk", "encode_chunk"]
 
@@ -14,8 +14,6 @@ __all__ = ["KnownChunk", "RawChunk", "StoredChunk", "decode_chunk", "encode_chun
 class RawChunk(NamedTuple):
     """A chunk to encode. Unless it holds `still`, others may write to `raw` at any time."""
 
-    frame: Header
-    number: int
     raw: memoryview
     encoder: Encoder
     lanes: Lanes
@@ -31,6 +29,11 @@ class KnownChunk(NamedTuple):
     raw_size: int
     content: int
 
+    @property
+    def entry(self) -> Entry:
+        """Its entry of the index."""
+        return len(self.payload), self.raw_size, self.content
+
     def record(self, number: int, frame: Header) -> bytes:
         """Its record as chunk `number` of a frame."""
         header = ChunkHeader(self.codec, self.parameter, number, len(self.payload), self.raw_size, b"")
@@ -38,19 +41,19 @@ class KnownChunk(NamedTuple):
 
 
 class StoredChunk(NamedTuple):
-    """An encoded chunk: the record's bytes in two parts, and its entry of the index."""
+    """An encoded chunk: what its record says of it, but for its place in the frame."""
 
-    header: bytes
+    codec: int
+    parameter: int
     payload: bytes | memoryview
     raw_size: int
     content: int
 
 
 def encode_chunk(chunk: RawChunk) -> StoredChunk:
-    """Encode and seal one chunk."""
+    """Encode one chunk."""
     (codec, parameter, payload), content = chunk.encoder.encode(chunk.raw, chunk.lanes, chunk.still)
-    header = ChunkHeader(codec, parameter, chunk.number, len(payload), len(chunk.raw), b"")
-    return StoredChunk(pack_chunk_header(header, chunk.frame, content), payload, len(chunk.raw), content)
+    return StoredChunk(codec, parameter, payload, len(chunk.raw), content)
 
 
 def decode_chunk(header: ChunkHeader, payload: memoryview, out: memoryview, frame: Header, offset: int) -> int:

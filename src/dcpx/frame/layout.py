@@ -43,6 +43,8 @@ __all__ = [
     "pack_chunk_header",
     "pack_final",
     "pack_header",
+    "pack_hint",
+    "pack_key",
     "parse_chunk_header",
     "parse_final",
     "parse_footer",
@@ -184,9 +186,9 @@ def pack_header(header: Header) -> bytes:
     """The header's bytes. ValueError where it is longer than MAX_HEADER_SIZE."""
     fields = []  # in the order of their tags
     if header.key is not None:
-        fields.append(_field(FIELD_ITEM_KEY, _pack_key(header.key)))
+        fields.append(_field(FIELD_ITEM_KEY, pack_key(header.key)))
     if header.hint is not None:
-        fields.append(_field(FIELD_TENSOR_HINT, _pack_hint(header.hint)))
+        fields.append(_field(FIELD_TENSOR_HINT, pack_hint(header.hint)))
     if header.checkpoint is not None:
         fields.append(_field(FIELD_CHECKPOINT, header.checkpoint))
     fields.append(_field(FIELD_CODECS, bytes(header.codecs)))
@@ -273,7 +275,8 @@ def _parse_fields(data: bytes) -> dict[int, bytes]:
     return fields
 
 
-def _pack_key(key: ItemKey) -> bytes:
+def pack_key(key: ItemKey) -> bytes:
+    """The item key's value. ValueError where a header can't hold it."""
     # surrogatepass: Python names that are no valid Unicode still come back as they were.
     name = key.fqn.encode("utf-8", "surrogatepass")
     if key.offsets is None:
@@ -296,7 +299,8 @@ def _parse_key(data: bytes) -> ItemKey:
 
 # Most tensors of a state have one of a few shapes.
 @lru_cache(1024)
-def _pack_hint(hint: TensorHint) -> bytes:
+def pack_hint(hint: TensorHint) -> bytes:
+    """The tensor hint's value. ValueError where a header can't hold it."""
     _check_dimensions(len(hint.shape))
     numbers = b"".join(map(pack_varint, (hint.payload_offset, *hint.shape)))
     return bytes([CODES[hint.dtype], len(hint.shape)]) + numbers

@@ -22,7 +22,7 @@ from .layout import (
     parse_footer,
 )
 
-__all__ = ["TAIL", "FrameMap", "read_final"]
+__all__ = ["TAIL", "FrameMap", "codec_bits", "read_final"]
 
 TAIL = 16 << 10
 """Bytes read at a frame's end in the hope that they hold the whole final record (1,000 chunks)."""
@@ -46,7 +46,7 @@ class FrameMap:
         self.begins = self._edges(accumulate(map(_raw_size, final.entries), initial=0))
         stored = (size + CHUNK_HEADER_SIZE for size in map(_stored_size, final.entries))
         self._offsets = self._edges(accumulate(stored, initial=header.size))
-        self._codecs = _codec_bits(header.codecs)
+        self._codecs = codec_bits(header.codecs)
 
     def _edges(self, edges: Iterable[int]) -> Sequence[int]:
         return array("Q", edges) if self.count >= MANY_CHUNKS else list(edges)
@@ -82,7 +82,8 @@ class FrameMap:
 
 
 @lru_cache(64)
-def _codec_bits(codecs: tuple[int, ...]) -> int:
+def codec_bits(codecs: tuple[int, ...]) -> int:
+    """A bit for each codec, as the kernels take it."""
     return sum(1 << codec for codec in codecs if codec < 32)  # the kernels know none beyond
 
 

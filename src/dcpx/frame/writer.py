@@ -99,6 +99,5 @@ class FrameWriter(TransformWriter):
         frame = self._begun()
         with closing(ordered_map(encode_chunk, frame.cut(data, coding.encoder, coding.lanes, still))) as stored:
             for chunk in stored:
-                write_all(self.output, chunk.header)
+                write_all(self.output, frame.add(chunk))
                 write_all(self.output, chunk.payload)
-                frame.add(chunk)

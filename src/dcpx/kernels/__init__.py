@@ -7,6 +7,8 @@ The functions here take any object with the buffer protocol, check lengths and r
 import os
 
 from ._native import (
+    Form,
+    FrameMaker,
     Payload,
     Xxh3_128,
     copy_part,
@@ -15,17 +17,21 @@ from ._native import (
     float_decode,
     float_encode,
     merge_planes,
+    pack_frames,
     read_chunks,
     repeats,
     sniff_lane,
     split_planes,
     take_chunk,
+    unpack_frames,
     use_instructions,
     xxh3,
     xxh3_128,
 )
 
 __all__ = [
+    "Form",
+    "FrameMaker",
     "Payload",
     "Xxh3_128",
     "copy_part",
@@ -34,11 +40,13 @@ __all__ = [
     "float_decode",
     "float_encode",
     "merge_planes",
+    "pack_frames",
     "read_chunks",
     "repeats",
     "sniff_lane",
     "split_planes",
     "take_chunk",
+    "unpack_frames",
     "use_instructions",
     "xxh3",
     "xxh3_128",

@@ -38,10 +38,14 @@ bool decode_chunk(const ChunkJob& job, void* scratch) noexcept {
     const unsigned parameter = static_cast<unsigned>(load_le(head + 2, 2));
     if (!decode_payload(codec, parameter, job.record + chunk_header_size, stored, job, scratch)) return false;
     if (xxh3(job.out, job.raw, 0) != job.content) return false;
+    return chunk_tag(head, job.content, job.seed) == load_le(head + 16, 8);
+}
+
+u64 chunk_tag(const u8* head, u64 content, u64 seed) noexcept {
     u8 tagged[24];
     std::memcpy(tagged, head, 16);
-    for (unsigned i = 0; i < 8; ++i) tagged[16 + i] = static_cast<u8>(job.content >> (8 * i));
-    return xxh3(tagged, sizeof tagged, job.seed) == load_le(head + 16, 8);
+    store_le(tagged + 16, content, 8);
+    return xxh3(tagged, sizeof tagged, seed);
 }
 
 }  // namespace dcpx

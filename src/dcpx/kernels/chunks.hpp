@@ -22,4 +22,7 @@ struct ChunkJob {
 // of the reason, and out's content is unspecified. `scratch` has decode_scratch bytes.
 bool decode_chunk(const ChunkJob& job, void* scratch) noexcept;
 
+// The tag of a chunk whose header begins with these 16 bytes.
+std::uint64_t chunk_tag(const std::uint8_t* head, std::uint64_t content, std::uint64_t seed) noexcept;
+
 }  // namespace dcpx

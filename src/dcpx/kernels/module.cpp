@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "binding.hpp"
 #include "boxes.hpp"
 #include "chunks.hpp"
 #include "float/float_codec.hpp"
@@ -23,42 +24,9 @@ namespace nb = nanobind;
 
 namespace {
 
+using dcpx::Bytes;
 using dcpx::Payload;
-
-// A contiguous byte view of any object with the buffer protocol, held for the time of one call.
-class Bytes {
-  public:
-    Bytes(nb::handle object, bool writable) {
-        if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_ND | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0)) != 0)
-            throw nb::python_error();
-        if (view_.format != nullptr && std::strchr(view_.format, 'O') != nullptr) {
-            PyBuffer_Release(&view_);
-            throw nb::type_error("a buffer of Python objects holds pointers, not data");
-        }
-    }
-    ~Bytes() { PyBuffer_Release(&view_); }
-    Bytes(Bytes&& other) noexcept : view_(other.view_) { other.view_ = {}; }
-    Bytes(const Bytes&) = delete;
-    Bytes& operator=(const Bytes&) = delete;
-
-    std::uint8_t* data() const { return static_cast<std::uint8_t*>(view_.buf); }
-    std::size_t size() const { return static_cast<std::size_t>(view_.len); }
-
-  private:
-    Py_buffer view_{};
-};
-
-// Memory that a thread keeps from call to call: fresh pages would cost more than the coding.
-std::uint8_t* thread_scratch(std::size_t size) {
-    thread_local std::unique_ptr<std::uint8_t[]> memory;
-    thread_local std::size_t capacity = 0;
-    if (size > capacity) {
-        capacity = 0;
-        memory.reset(new std::uint8_t[size]);
-        capacity = size;
-    }
-    return memory.get();
-}
+using dcpx::thread_scratch;
 
 int payload_buffer(PyObject* self, Py_buffer* view, int flags) {
     if (!nb::inst_ready(self)) {  // made by __new__ alone
@@ -456,6 +424,7 @@ NB_MODULE(_native, m) {
     m.def("read_chunks", read_chunks, nb::arg("descriptor"), nb::arg("jobs"),
           "As decode_chunks, with records that are read from an open file, each job (offset, size, out, number, seed, "
           "content, codecs); what can't be read in one go is among the indices returned.");
+    dcpx::bind_frames(m);
     m.def("copy_part", copy_part, nb::arg("src"), nb::arg("begin"), nb::arg("dst"), nb::arg("shape"),
           nb::arg("offsets"), nb::arg("sizes"), nb::arg("width"),
           "Copy what src, an array's bytes from begin on, has of a rectangular part, which dst holds alone in C order; "

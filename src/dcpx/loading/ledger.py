@@ -49,7 +49,7 @@ class Ledger:
         self._limits = limits
         self._total = total
         self._check_object = check_object
-        self._begun: dict[str, Wanted] = {}  # in order; the targets of these may be partly filled
+        self._begun: dict[int, Wanted] = {}  # in order, by the item's id; the targets of these may be partly filled
 
     def begin(self, planned: Iterable[list[Job]]) -> Iterator[Job]:
         """The same jobs, one after another. All jobs of a list are counted before the first of them runs: the last one
@@ -58,7 +58,7 @@ class Ledger:
             for job in jobs:
                 self._files.begin_job(file_of(job))
                 for wanted in wanted_of(job):
-                    self._begun[wanted.item.name] = wanted
+                    self._begun[id(wanted.item)] = wanted
                     for target in wanted.targets:
                         target.pending += 1
             yield from jobs
@@ -78,7 +78,7 @@ class Ledger:
 
     def telling_begun(self, error: DcpxError) -> DcpxError:
         """The error that ends the load, which tells of the items that may be partly filled."""
-        names = list(self._begun)
+        names = list(dict.fromkeys(wanted.item.name for wanted in self._begun.values()))
         if not names:
             return error
         shown = ", ".join(repr(name) for name in names[:_MOST_NAMED])
@@ -97,14 +97,18 @@ class Ledger:
                     complete.append(target)
         count_as_changed(complete)
         completed = 0
+        failed = self._failures.by_name
         for item, targets in all_wanted:
+            pending = False
             for target in targets:
-                if target.pending == 0 and item.name not in self._failures.by_name:
+                if target.pending:
+                    pending = True
+                elif not failed or item.name not in failed:
                     with self._failures.reading(done.job.source.name, item):
                         target.commit(self._planner)
                     completed += 1
-            if all(target.pending == 0 for target in targets):
-                self._begun.pop(item.name, None)
+            if not pending:
+                self._begun.pop(id(item), None)
                 self._claims.release(item)
         return completed
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
 from torch.distributed.checkpoint.metadata import Metadata
 from torch.distributed.checkpoint.planner import LoadPlan, ReadItem
 
+from ..dcp.private import is_stateful
 from ..errors import LoadError, Where
 
 __all__ = ["ABSENT", "OwnLoadPlanner"]
@@ -26,15 +28,35 @@ class OwnLoadPlanner(DefaultLoadPlanner):
     DCP's own planner first rebuilds the state from dictionaries and lists. Empty ones are lost in this, so that the
     parts of a list that held them get other names, and any other mapping becomes None. An object whose key is no string
     comes back beside it, under the key's text.
+
+    What is loaded is the state of `filling`, and not what DCP passes on: it asks of each value that it is given, twice,
+    whether it has a `state_dict()`, which takes as long as to plan it.
     """
 
     def __init__(self, allow_partial_load: bool = False) -> None:
         super().__init__(allow_partial_load=allow_partial_load)
         self._keys: dict[int, dict[str, Any]] = {}
+        self._given: dict[str, Any] = {}
+
+    @contextmanager
+    def filling(self, state_dict: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """A block that loads `state_dict`, in the order of its names, while DCP is given what this yields. At its end a
+        value with a `state_dict()` is given that, and a value that was replaced takes the old one's place, as DCP does
+        it."""
+        self._given = {
+            name: value.state_dict() if is_stateful(value) else value for name, value in sorted(state_dict.items())
+        }
+        yield {}
+        for name, loaded in self._given.items():
+            if is_stateful(state_dict[name]):
+                state_dict[name].load_state_dict(loaded)
+            else:
+                state_dict[name] = loaded
 
     def set_up_planner(
         self, state_dict: dict[str, Any], metadata: Metadata | None = None, is_coordinator: bool = False
     ) -> None:
+        state_dict = self._given
         flattened, mappings = flatten_state_dict(state_dict)
         if any(map(_needs_rebuilding, flattened.values())):
             super().set_up_planner(state_dict, metadata, is_coordinator)

@@ -25,6 +25,7 @@ from .containers import fill_from_container
 from .decoding import Record, Step, decode_steps, decoding_steps, stored_records
 from .failures import Failures
 from .jobs import Chunks, Container, Done, Job, Neighbours, Wanted
+from .packed import unpack
 from .requests import RequestedItem
 
 __all__ = ["Runner"]
@@ -88,10 +89,10 @@ class Runner:
                 job.source.read_into(job.offset, stored)
         except DcpxError as error:
             return self._read_apart(job, error)
-        nbytes = 0
         objects: list[tuple[RequestedItem, bytes]] = []
         steps: list[Step] = []
-        for wanted in job.wanted:
+        nbytes, others = unpack(job, stored, self._buffers, self._failures)
+        for wanted in others:
             item, targets = wanted
             with self._failures.reading(job.source.name, item):
                 begin = item.info.offset - job.offset

@@ -168,7 +168,7 @@ def _neighbours(source: FileSource, wanted: list[Wanted], *, alone: bool) -> Nei
 
 def _is_small(item: RequestedItem) -> bool:
     """Whether an item is read with its neighbours: it has few bytes, and is known to unfold into few."""
-    known = item.is_packed or item.shape is not None or not item.info.transform_descriptors
+    known = item.shape is not None or item.is_packed or not item.info.transform_descriptors
     return known and item.info.length <= _SMALL and item.nbytes <= _MOST_DECODED
 
 

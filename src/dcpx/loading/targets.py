@@ -45,13 +45,15 @@ class Target:
         self._dtype = dtype
         self.begin = self.end = 0
         self._apart = 1
-        if request.lengths == shape and not any(request.storage_offsets):
+        self._whole = request.lengths == shape and not any(request.storage_offsets)
+        if self._whole:
             self.end = tensor.numel()
         else:
             self._take_part()
         self.memory_parts = memory_of(tensor)
-        contiguous = is_strided(tensor) and tensor.is_contiguous()
-        self.in_pieces = contiguous or (is_strided(tensor) and not overlaps_itself(tensor))
+        strided = is_strided(tensor)
+        contiguous = strided and tensor.is_contiguous()
+        self.in_pieces = contiguous or (strided and not overlaps_itself(tensor))
         self._filled = tensor if self.in_pieces else None
         self.on_device = self.in_pieces and on_device(tensor)  # the host can't write to what is filled
         self._direct = contiguous and tensor.dtype == dtype and not self.on_device and is_plain(tensor)
@@ -87,6 +89,12 @@ class Target:
             assert self._filled is not None
             self._bytes = bytes_of(self._filled)
         return self._bytes
+
+    @property
+    def address(self) -> int | None:
+        """Where its memory begins, if it holds all of the stored item's elements as they are stored; else None. To be
+        asked for after `prepare`."""
+        return self._filled.data_ptr() if self._direct and self._whole and self._filled is not None else None
 
     def commit(self, planner: LoadPlanner) -> None:
         """Hand the filled tensor back to the planner. LoadError if the tensor can't hold what was loaded, or if the

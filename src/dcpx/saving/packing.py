@@ -6,26 +6,30 @@ they lie in memory, the container around them is known beforehand, and many smal
 
 from __future__ import annotations
 
-import ctypes
 import io
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch.distributed.checkpoint.planner import WriteItem
 
-from ..catalog.frames import OWN_ELEMENTS, OwnContainer, own_container
+from .. import kernels
+from ..catalog.frames import OWN_ELEMENTS, OwnContainer, form, own_container
 from ..catalog.manifest import Seal
+from ..codecs import Encoder
 from ..codecs.container import Container
+from ..codecs.dtypes import lanes_of
 from ..dcp.private import StorageInfo, tensor_bytes
 from ..dcp.staging import DTYPES, Block, ahead, blocks, compact, is_plain, on_device
 from ..extension import Item
-from ..extensions.pack import Choice, Pack
-from ..frame import OWN_CHUNK, Coding
+from ..extensions.pack import Choice, Pack, item_key
+from ..frame import OWN_CHUNK, Coding, Header
 from ..frame.builder import FrameBuilder
 from ..frame.chunks import RawChunk, StoredChunk, encode_chunk
+from ..frame.layout import pack_key
 from ..located import writing
 from ..parallel import Crew
 from ..progress import Meter
@@ -45,31 +49,23 @@ _AHEAD = 3
 """Blocks that are on their way from a device while one is being encoded."""
 
 
-@dataclass
+@dataclass(slots=True)
 class _Record:
     """An item on its way to the file. One that gets no frame here is streamed when its turn comes."""
 
     item: WriteItem
     data: torch.Tensor | io.BytesIO
-    frame: FrameBuilder | None = None
-    choice: Choice | None = None
-    container: OwnContainer | None = None
-    offset: int = 0  # in its file, once it is begun
-    stream_seal: Seal | None = None  # of a stream, once it is written
     version: int | None = None  # of the data, when it was taken up
-
-    @property
-    def seal(self) -> Seal:
-        """What the manifest says of the bytes that were stored."""
-        if self.frame is not None:
-            return Seal.of_frame(self.frame.header.checksum)
-        assert self.stream_seal is not None
-        return self.stream_seal
+    container: OwnContainer | None = None
+    frame: FrameBuilder | None = None
+    encoder: Encoder | None = None  # of its elements
+    offset: int = 0  # in its file, once it is begun
+    seal: Seal | None = None  # what the manifest says of the bytes that were stored, once they are
 
 
 class _Block(NamedTuple):
-    """A block of a tensor's bytes, and whether it is the first, and the last. An object, and a tensor that is streamed,
-    have one without bytes."""
+    """A block of a tensor's bytes, and whether it is the first, and the last. An object, and a tensor that is streamed
+    or small, have one without bytes."""
 
     record: _Record
     block: Block | None
@@ -78,8 +74,8 @@ class _Block(NamedTuple):
 
 
 class _Piece(NamedTuple):
-    """A part of an item's frame: bytes that are ready to be written, then a chunk to encode; either may be missing. An
-    item that is streamed has one piece, without both."""
+    """A part of an item's frame: bytes that are ready to be written, then a chunk to encode; either may be missing. Of
+    a small tensor it is the `whole` frame, of an item that is streamed nothing is there."""
 
     record: _Record
     ready: bytes
@@ -87,6 +83,7 @@ class _Piece(NamedTuple):
     first: bool
     last: bool
     copied: bool = False
+    whole: _Whole | None = None
 
     @property
     def elements(self) -> int:
@@ -98,7 +95,24 @@ class _Piece(NamedTuple):
     @property
     def size(self) -> int:
         """Bytes that a worker has to encode, or to hand on."""
+        if self.whole is not None and self.record.container is not None:
+            return self.record.container.template.size
         return len(self.ready) if self.chunk is None else len(self.chunk.raw)
+
+
+_Whole = tuple[Any, bytes | None, kernels.Form, bytes]
+"""A tensor that shares a chunk with its container, as `kernels.pack_frames` takes it."""
+
+
+class _Frame(NamedTuple):
+    """A whole frame, and its header's hash."""
+
+    data: bytes
+    checksum: int
+
+
+_Stored = StoredChunk | _Frame | None
+"""What a worker made of a piece."""
 
 
 def pack_items(
@@ -118,8 +132,9 @@ def pack_items(
     """
     descriptors = [pack.get_descriptor()]
     results: list[StoredItemResult] = []
-    pieces = _pieces(_blocks(items, planner, changes), pack, checkpoint)
-    with closing(crew.map(_encode, _batches(pieces), _cost)) as encoded:
+    pieces = _pieces(_blocks(items, planner, changes, pack.chunk_size), pack, checkpoint)
+    encode = partial(_encode, pack.chunk_size, checkpoint)
+    with closing(crew.map(encode, _batches(pieces), _cost)) as encoded:
         for batch, stored in encoded:
             for piece, chunk in zip(batch, stored, strict=True):
                 record = piece.record
@@ -129,36 +144,45 @@ def pack_items(
                         changes.end(record.item, record.data, record.version)
                         length = files.sink.position - record.offset
                         info = StorageInfo(files.name, record.offset, length, descriptors)
+                        assert record.seal is not None
                         results.append(StoredItemResult(record.item.index, length, info, record.seal))
                         files.end_item()
             meter.add(sum(piece.elements for piece in batch), sum(piece.last for piece in batch))
     return results
 
 
-def _write(piece: _Piece, stored: StoredChunk | None, pack: Pack, checkpoint: bytes | None, files: DataFiles) -> None:
+def _write(piece: _Piece, stored: _Stored, pack: Pack, checkpoint: bytes | None, files: DataFiles) -> None:
     record, sink = piece.record, files.sink
     if piece.first:
         record.offset = sink.position
+    if isinstance(stored, _Frame):
+        sink.write(stored.data)
+        record.seal = Seal.of_frame(stored.checksum)
+        return
     if record.frame is None:
         data = record.data
         data = compact(data) if isinstance(data, torch.Tensor) else data
-        record.stream_seal = stream_item(sink, record.item, data, pack, checkpoint)
+        record.seal = stream_item(sink, record.item, data, pack, checkpoint)
         return
     sink.write(piece.ready)
-    if stored is None:
-        return
-    sink.write(stored.header)
-    sink.write(stored.payload)
-    record.frame.add(stored)
+    if isinstance(stored, StoredChunk):
+        sink.write(record.frame.add(stored))
+        sink.write(stored.payload)
     if piece.last:
         sink.write(_end(record.frame, record.container))
+        record.seal = Seal.of_frame(record.frame.header.checksum)
 
 
 # --- on the workers -------------------------------------------------------------------------------------------------
 
 
-def _encode(batch: list[_Piece]) -> tuple[list[_Piece], list[StoredChunk | None]]:
-    return batch, [None if piece.chunk is None else encode_chunk(piece.chunk) for piece in batch]
+def _encode(chunk_size: int, checkpoint: bytes | None, batch: list[_Piece]) -> tuple[list[_Piece], list[_Stored]]:
+    stored: list[_Stored] = [None if piece.chunk is None else encode_chunk(piece.chunk) for piece in batch]
+    wholes = [(number, piece.whole) for number, piece in enumerate(batch) if piece.whole is not None]
+    frames = kernels.pack_frames([whole for _, whole in wholes], chunk_size, checkpoint)
+    for (number, _), (data, checksum) in zip(wholes, frames, strict=True):
+        stored[number] = _Frame(data, checksum)
+    return batch, stored
 
 
 # --- in the caller's thread: what is to be encoded ------------------------------------------------------------------
@@ -183,7 +207,7 @@ def _cost(batch: list[_Piece]) -> int:
     return sum(piece.size * (2 if piece.copied else 1) for piece in batch)
 
 
-def _blocks(items: Iterable[WriteItem], planner: Resolver, changes: Changes) -> Iterator[_Block]:
+def _blocks(items: Iterable[WriteItem], planner: Resolver, changes: Changes, chunk_size: int) -> Iterator[_Block]:
     """Every item's data, tensors block by block. To take a block starts its copy from a device."""
     for item in items:
         data = resolved(planner, item)
@@ -191,13 +215,16 @@ def _blocks(items: Iterable[WriteItem], planner: Resolver, changes: Changes) -> 
             yield _Block(_Record(item, data), None, True, True)
             continue
         tensor = data.detach()
-        record = _Record(item, tensor, version=changes.begin(tensor))
+        record = _Record(item, tensor, changes.begin(tensor))
         if not is_plain(tensor):
             yield _Block(record, None, True, True)
             continue
         record.container = own_container(DTYPES[tensor.dtype], tuple(tensor.shape))
+        if _shares_chunk(record.container, chunk_size) and not on_device(tensor) and tensor.is_contiguous():
+            yield _Block(record, None, True, True)  # a view of so little takes longer than its copy
+            continue
         first, waiting = True, None
-        for block in _blocks_of(tensor):
+        for block in blocks(tensor):
             if waiting is not None:
                 yield _Block(record, waiting, first, False)
                 first = False
@@ -205,43 +232,19 @@ def _blocks(items: Iterable[WriteItem], planner: Resolver, changes: Changes) -> 
         yield _Block(record, waiting, first, True)
 
 
-def _blocks_of(tensor: torch.Tensor) -> Iterator[Block]:
-    if 0 < tensor.nbytes < OWN_ELEMENTS and not on_device(tensor) and tensor.is_contiguous():
-        # A copy of so little takes less than a view.
-        yield Block(memoryview(ctypes.string_at(tensor.data_ptr(), tensor.nbytes)), copied=True)
-    else:
-        yield from blocks(tensor)
-
-
 def _pieces(found: Iterable[_Block], pack: Pack, checkpoint: bytes | None) -> Iterator[_Piece]:
     for one in ahead(found, _AHEAD):
         record = one.record
-        index = record.item.index
-        offsets = None if index.offset is None else tuple(index.offset)
         if not isinstance(record.data, torch.Tensor):
+            index = record.item.index
+            offsets = None if index.offset is None else tuple(index.offset)
             with writing(item=index.fqn, foreign=Exception):
-                record.choice = pack.choose(Item(index.fqn, offsets, checkpoint=checkpoint))
-            yield from _object_pieces(record, record.data, record.choice)
-        elif one.block is None or record.container is None:
+                choice = pack.choose(Item(index.fqn, offsets, checkpoint=checkpoint))
+            yield from _object_pieces(record, record.data, choice)
+        elif record.container is None:
             yield _Piece(record, b"", None, True, True)
         else:
-            tensor = record.data
-            if one.first:
-                dtype, shape = DTYPES[tensor.dtype], tuple(tensor.shape)
-                with writing(item=index.fqn, foreign=Exception):
-                    record.choice = pack.choose(Item(index.fqn, offsets, dtype, shape, True, checkpoint))
-                record.frame = _frame(record.choice, record.container)
-            one.block.wait()
-            assert record.choice is not None
-            assert record.frame is not None
-            yield from _tensor_pieces(one, one.block, record.frame, record.choice, record.container)
-
-
-def _frame(choice: Choice, own: OwnContainer) -> FrameBuilder:
-    """The frame of a tensor in its container."""
-    hint = choice.header.hint
-    hint = None if hint is None else hint._replace(payload_offset=own.before.raw_size)
-    return FrameBuilder(choice.header._replace(hint=hint, codecs=(*choice.header.codecs, Container.id)))
+            yield from _tensor_pieces(one, record.data, record.container, pack, checkpoint)
 
 
 def _object_pieces(record: _Record, data: io.BytesIO, choice: Choice) -> Iterator[_Piece]:
@@ -253,27 +256,46 @@ def _object_pieces(record: _Record, data: io.BytesIO, choice: Choice) -> Iterato
         ready = frame.head if number == 1 else b""
         yield _Piece(record, ready, chunk, number == 1, number == len(chunks), copied=True)
     if not chunks:
-        yield _Piece(record, frame.head + frame.tail(), None, True, True)
+        yield _Piece(record, frame.head, None, True, True)
 
 
 def _tensor_pieces(
-    one: _Block, block: Block, frame: FrameBuilder, choice: Choice, own: OwnContainer
+    one: _Block, tensor: torch.Tensor, own: OwnContainer, pack: Pack, checkpoint: bytes | None
 ) -> Iterator[_Piece]:
     """The pieces of one block: its chunks to encode, and as ready bytes the container around them, or all of a small
     tensor."""
-    template = own.template
-    if template.nbytes < OWN_ELEMENTS and template.size <= frame.header.chunk_size:
-        yield _Piece(one.record, frame.head + frame.known(own.whole(block.data)) + frame.tail(), None, True, True)
-        return
-    ready = b""
+    record, block = one.record, one.block
+    if block is not None:
+        block.wait()
     if one.first:
-        ready = frame.head + frame.known(own.before)
-    hint = frame.header.hint
-    coding = choice.coding(None if hint is None else hint.dtype, block.data)
-    chunks = list(frame.cut(block.data, coding.encoder, coding.lanes, still=block.copied))
-    for number, raw in enumerate(chunks, 1):
+        index = record.item.index
+        offsets = None if index.offset is None else tuple(index.offset)
+        dtype, shape, _ = own.hint
+        with writing(item=index.fqn, foreign=Exception):
+            # Only a policy looks at the item.
+            item = None if pack.policy is None else Item(index.fqn, offsets, dtype, shape, True, checkpoint)
+            record.encoder, _, ids = pack.encoders(item)
+            codecs = (*ids, Container.id)
+            key = item_key(index.fqn, offsets)
+            if _shares_chunk(own, pack.chunk_size):
+                elements = tensor.data_ptr() if block is None else block.data
+                whole = elements, None if key is None else pack_key(key), form(dtype, shape), bytes(codecs)
+                yield _Piece(record, b"", None, True, True, whole=whole)
+                return
+            record.frame = FrameBuilder(Header(pack.chunk_size, codecs, key, own.hint, checkpoint))
+    assert block is not None
+    assert record.frame is not None
+    assert record.encoder is not None
+    ready = record.frame.head + record.frame.known(own.before) if one.first else b""
+    chunks = list(record.frame.cut(block.data, record.encoder, lanes_of(own.hint.dtype), still=block.copied))
+    for number, chunk in enumerate(chunks, 1):
         first, last = one.first and number == 1, one.last and number == len(chunks)
-        yield _Piece(one.record, ready if number == 1 else b"", raw, first, last, block.copied)
+        yield _Piece(record, ready if number == 1 else b"", chunk, first, last, block.copied)
+
+
+def _shares_chunk(own: OwnContainer, chunk_size: int) -> bool:
+    """Whether a tensor is small enough to share its only chunk with its container."""
+    return own.template.nbytes < OWN_ELEMENTS and own.template.size <= chunk_size
 
 
 def _end(frame: FrameBuilder, own: OwnContainer | None) -> bytes:

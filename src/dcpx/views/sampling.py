@@ -240,14 +240,12 @@ def _measure_packed(level: str, dtype: str, raw: memoryview) -> tuple[int, float
     coding: Coding = choice.coding(dtype, raw)
     stored = [encode_chunk(chunk) for chunk in frame.cut(raw, coding.encoder, coding.lanes, still=False)]
     encoding = perf_counter() - begun
-    for chunk in stored:
-        frame.add(chunk)
+    records = [memoryview(b"".join((frame.add(chunk), chunk.payload))) for chunk in stored]
     size = sum(len(chunk.payload) for chunk in stored)
     header = frame.header
     final = parse_final(frame.tail(), header, header.size + size + CHUNK_HEADER_SIZE * len(stored))
     found = FrameMap(header, final)
     out = memoryview(bytearray(len(raw)))
-    records = [memoryview(b"".join((chunk.header, chunk.payload))) for chunk in stored]
     begun = perf_counter()
     jobs = [
         (record, out[found.begins[number] : found.begins[number + 1]], number, *found.seal(number))

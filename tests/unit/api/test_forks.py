@@ -148,8 +148,14 @@ def test_a_change_of_a_setting():
 
 def test_a_load_in_a_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Another thread was amidst asking for a target's memory."""
-    dcpx.save(state(1), tmp_path)
+    saved = torch.rand(1 << 20)  # so large that it is loaded chunk by chunk
+    dcpx.save({"x": saved}, tmp_path)
     parent = os.getpid()
+
+    def is_loaded() -> bool:
+        target = torch.zeros_like(saved)
+        dcpx.load({"x": target}, tmp_path)
+        return torch.equal(target, saved)
 
     def stopping(stock: Callable[..., Any], wait: Callable[[], None]) -> Callable[..., Any]:
         def stop(*arguments: Any, **options: Any) -> Any:
@@ -164,10 +170,10 @@ def test_a_load_in_a_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def load(wait: Callable[[], None]) -> None:
         with monkeypatch.context() as patch:
             patch.setattr(targets, "bytes_of", stopping(targets.bytes_of, wait))
-            loaded(tmp_path)
+            is_loaded()
 
     with meanwhile(load):
-        in_child(lambda: loaded(tmp_path) == 1)
+        in_child(is_loaded)
 
 
 def test_a_fork_while_torchs_list_of_what_is_safe_is_longer() -> None:

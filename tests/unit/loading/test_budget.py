@@ -103,8 +103,7 @@ def cut_in_bytes(
 ) -> Iterator[RawChunk]:
     """As FrameBuilder.cut, but a chunk for each byte of the elements."""
     for start in range(len(raw)):
-        number, self._cut = self._cut, self._cut + 1
-        yield RawChunk(self.header, number, raw[start : start + 1], encoder, lanes, still)
+        yield RawChunk(raw[start : start + 1], encoder, lanes, still)
 
 
 @pytest.mark.parametrize("sizes", [[40_000], [4_000] * 10], ids=["one item", "small items"])
