@@ -14,7 +14,7 @@ namespace {
 
 std::string text(const Bytes& bytes) { return std::string(bytes.begin(), bytes.end()); }
 
-Bytes made(const dcpx::Form& form, const dcpx::HeaderFields& fields, const Bytes& elements, size_t step) {
+Bytes made(const dcpx::FrameForm& form, const dcpx::HeaderFields& fields, const Bytes& elements, size_t step) {
     dcpx::FrameMaker maker(fields);
     std::string out;
     if (step == 0) {
@@ -67,7 +67,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const Bytes key = in.take(1 + in.below(4)), save(16, 7);
     const Bytes elements = grow(in, in.take(in.below(40)), 2, 2000);
     const size_t nbytes = elements.size() / 2 * 2;
-    const dcpx::Form form("hint", "ab", "before the elements", "after them", nbytes, 2);
+    const dcpx::FrameForm form("hint", "ab", "before the elements", "after them", nbytes, 2);
     const std::string name = text(key), id = text(save), codecs{0, 3, 4};
     const dcpx::HeaderFields fields{4096, codecs, how & 2 ? std::string_view(name) : std::string_view(), form.hint,
                                     how & 4 ? std::string_view(id) : std::string_view()};

@@ -19,7 +19,7 @@ from dcpx.catalog.frames import (
     KNOWN_CODECS,
     checked_hint,
     expected,
-    form,
+    frame_form,
     frame_map,
     holds_own_container,
     own_container,
@@ -308,7 +308,7 @@ def test_what_the_kernels_pack_is_what_python_packs(
     head = Header(chunk_size, (0, 1, 4), key, own.hint, save)
     packed = pack_header(head)
     whole, parsed = own.whole(memoryview(elements)), parse_header(packed)
-    job = elements, None if key is None else pack_key(key), form(dtype, shape), b"\0\1\4"
+    job = elements, None if key is None else pack_key(key), frame_form(dtype, shape), b"\0\1\4"
     found = kernels.pack_frames([job, job], chunk_size, save)
     assert found == [(packed + whole.record(0, parsed) + pack_final([whole.entry], parsed), parsed.checksum)] * 2
     builder = FrameBuilder(head)
@@ -327,7 +327,7 @@ def test_a_name_that_is_too_long_for_a_header():
 
 
 def test_jobs_that_make_no_sense():
-    found = form("float32", (4,))
+    found = frame_form("float32", (4,))
     good = (0, 30, bytearray(16), b"k", found, None)
     assert kernels.unpack_frames(bytes(30), [good], None, 1) == [0]
     for number, wrong in ((0, 1), (0, -1), (1, 31), (2, bytearray(15)), (2, bytes(16)), (2, 0), (3, None), (4, None)):

@@ -26,7 +26,7 @@ __all__ = [
     "checked_hint",
     "chunk_elements",
     "expected",
-    "form",
+    "frame_form",
     "frame_map",
     "holds_own_container",
     "needed_chunks",
@@ -63,13 +63,13 @@ OWN_ELEMENTS = 4 << 10
 KNOWN_CODECS = codec_bits(tuple(CODECS))
 
 
-def expected(item: StoredItem) -> tuple[bytes, kernels.Form, int | None] | None:
+def expected(item: StoredItem) -> tuple[bytes, kernels.FrameForm, int | None] | None:
     """What `kernels.unpack_frames` holds a tensor's frame against: its key, its form, and its header's hash, if that is
     known. None for a tensor that no frame's header describes."""
     if item.shape is None or item.dtype is None:
         return None
     try:
-        found = form(item.dtype, tuple(item.shape))
+        found = frame_form(item.dtype, tuple(item.shape))
         key = pack_key(ItemKey(item.index.fqn, None if item.index.offset is None else tuple(item.index.offset)))
     except ValueError:
         return None
@@ -78,13 +78,13 @@ def expected(item: StoredItem) -> tuple[bytes, kernels.Form, int | None] | None:
 
 
 @lru_cache(4096)
-def form(dtype: str, shape: tuple[int, ...]) -> kernels.Form:
+def frame_form(dtype: str, shape: tuple[int, ...]) -> kernels.FrameForm:
     """What the kernels must know of the frames of all such tensors. ValueError where no header can describe them."""
     if dtype not in CODES:
         raise ValueError(f"no frame's header names {dtype}")
     own = own_container(dtype, shape)
     template = own.template
-    return kernels.Form(
+    return kernels.FrameForm(
         pack_hint(own.hint), template.arguments, template.before, template.after, template.nbytes, ITEM_SIZES[dtype]
     )
 

@@ -7,7 +7,7 @@ The functions here take any object with the buffer protocol, check lengths and r
 import os
 
 from ._native import (
-    Form,
+    FrameForm,
     FrameMaker,
     Payload,
     Xxh3_128,
@@ -30,7 +30,7 @@ from ._native import (
 )
 
 __all__ = [
-    "Form",
+    "FrameForm",
     "FrameMaker",
     "Payload",
     "Xxh3_128",

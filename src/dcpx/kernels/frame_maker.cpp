@@ -84,7 +84,7 @@ std::string FrameMaker::tail() const {
     return record;
 }
 
-void pack_whole(FrameMaker& maker, const Form& form, const u8* elements, std::string& out) {
+void pack_whole(FrameMaker& maker, const FrameForm& form, const u8* elements, std::string& out) {
     out += maker.head();
     const size_t at = out.size() + chunk_header_size;
     out.resize(at);

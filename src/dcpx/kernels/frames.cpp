@@ -133,7 +133,7 @@ bool is_part(const u8* record, unsigned parameter, std::string_view raw, u64 has
 }
 
 bool unpack_whole(const FrameJob& job, const Header& header, const Index& index) noexcept {
-    const Form& form = *job.form;
+    const FrameForm& form = *job.form;
     const IndexEntry entry = index[0];
     const u8* const record = job.frame + header.size;
     if (entry.raw != form.before.size() + form.nbytes + form.after.size()) return false;
@@ -151,7 +151,7 @@ bool unpack_whole(const FrameJob& job, const Header& header, const Index& index)
 }
 
 bool unpack_parts(const FrameJob& job, const Header& header, const Index& index, void* scratch) noexcept {
-    const Form& form = *job.form;
+    const FrameForm& form = *job.form;
     const size_t last = index.count - 1;
     const IndexEntry first = index[0], end = index[last];
     const u8* const begin = job.frame + header.size;
@@ -183,8 +183,8 @@ bool unpack_parts(const FrameJob& job, const Header& header, const Index& index,
 
 }  // namespace
 
-Form::Form(std::string_view hint_, std::string_view arguments_, std::string_view before_, std::string_view after_,
-           size_t nbytes_, size_t width_)
+FrameForm::FrameForm(std::string_view hint_, std::string_view arguments_, std::string_view before_,
+                     std::string_view after_, size_t nbytes_, size_t width_)
     : hint(hint_),
       arguments(arguments_),
       before(before_),

@@ -9,7 +9,7 @@
 namespace dcpx {
 
 // What the frames of all tensors of one dtype and shape have in common, as bytes that are stored.
-struct Form {
+struct FrameForm {
     std::string hint;           // the value of field 02
     std::string arguments;      // of codec 4
     std::string before, after;  // the container around the elements
@@ -18,14 +18,14 @@ struct Form {
 
     std::uint64_t before_hash, after_hash;
 
-    Form(std::string_view hint, std::string_view arguments, std::string_view before, std::string_view after,
-         std::size_t nbytes, std::size_t width);
+    FrameForm(std::string_view hint, std::string_view arguments, std::string_view before, std::string_view after,
+              std::size_t nbytes, std::size_t width);
 };
 
 struct FrameJob {
     const std::uint8_t* frame;
     std::size_t size;
-    const Form* form;                // of the tensor that is asked for
+    const FrameForm* form;           // of the tensor that is asked for
     std::string_view key;            // the value that field 01 has, if it is there
     const std::uint8_t* checkpoint;  // and field 03, 16 bytes; null where that isn't known
     const std::uint64_t* seal;       // the header hash; null where that isn't known
@@ -69,6 +69,6 @@ class FrameMaker {
 };
 
 // Appends the frame of a tensor that shares its only chunk with the container. The elements are looked at once.
-void pack_whole(FrameMaker& maker, const Form& form, const std::uint8_t* elements, std::string& out);
+void pack_whole(FrameMaker& maker, const FrameForm& form, const std::uint8_t* elements, std::string& out);
 
 }  // namespace dcpx

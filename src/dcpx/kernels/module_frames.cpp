@@ -35,7 +35,7 @@ nb::list unpack_frames(nb::handle source, nb::list list, nb::object checkpoint, 
             seal = &seals[ready.size()];
             *seal = nb::cast<std::uint64_t>(job[5]);
         }
-        const Form* const form = nb::cast<const Form*>(job[4]);
+        const FrameForm* const form = nb::cast<const FrameForm*>(job[4]);
         if (form == nullptr) throw nb::value_error("no form");
         std::uint8_t* const out = memory(job[2], form->nbytes, true, held);
         const std::string_view key = text(nb::cast<nb::bytes>(job[3]));
@@ -64,7 +64,7 @@ nb::list pack_frames(nb::list list, std::size_t chunk_size, nb::object checkpoin
     const nb::tuple jobs(list);
     struct Whole {
         HeaderFields fields;
-        const Form* form;
+        const FrameForm* form;
         const std::uint8_t* elements;
         std::size_t end;
         std::uint64_t hash;
@@ -75,7 +75,7 @@ nb::list pack_frames(nb::list list, std::size_t chunk_size, nb::object checkpoin
     for (const nb::handle item : jobs) {
         const nb::tuple job = nb::cast<nb::tuple>(item);
         if (job.size() != 4) throw nb::value_error("a job is (elements, key, form, codecs)");
-        const Form* const form = nb::cast<const Form*>(job[2]);
+        const FrameForm* const form = nb::cast<const FrameForm*>(job[2]);
         if (form == nullptr || form->before.size() + form->nbytes + form->after.size() > chunk_size)
             throw nb::value_error("no form, or one of more than a chunk");
         const HeaderFields fields{chunk_size, field(job[3]), field(job[1]), form->hint, field(checkpoint)};
@@ -103,13 +103,13 @@ nb::list pack_frames(nb::list list, std::size_t chunk_size, nb::object checkpoin
 }  // namespace
 
 void bind_frames(nb::module_& m) {
-    nb::class_<Form>(m, "Form", "What the frames of all tensors of one dtype and shape have in common.")
+    nb::class_<FrameForm>(m, "FrameForm", "What the frames of all tensors of one dtype and shape have in common.")
         .def(
             "__init__",
-            [](Form* form, nb::bytes hint, nb::bytes arguments, nb::bytes before, nb::bytes after, std::size_t nbytes,
-               std::size_t width) {
+            [](FrameForm* form, nb::bytes hint, nb::bytes arguments, nb::bytes before, nb::bytes after,
+               std::size_t nbytes, std::size_t width) {
                 if (width == 0) throw nb::value_error("an element has at least one byte");
-                new (form) Form(text(hint), text(arguments), text(before), text(after), nbytes, width);
+                new (form) FrameForm(text(hint), text(arguments), text(before), text(after), nbytes, width);
             },
             nb::arg("hint"), nb::arg("arguments"), nb::arg("before"), nb::arg("after"), nb::arg("nbytes"),
             nb::arg("width"));

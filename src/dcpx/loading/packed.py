@@ -26,7 +26,7 @@ def unpack(job: Neighbours, stored: memoryview, buffers: Buffers, failures: Fail
     if checkpoint == b"":
         return 0, job.wanted
     begun: list[Wanted] = []
-    jobs: list[tuple[int, int, Any, bytes, kernels.Form, int | None]] = []
+    jobs: list[tuple[int, int, Any, bytes, kernels.FrameForm, int | None]] = []
     others: list[Wanted] = []
     for wanted in job.wanted:
         item, targets = wanted

@@ -17,7 +17,7 @@ import torch
 from torch.distributed.checkpoint.planner import WriteItem
 
 from .. import kernels
-from ..catalog.frames import OWN_ELEMENTS, OwnContainer, form, own_container
+from ..catalog.frames import OWN_ELEMENTS, OwnContainer, frame_form, own_container
 from ..catalog.manifest import Seal
 from ..codecs import Encoder
 from ..codecs.container import Container
@@ -100,7 +100,7 @@ class _Piece(NamedTuple):
         return len(self.ready) if self.chunk is None else len(self.chunk.raw)
 
 
-_Whole = tuple[Any, bytes | None, kernels.Form, bytes]
+_Whole = tuple[Any, bytes | None, kernels.FrameForm, bytes]
 """A tensor that shares a chunk with its container, as `kernels.pack_frames` takes it."""
 
 
@@ -279,7 +279,7 @@ def _tensor_pieces(
             key = item_key(index.fqn, offsets)
             if _shares_chunk(own, pack.chunk_size):
                 elements = tensor.data_ptr() if block is None else block.data
-                whole = elements, None if key is None else pack_key(key), form(dtype, shape), bytes(codecs)
+                whole = elements, None if key is None else pack_key(key), frame_form(dtype, shape), bytes(codecs)
                 yield _Piece(record, b"", None, True, True, whole=whole)
                 return
             record.frame = FrameBuilder(Header(pack.chunk_size, codecs, key, own.hint, checkpoint))
