@@ -7,6 +7,7 @@ if there is one, and timed until its first chart is drawn.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -61,17 +62,21 @@ def _prompt(folder: Path, rounds: int) -> list[Row]:
     return rows
 
 
+_TIMED = """
+import json, resource, subprocess, sys, time
+begin = time.perf_counter()
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
+print(json.dumps([time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024]))
+"""
+
+
 def _command(*arguments: str | Path) -> tuple[float, int]:
-    """Seconds of a run of `dcpx`, and its peak resident size in bytes."""
-    begin = time.perf_counter()
-    command = [Path(sys.executable).with_name("dcpx"), *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    took = time.perf_counter() - begin
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise ValueError(f"{arguments} ended with {process.returncode}")
-    return took, usage.ru_maxrss * 1024
+    """Seconds of a run of `dcpx`, and its peak resident size in bytes. It is started by a small process: for a moment
+    the one that is started is as large as the one that starts it."""
+    command = [sys.executable, "-c", _TIMED, Path(sys.executable).with_name("dcpx"), *arguments]
+    done = subprocess.run(command, capture_output=True, check=True)
+    took, peak = json.loads(done.stdout)
+    return took, peak
 
 
 def _verify(folder: Path, state: State, rounds: int) -> list[Row]:
