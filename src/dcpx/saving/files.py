@@ -20,28 +20,19 @@ FILE_BYTES = 4 << 30
 
 class DataFiles:
     """Creates files in `store` on demand, whose names are taken from `names`; `one_in_all` if
-    there may be no more than one, however large it is. With `beside` a thread of its own writes to them.
+    there may be no more than one, however large it is.
 
     A context manager. At its end all are finished, and `records` describes them; only the store's `sync` is left to be
     called. After an error what was written is removed again: nothing refers to it.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        names: Iterator[str],
-        *,
-        one_per_item: bool,
-        one_in_all: bool = False,
-        beside: bool = False,
-    ) -> None:
+    def __init__(self, store: Store, names: Iterator[str], *, one_per_item: bool, one_in_all: bool = False) -> None:
         self.records: list[FileRecord] = []
         self._store = store
         self._unused = names
         self._one_per_item = one_per_item
         self._one_in_all = one_in_all
         self._finisher = ThreadPoolExecutor(1, thread_name_prefix="dcpx-fsync")
-        self._beside = ThreadPoolExecutor(1, thread_name_prefix="dcpx-write") if beside else None
         self._finishing: list[tuple[str, Future[FileRecord]]] = []
         self._open: FileSink | None = None
         self._names: list[str] = []
@@ -61,7 +52,7 @@ class DataFiles:
         """Where the next bytes go."""
         if self._open is None:
             self._names.append(next(self._unused))
-            self._open = FileSink(self._store.create(self.name), self._beside)
+            self._open = FileSink(self._store.create(self.name))
         return self._open
 
     def end_item(self) -> None:
@@ -86,8 +77,6 @@ class DataFiles:
             self._finisher.shutdown(wait=True)
             if failure is not None:
                 self.discard()
-            if self._beside is not None:
-                self._beside.shutdown(wait=True)
 
     def _finish(self) -> None:
         if self._open is None:

@@ -193,7 +193,7 @@ class Writer(FileSystemWriter):
         with portable_errors(SaveError), Crew(self.threads, self.budget) as crew:
             if type(self.pack) is Pack:
                 objects_first = sorted(plan.items, key=is_object, reverse=True)
-                with self._files(names, beside=crew.threads > 0) as files:
+                with self._files(names) as files:
                     results = pack_items(
                         objects_first, checked, self.pack, item_checkpoint, files, crew, meter, changes
                     )
@@ -253,9 +253,9 @@ class Writer(FileSystemWriter):
         results = (result for share in written for result in share)
         return Written(results, (record for files in every for record in files.records))
 
-    def _files(self, names: Iterator[str], *, beside: bool = False) -> DataFiles:
-        one_per_item, one_in_all = not self.single_file_per_rank, self.names == "stock"
-        return DataFiles(self._store, names, one_per_item=one_per_item, one_in_all=one_in_all, beside=beside)
+    def _files(self, names: Iterator[str]) -> DataFiles:
+        one_per_item = not self.single_file_per_rank
+        return DataFiles(self._store, names, one_per_item=one_per_item, one_in_all=self.names == "stock")
 
     @property
     def _store(self) -> Store:

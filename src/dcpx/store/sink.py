@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-
 from ..kernels import Payload, Xxh3_128
-from ..parallel import submit
 from ..streams import as_bytes
 from .contract import ObjectWriter
 from .parts import split_parts
@@ -24,13 +21,10 @@ _MOST_PARTS = 1024  # what a system takes at once
 
 class FileSink:
     """What is written is gathered to blocks of BLOCK bytes at offsets that are multiples of a page, and hashed on its
-    way to `writer`, while it is in the cache. With `beside`, that has a thread to do so, while the next block is being
-    gathered; an error of it is raised by the next call."""
+    way to `writer`, while it is in the cache."""
 
-    def __init__(self, writer: ObjectWriter, beside: ThreadPoolExecutor | None = None) -> None:
+    def __init__(self, writer: ObjectWriter) -> None:
         self._writer = writer
-        self._beside = beside
-        self._under_way: Future[None] | None = None
         self.name = writer.place
         self._parts: list[memoryview] = []
         self._gathered = 0
@@ -44,14 +38,14 @@ class FileSink:
         return self._stored + self._gathered
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Take `data`, which must not change until `flush` has returned."""
+        """Take `data`, which must not change until the next `flush`."""
         part = as_bytes(data)
         if len(part) == 0:
             return
         self._parts.append(part)
         self._gathered += len(part)
         if self._gathered >= BLOCK or len(self._parts) >= _MOST_PARTS:
-            self._store(self._gathered - self.position % _PAGE, self._beside)
+            self._store(self._gathered - self.position % _PAGE)
             if len(self._parts) >= _MOST_PARTS:  # of a few bytes each, and all within one page
                 self._parts = [memoryview(b"".join(self._parts))]
 
@@ -62,7 +56,7 @@ class FileSink:
             hasher.update(rest)
             if len(rest) >= _SMALL:
                 self.write(rest)
-                self._store(self._gathered, self._beside)
+                self._store(self._gathered)
             else:
                 self.write(bytes(rest))
             return
@@ -75,7 +69,7 @@ class FileSink:
             copy = self._copy[:size]
             hasher.update(rest[:size], copy)
             self.write(copy)
-            self.flush()
+            self._store(self._gathered)
             rest = rest[size:]
         if rest:
             taken = bytes(rest)
@@ -84,8 +78,7 @@ class FileSink:
 
     def flush(self) -> None:
         """Hand everything over to the writer."""
-        self._settle()
-        self._store(self._gathered, None)
+        self._store(self._gathered)
 
     def finish(self) -> None:
         """The object is there, whole. OSError, and then `discard` is still to be called."""
@@ -94,35 +87,20 @@ class FileSink:
 
     def discard(self) -> None:
         """Give up: nothing of the object stays. OSError."""
-        if self._under_way is not None:
-            wait([self._under_way])
         self._writer.discard()
 
     def digest(self) -> str:
         """The XXH3-128 of all that the writer was given, in hexadecimal."""
         return self._hasher.hexdigest()
 
-    def _store(self, size: int, beside: ThreadPoolExecutor | None) -> None:
+    def _store(self, size: int) -> None:
         """Write the first `size` gathered bytes."""
         if size <= 0:
             return
         parts, rest = split_parts(self._parts, size)
-        self._settle()
-        if beside is None:
-            self._put(parts)
-        else:
-            self._under_way = submit(beside, self._put, parts)
-        self._parts = rest
-        self._stored += size
-        self._gathered -= size
-
-    def _put(self, parts: list[memoryview]) -> None:
         for part in parts:
             self._hasher.update(part)
         self._writer.write(parts)
-
-    def _settle(self) -> None:
-        """Return once the last block is written, or raise its error."""
-        if self._under_way is not None:
-            self._under_way.result()
-            self._under_way = None
+        self._parts = rest
+        self._stored += size
+        self._gathered -= size
