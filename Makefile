@@ -63,6 +63,7 @@ bench: $(VENV)/installed $(VENV)/demo  ## Speed and size beside the peers; write
 	$(BIN)/python -m bench background --out bench/results/background.json
 	$(BIN)/python -m bench ranks --out bench/results/ranks.json
 	$(BIN)/python -m bench cli --out bench/results/cli.json
+	$(BIN)/python -m bench scale --out bench/results/scale.json
 
 bench-check: $(VENV)/installed $(VENV)/demo  ## Hold the sizes that the codecs give against the committed results: a minute
 	$(BIN)/python -m bench.check

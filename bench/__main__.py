@@ -10,7 +10,7 @@ import os
 import platform
 from pathlib import Path
 
-NAMES = ("codec", "memory", "checkpoint", "metadata", "stores", "convert", "background", "ranks", "cli")
+NAMES = ("codec", "memory", "checkpoint", "metadata", "stores", "convert", "background", "ranks", "cli", "scale")
 
 
 def main() -> None:

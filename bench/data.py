@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,8 +33,8 @@ class Sample:
         return sum(tensor.nbytes for tensor in self.tensors)
 
 
-def samples() -> list[Sample]:
-    """All data sets, the same at every call."""
+def samples(stops: Sequence[int] = STEPS) -> list[Sample]:
+    """All data sets, the same at every call; of the optimizer's states those after so many steps."""
     model = list(weights().values())
     found = [
         _sample(f"MiniLM {name}", [tensor.to(dtype) for tensor in model])
@@ -46,7 +46,7 @@ def samples() -> list[Sample]:
             ("fp8 e5m2", torch.float8_e5m2),
         )
     ]
-    for steps, (first, second) in trained_moments():
+    for steps, (first, second) in trained_moments(stops):
         later = "" if steps == STEPS[0] else f", {steps:,} steps"
         found += [_sample(f"AdamW m f32{later}", first), _sample(f"AdamW v f32{later}", second)]
     rng = np.random.default_rng(0)
@@ -67,8 +67,9 @@ def samples() -> list[Sample]:
     return found
 
 
-def trained_moments() -> Iterator[tuple[int, tuple[list[torch.Tensor], list[torch.Tensor]]]]:
-    """AdamW's first and second moments after each of STEPS of a character model on the standard library's source."""
+def trained_moments(stops: Sequence[int]) -> Iterator[tuple[int, tuple[list[torch.Tensor], list[torch.Tensor]]]]:
+    """AdamW's first and second moments after each of so many steps of a character model on the standard library's
+    source."""
     torch.manual_seed(0)
     text = _corpus()
     embed, rnn, head = (
@@ -78,7 +79,7 @@ def trained_moments() -> Iterator[tuple[int, tuple[list[torch.Tensor], list[torc
     )
     parameters = [*embed.parameters(), *rnn.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=2e-3)
-    for step in range(1, STEPS[-1] + 1):
+    for step in range(1, stops[-1] + 1):
         starts = torch.randint(0, len(text) - 65, (16,))
         batch = torch.stack([text[start : start + 65] for start in starts.tolist()])
         scores = head(rnn(embed(batch[:, :-1]))[0])
@@ -86,7 +87,7 @@ def trained_moments() -> Iterator[tuple[int, tuple[list[torch.Tensor], list[torc
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        if step in STEPS:
+        if step in stops:
             state = optimizer.state_dict()["state"].values()
             moments = ([entry[name].clone() for entry in state] for name in ("exp_avg", "exp_avg_sq"))
             yield step, (next(moments), next(moments))
