@@ -195,19 +195,19 @@ def test_damage_is_no_replacement(tmp_path: Path):
 
 def test_replaced_while_it_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     dcpx.save(state(1), tmp_path)
-    stock = _Verifier._jobs
+    stock = _Verifier._windows
     seeds = iter(range(2, 100))
 
     def replace() -> None:
         dcpx.save(state(next(seeds)), tmp_path, overwrite=True)
 
-    between(monkeypatch, _Verifier, "_jobs", replace, first=True)
+    between(monkeypatch, _Verifier, "_windows", replace, first=True)
     assert dcpx.verify(tmp_path).ok
 
     def always(self: _Verifier) -> Any:
         replace()
         return stock(self)
 
-    monkeypatch.setattr(_Verifier, "_jobs", always)
+    monkeypatch.setattr(_Verifier, "_windows", always)
     with pytest.raises(ReplacedError, match="being verified"):
         dcpx.verify(tmp_path)
