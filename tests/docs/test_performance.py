@@ -233,3 +233,14 @@ def test_the_guides_table_of_the_command(plots: ModuleType):
         else:
             figures = [seconds["diff", f"diff of {found[1]} ones"], None, seconds["diff", "load both"]]
         assert said == ["" if figure is None else f"{figure:.3f}" for figure in figures], what
+
+
+def test_the_guides_table_of_very_many(plots: ModuleType):
+    rows = {f"{row['section']}, {row['way']}": row for row in plots.rows("scale")}
+    shown = table(GUIDE, "| very many |")
+    assert [what for what, *_ in shown] == list(rows)
+    for what, *said in shown:
+        row = rows[what]
+        data, described = ("write_data", "finish") if row["way"] == "save" else ("read_data", "read_metadata")
+        times = ["" if row.get(key) is None else f"{row[key]:.2f}" for key in ("seconds", "planning", data, described)]
+        assert said == [*times, f"{row['extra'] / 2**20:.0f}"], what
