@@ -38,9 +38,8 @@ def main() -> int:
             wrong = before is None or ratio > before * ALLOWED
             worse += wrong
             told = "missing" if before is None else f"{before:.4f}"
-            print(
-                f"{sample.name:<24}{level:<12}{told:>10}{ratio:>10.4f}{'' if not wrong else '  larger' if before is not None else '  not committed'}"
-            )
+            verdict = "" if not wrong else "larger" if before is not None else "not committed"
+            print(f"{sample.name:<24}{level:<12}{told:>10}{ratio:>10.4f}  {verdict}")
     return int(worse > 0)
 
 

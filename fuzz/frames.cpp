@@ -29,10 +29,11 @@ Bytes made(const dcpx::FrameForm& form, const dcpx::HeaderFields& fields, const 
     for (size_t begin = 0; begin < elements.size(); begin += step) {
         const size_t size = std::min(step, elements.size() - begin);
         const Bytes raw(elements.begin() + long(begin), elements.begin() + long(begin + size));
-        const Bytes coded = encode(raw, {2, true}, Level::fast, size, 0);
+        dcpx::Lane lane{2, dcpx::Form::rotated};  // or another form, where that promises more
+        const Bytes coded = encode(raw, lane, Level::fast, size, 0);
         const Bytes& stored = coded.empty() ? raw : coded;
         const uint64_t hash = dcpx::xxh3(raw.data(), size, 0);
-        const unsigned parameter = coded.empty() ? 0 : 2 | 1 << 8;
+        const unsigned parameter = coded.empty() ? 0 : dcpx::parameter_of(lane);
         out += maker.chunk(coded.empty() ? codec_raw : codec_float, parameter, {stored.size(), size, hash});
         out += text(stored);
     }

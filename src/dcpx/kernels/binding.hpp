@@ -50,17 +50,19 @@ inline std::uint8_t* thread_scratch(std::size_t size) {
 
 inline std::string_view text(const nb::bytes& value) { return {value.c_str(), value.size()}; }
 
-// `size` bytes of memory: a buffer, which is `held` as long as that lives; or an address, from whoever keeps what lies
-// there alive. A view of a tensor takes longer to make than what is done with so few bytes.
+// `size` bytes of memory: a buffer, which is `held` as long as that lives.
 inline std::uint8_t* memory(nb::handle object, std::size_t size, bool writable, std::vector<Bytes>& held) {
-    if (PyLong_Check(object.ptr())) {
-        const auto address = nb::cast<std::uintptr_t>(object);
-        if (address == 0 && size != 0) throw nb::value_error("no memory lies at 0");
-        return reinterpret_cast<std::uint8_t*>(address);
-    }
     const Bytes& buffer = held.emplace_back(object, writable);
     if (buffer.size() != size) throw nb::value_error("a buffer of another size than the tensor");
     return buffer.data();
+}
+
+// An integer of a job. ValueError where it's none, or doesn't fit.
+template <class T>
+T integer(nb::handle object) {
+    T value{};
+    if (!nb::try_cast(object, value)) throw nb::value_error("a job's integer is none, or out of range");
+    return value;
 }
 
 void bind_frames(nb::module_& m);

@@ -26,14 +26,15 @@ nb::list unpack_frames(nb::handle source, nb::list list, nb::object checkpoint, 
     std::vector<std::uint64_t> seals(jobs.size());
     ready.reserve(jobs.size());
     for (const nb::handle item : jobs) {
-        const nb::tuple job = nb::cast<nb::tuple>(item);
+        if (!nb::isinstance<nb::tuple>(item)) throw nb::type_error("a job is a tuple");
+        const nb::tuple job = nb::borrow<nb::tuple>(item);
         if (job.size() != 6) throw nb::value_error("a job is (offset, size, out, key, form, seal)");
-        const std::size_t offset = nb::cast<std::size_t>(job[0]), size = nb::cast<std::size_t>(job[1]);
+        const std::size_t offset = integer<std::size_t>(job[0]), size = integer<std::size_t>(job[1]);
         if (offset > stored.size() || size > stored.size() - offset) throw nb::value_error("a frame beyond the source");
         std::uint64_t* seal = nullptr;
         if (!job[5].is_none()) {
             seal = &seals[ready.size()];
-            *seal = nb::cast<std::uint64_t>(job[5]);
+            *seal = integer<std::uint64_t>(job[5]);
         }
         const FrameForm* const form = nb::cast<const FrameForm*>(job[4]);
         if (form == nullptr) throw nb::value_error("no form");
@@ -73,7 +74,8 @@ nb::list pack_frames(nb::list list, std::size_t chunk_size, nb::object checkpoin
     std::vector<Whole> ready;
     ready.reserve(jobs.size());
     for (const nb::handle item : jobs) {
-        const nb::tuple job = nb::cast<nb::tuple>(item);
+        if (!nb::isinstance<nb::tuple>(item)) throw nb::type_error("a job is a tuple");
+        const nb::tuple job = nb::borrow<nb::tuple>(item);
         if (job.size() != 4) throw nb::value_error("a job is (elements, key, form, codecs)");
         const FrameForm* const form = nb::cast<const FrameForm*>(job[2]);
         if (form == nullptr || form->before.size() + form->nbytes + form->after.size() > chunk_size)
@@ -121,7 +123,7 @@ void bind_frames(nb::module_& m) {
           "Python, whose elements are unspecified.");
     m.def("pack_frames", pack_frames, nb::arg("jobs"), nb::arg("chunk_size"), nb::arg("checkpoint").none(),
           "(frame, header's hash) of each tensor that shares its only chunk with its container: (elements, key, form, "
-          "codecs), the elements a buffer or an address, key and checkpoint None where the header does without.");
+          "codecs), the elements a buffer, key and checkpoint None where the header does without.");
     nb::class_<FrameMaker>(m, "FrameMaker",
                            "Makes all of one frame but the payloads; ValueError for more than a header may hold.")
         .def(

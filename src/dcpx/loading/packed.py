@@ -25,7 +25,7 @@ def unpack(job: Neighbours, stored: memoryview, buffers: Buffers, failures: Fail
     checkpoint = _id(job.wanted[0].item.save_id)
     if checkpoint == b"":
         return 0, job.wanted
-    begun: list[Wanted] = []
+    begun: list[tuple[Wanted, bool]] = []
     jobs: list[tuple[int, int, Any, bytes, kernels.FrameForm, int | None]] = []
     others: list[Wanted] = []
     for wanted in job.wanted:
@@ -37,17 +37,19 @@ def unpack(job: Neighbours, stored: memoryview, buffers: Buffers, failures: Fail
         with failures.reading(job.source.name, item):
             for target in targets:
                 target.prepare()
-            out: Any = targets[0].address if len(targets) == 1 else None
+            # A view, and not only its address: torch keeps the memory from being resized as long as there is one.
+            memory = targets[0].whole_memory if len(targets) == 1 else None
+            out = memory
             if out is None:
                 out = buffers.decoded(item.nbytes, any(target.on_device for target in targets))
-            begun.append(wanted)
+            begun.append((wanted, memory is not None))
             jobs.append((item.info.offset - job.offset, item.info.length, out, *wants))
     refused = set(kernels.unpack_frames(stored, jobs, checkpoint, KNOWN_CODECS))
     filled = 0
-    for number, (wanted, (_, _, out, *_)) in enumerate(zip(begun, jobs, strict=True)):
+    for number, ((wanted, direct), (_, _, out, *_)) in enumerate(zip(begun, jobs, strict=True)):
         if number in refused:
             others.append(wanted)
-        elif isinstance(out, int):
+        elif direct:
             filled += wanted.item.nbytes
         else:
             with failures.reading(job.source.name, wanted.item):

@@ -91,10 +91,10 @@ class Target:
         return self._bytes
 
     @property
-    def address(self) -> int | None:
-        """Where its memory begins, if it holds all of the stored item's elements as they are stored; else None. To be
-        asked for after `prepare`."""
-        return self._filled.data_ptr() if self._direct and self._whole and self._filled is not None else None
+    def whole_memory(self) -> memoryview | None:
+        """Its own bytes, if it holds all of the stored item's elements as they are stored; else None. To be asked for
+        after `prepare`. RuntimeError where its storage has become too small."""
+        return self._memory if self._direct and self._whole else None
 
     def commit(self, planner: LoadPlanner) -> None:
         """Hand the filled tensor back to the planner. LoadError if the tensor can't hold what was loaded, or if the

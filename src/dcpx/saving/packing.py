@@ -6,6 +6,7 @@ they lie in memory, the container around them is known beforehand, and many smal
 
 from __future__ import annotations
 
+import ctypes
 import io
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -64,8 +65,8 @@ class _Record:
 
 
 class _Block(NamedTuple):
-    """A block of a tensor's bytes, and whether it is the first, and the last. An object, and a tensor that is streamed
-    or small, have one without bytes."""
+    """A block of a tensor's bytes, and whether it is the first, and the last. An object, and a tensor that is streamed,
+    have one without bytes."""
 
     record: _Record
     block: Block | None
@@ -221,7 +222,8 @@ def _blocks(items: Iterable[WriteItem], planner: Resolver, changes: Changes, chu
             continue
         record.container = own_container(DTYPES[tensor.dtype], tuple(tensor.shape))
         if _shares_chunk(record.container, chunk_size) and not on_device(tensor) and tensor.is_contiguous():
-            yield _Block(record, None, True, True)  # a view of so little takes longer than its copy
+            # A copy of so little takes less than a view. It is made at once: nothing else would hold the memory.
+            yield _Block(record, Block(_copied(tensor), copied=True), True, True)
             continue
         first, waiting = True, None
         for block in blocks(tensor):
@@ -230,6 +232,10 @@ def _blocks(items: Iterable[WriteItem], planner: Resolver, changes: Changes, chu
                 first = False
             waiting = block
         yield _Block(record, waiting, first, True)
+
+
+def _copied(tensor: torch.Tensor) -> memoryview:
+    return memoryview(ctypes.string_at(tensor.data_ptr(), tensor.nbytes) if tensor.nbytes else b"")
 
 
 def _pieces(found: Iterable[_Block], pack: Pack, checkpoint: bytes | None) -> Iterator[_Piece]:
@@ -278,8 +284,8 @@ def _tensor_pieces(
             codecs = (*ids, Container.id)
             key = item_key(index.fqn, offsets)
             if _shares_chunk(own, pack.chunk_size):
-                elements = tensor.data_ptr() if block is None else block.data
-                whole = elements, None if key is None else pack_key(key), frame_form(dtype, shape), bytes(codecs)
+                assert block is not None
+                whole = block.data, None if key is None else pack_key(key), frame_form(dtype, shape), bytes(codecs)
                 yield _Piece(record, b"", None, True, True, whole=whole)
                 return
             record.frame = FrameBuilder(Header(pack.chunk_size, codecs, key, own.hint, checkpoint))
