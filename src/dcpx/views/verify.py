@@ -237,12 +237,14 @@ class _Verifier:
         for file, items in by_file.items():
             yield _Window(file, 0, 0, [])
             batch: list[StoredItem] = []
+            end = 0  # of the batch, with the item
             for item in items:
+                end = max(end, _end(item)) if batch else _end(item)
                 large = item.info.length > _LARGE and not self._quick
-                reach = max(_end(one) for one in [*batch, item]) - batch[0].info.offset if batch else 0
-                if batch and (large or len(batch) == _ITEMS or (reach > self._window and not self._quick)):
+                far = bool(batch) and end - batch[0].info.offset > self._window and not self._quick
+                if batch and (large or len(batch) == _ITEMS or far):
                     yield self._batch(file, batch)
-                    batch = []
+                    batch, end = [], _end(item)
                 if large:
                     yield from self._runs(file, item) if item.is_packed else [_Window(file, 0, 0, [item])]
                 else:
