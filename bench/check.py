@@ -1,8 +1,9 @@
 """`python -m bench.check`: do the codecs still give the sizes of the committed results? For whoever changes a kernel.
 
-Takes a minute or two: nothing is timed, and the optimizer is trained for the fewer steps only. Each level codes each data
-set once, what comes out is decoded and compared bit for bit, and its size is held against bench/results/codec.json.
-Exit status 1 if one is larger by more than a thousandth, or if that file lacks it.
+Takes a minute or two: nothing is timed, and the optimizer is trained for the fewer steps only. Each level codes each
+data set once, and what comes out is decoded and compared bit for bit.
+Its size is held against bench/results/codec.json: exit status 1 if one is larger by more than a thousandth, or
+if that file lacks it.
 """
 
 from __future__ import annotations
