@@ -46,6 +46,11 @@ def samples(stops: Sequence[int] = STEPS) -> list[Sample]:
             ("fp8 e5m2", torch.float8_e5m2),
         )
     ]
+    found += [
+        _sample("MiniLM int4 in bf16", [_rounded(tensor, 7).to(torch.bfloat16) for tensor in model]),
+        _sample("MiniLM int8 in f32", [_rounded(tensor, 127) for tensor in model]),
+        _sample("causal mask bf16", [torch.full((2048, 2048), -torch.inf, dtype=torch.bfloat16).triu(1)]),
+    ]
     for steps, (first, second) in trained_moments(stops):
         later = "" if steps == STEPS[0] else f", {steps:,} steps"
         found += [_sample(f"AdamW m f32{later}", first), _sample(f"AdamW v f32{later}", second)]
@@ -91,6 +96,12 @@ def trained_moments(stops: Sequence[int]) -> Iterator[tuple[int, tuple[list[torc
             state = optimizer.state_dict()["state"].values()
             moments = ([entry[name].clone() for entry in state] for name in ("exp_avg", "exp_avg_sq"))
             yield step, (next(moments), next(moments))
+
+
+def _rounded(tensor: torch.Tensor, most: int) -> torch.Tensor:
+    """The tensor as it comes back from integers of at most `most`, of one scale."""
+    scale = tensor.abs().max() / most
+    return (tensor / scale).round() * scale
 
 
 def _text(files: int) -> str:

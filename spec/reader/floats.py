@@ -13,8 +13,8 @@ from .kinds import CorruptError
 __all__ = ["decode_float"]
 
 RAW, CONSTANT, PREFIX, TANS = range(4)
-PLAIN, ROTATED, DIFFERENCES, BITS = range(4)
-WIDTHS = {PLAIN: (1, 2, 4, 8), ROTATED: (2, 4, 8), DIFFERENCES: (2, 4, 8), BITS: (8,)}
+PLAIN, ROTATED, DIFFERENCES, BITS, JOINED, PALETTE = range(6)
+WIDTHS = {PLAIN: (1, 2, 4, 8), BITS: (8,)} | dict.fromkeys((ROTATED, DIFFERENCES, JOINED, PALETTE), (2, 4, 8))
 STREAMS = 8
 LONGEST = 11  # bits of a prefix code
 STATES = 4096
@@ -58,7 +58,8 @@ def decode_float(data: bytes, parameter: int, size: int) -> bytes:
     lanes, tail = divmod(size, width)
     check(lanes > 0, "no lane")
     payload = Payload(data)
-    heads = [read_head(method, payload, lanes) for method in payload.take(width)]
+    palette = [payload.take(width) for _ in range(payload.number(1) + 1)] if form == PALETTE else []
+    heads = [read_head(method, payload, lanes) for method in payload.take(1 if palette else width)]
     planes = [bytearray(payload.take(lanes)) if head.method == RAW else bytearray(lanes) for head in heads]
     for plane, head in zip(planes, heads, strict=True):
         if head.method == CONSTANT:
@@ -78,6 +79,9 @@ def decode_float(data: bytes, parameter: int, size: int) -> bytes:
             plane[lane], last = value, lane
     end = payload.take(tail)
     check(payload.at == len(data), "bytes behind the payload")
+    if palette:
+        check(max(planes[0]) < len(palette), "a number beyond the palette")
+        return b"".join(palette[number] for number in planes[0]) + end
     return join(planes, form) + end
 
 
@@ -182,6 +186,8 @@ def join(planes: list[bytearray], form: int) -> bytes:
     half, odd = lanes >> np.uint64(1), lanes & np.uint64(1)
     if form == ROTATED:
         lanes = half | odd << np.uint64(8 * width - 1)
+    elif form == JOINED:
+        lanes = lanes >> np.uint64(4) | lanes << np.uint64(8 * width - 4)
     elif form == DIFFERENCES:
         lanes = np.cumsum(np.where(odd == 1, ~half, half), dtype=np.uint64)  # -(z + 1) / 2 is ~(z / 2)
     elif form == BITS:

@@ -15,7 +15,7 @@ from dcpx.kernels import float_reference
 
 GUARD = 0xA5
 RAW, CONSTANT, PREFIX, TANS = range(4)
-ROTATED, DIFFERENCES, BITS = 1, 2, 3
+ROTATED, DIFFERENCES, BITS, JOINED, PALETTE = 1, 2, 3, 4, 5
 
 
 @dataclass(frozen=True)
@@ -256,11 +256,37 @@ def test_patches_of_every_block_and_window(width: int):
         assert outcome(constants(width, {0: spoilt}), lanes * width, width, DIFFERENCES) is None
 
 
+def palette(values: list[bytes], numbers: bytes) -> bytes:
+    return bytes([len(values) - 1]) + b"".join(values) + numbers
+
+
+@pytest.mark.parametrize("width", [2, 4, 8])
+def test_a_palette_and_what_it_lacks(width: int):
+    values = [bytes([number]) * width for number in range(200)]
+    lanes = 20_000
+    few = [(lane, lane % 199) for lane in range(0, lanes, 199) if lane % 199] + [(lanes - 1, 199)]
+    wanted = [values[dict(few).get(lane, 0)] for lane in range(lanes)]
+    assert outcome(palette(values, constants(1, {0: few})), lanes * width, width, PALETTE) == b"".join(wanted)
+    raw = bytes(lane % 200 for lane in range(lanes))
+    made = palette(values, b"\0" + raw) + b"t" * (width - 1)
+    end = b"t" * (width - 1)
+    assert outcome(made, len(raw) * width + width - 1, width, PALETTE) == b"".join(values[n] for n in raw) + end
+    assert outcome(palette(values, b"\0" + raw), lanes * width, width, PALETTE) is not None
+    for lane in (0, 1, 31, 1023, 1024, 8191, 8192, lanes - 1):  # a number too high, wherever it stands
+        beyond = raw[:lane] + b"\xc8" + raw[lane + 1 :]
+        assert outcome(palette(values, b"\0" + beyond), lanes * width, width, PALETTE) is None
+        assert outcome(palette(values, constants(1, {0: [(lane, 200)]})), lanes * width, width, PALETTE) is None
+    for cut in range(1 + width * 200 + 1 + lanes):
+        if cut < 1 + width * 200 + 2 or cut % 997 == 0:
+            assert outcome(palette(values, b"\0" + raw)[:cut], lanes * width, width, PALETTE) is None
+
+
 def test_forms_that_a_width_has_not():
     for form in range(256):
         for width in (0, 1, 2, 3, 4, 8, 16):
-            known = {0: (1, 2, 4, 8), 1: (2, 4, 8), 2: (2, 4, 8), 3: (8,)}.get(form, ())
-            assert (outcome(constants(width, {}), 16 * width, width, form) is not None) == (width in known)
+            known = {0: (1, 2, 4, 8), 1: (2, 4, 8), 2: (2, 4, 8), 3: (8,), 4: (2, 4, 8), 5: (2, 4, 8)}.get(form, ())
+            made = palette([b"v" * width], constants(1, {})) if form == PALETTE else constants(width, {})
+            assert (outcome(made, 16 * width, width, form) is not None) == (width in known)
 
 
 # --- the examples of spec/float.md ----------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from .float_codes_reference import (
     PREFIX_BITS,
     STREAMS,
+    TANS_BITS,
     TANS_SIZE,
     code_prefix,
     code_tans,
@@ -24,7 +25,7 @@ from .float_codes_reference import (
     tans_frequencies,
 )
 
-__all__ = ["BITS", "DIFFERENCES", "PLAIN", "ROTATED", "decode", "encode", "join_planes", "planes_of"]
+__all__ = ["BITS", "DIFFERENCES", "JOINED", "PALETTE", "PLAIN", "ROTATED", "decode", "encode", "join_planes", "planes_of"]
 
 Planes = npt.NDArray[np.uint8]
 """Shape [lane width, lanes]: byte p of every lane, in the form of the lanes."""
@@ -32,18 +33,21 @@ Planes = npt.NDArray[np.uint8]
 Lanes = npt.NDArray[np.uint64]
 
 RAW, CONSTANT, PREFIX, TANS = range(4)
-PLAIN, ROTATED, DIFFERENCES, BITS = range(4)
+PLAIN, ROTATED, DIFFERENCES, BITS, JOINED, PALETTE = range(6)
+TURNS = {ROTATED: 1, JOINED: 4}
+"""By how many bits a form turns its lanes to the left."""
 MAX_CHUNK = 16 << 20
-FIRST_SAMPLE, LEAST_FORMED, FEW_VALUES = 4096, 64, 16
+LEAST_FORMED, FEW_VALUES, PALETTE_SAMPLE, MOST_VALUES = 64, 16, 4096, 256
 
 
 def planes_of(data: bytes, width: int, form: int) -> Planes:
     """The planes of the whole lanes of `data`."""
     lanes = np.frombuffer(data, f"<u{width}", len(data) // width).astype(np.uint64)
-    top = np.uint64(8 * width - 1)
-    if form == ROTATED:
-        lanes = (lanes << np.uint64(1)) | (lanes >> top)
+    if form in TURNS:
+        turn = TURNS[form]
+        lanes = (lanes << np.uint64(turn)) | (lanes >> np.uint64(8 * width - turn))
     if form == DIFFERENCES:
+        top = np.uint64(8 * width - 1)
         steps = np.diff(lanes, prepend=np.uint64(0))
         lanes = (steps << np.uint64(1)) ^ (np.uint64(0) - (steps >> top & np.uint64(1)))
     if form == BITS:
@@ -57,10 +61,11 @@ def join_planes(planes: Planes, form: int) -> bytes:
     lanes = np.zeros(planes.shape[1], np.uint64)
     for p in range(width):
         lanes |= planes[p].astype(np.uint64) << np.uint64(8 * p)
-    odd = lanes & np.uint64(1)
-    if form == ROTATED:
-        lanes = (lanes >> np.uint64(1)) | (odd << np.uint64(8 * width - 1))
+    if form in TURNS:
+        turn = TURNS[form]
+        lanes = (lanes >> np.uint64(turn)) | (lanes << np.uint64(8 * width - turn))
     if form == DIFFERENCES:
+        odd = lanes & np.uint64(1)
         lanes = np.cumsum((lanes >> np.uint64(1)) ^ (np.uint64(0) - odd), dtype=np.uint64)
     if form == BITS:
         lanes = _turned(lanes)
@@ -106,13 +111,16 @@ def _sample(planes: Planes, form: int, target: int) -> tuple[npt.NDArray[np.int6
     """Each plane's histogram of about `target` lanes, in runs of 32 evenly spread, and the count of lanes."""
     if form == DIFFERENCES:  # the first is like no other
         planes = planes[:, 1:]
-    lanes = planes.shape[1]
-    index = np.arange(lanes)
-    if lanes > target:
-        runs = target // 32
-        step = (lanes - 32) // (runs - 1)
-        index = (np.arange(runs)[:, None] * step + np.arange(32)).reshape(-1)
+    index = _sampled(planes.shape[1], target)
     return np.stack([np.bincount(plane[index], minlength=256) for plane in planes]), len(index)
+
+
+def _sampled(lanes: int, target: int) -> npt.NDArray[np.int64]:
+    if lanes <= target:
+        return np.arange(lanes)
+    runs = target // 32
+    step = (lanes - 32) // (runs - 1)
+    return (np.arange(runs)[:, None] * step + np.arange(32)).reshape(-1)
 
 
 def _nearly_constant(most: int, counted: int) -> bool:
@@ -130,19 +138,27 @@ def _estimate(histogram: npt.NDArray[np.int64], counted: int, lanes: int, small:
     return size if size < (lanes - lanes // 128 if small else lanes - lanes // 16) else lanes
 
 
-def _formed(data: bytes, width: int, form: int) -> _Chunk:
+def _first_sample(small: bool) -> int:
+    return 1 << (14 if small else 12)
+
+
+def _formed(data: bytes, width: int, form: int, small: bool) -> _Chunk:
     planes = planes_of(data, width, form)
-    return _Chunk(form, planes, *_sample(planes, form, FIRST_SAMPLE))
+    return _Chunk(form, planes, *_sample(planes, form, _first_sample(small)))
 
 
 def _choose_form(data: bytes, width: int, rotated: bool, small: bool) -> tuple[_Chunk, _Chunk]:
     """The chunk in its dtype's form, and in the one that promises most."""
-    given = _formed(data, width, ROTATED if rotated else PLAIN)
+    given = _formed(data, width, ROTATED if rotated else PLAIN, small)
     if len(data) < LEAST_FORMED or (width == 1 and given.histograms[0][FEW_VALUES:].any()):
         return given, given
-    other = _formed(data, width, DIFFERENCES) if width > 1 else _formed(data, 8, BITS)
-    pays = other.total(len(data), small) + len(data) // 256 < given.total(len(data), small)
-    return given, other if pays else given
+    other = _formed(data, width, DIFFERENCES, small) if width > 1 else _formed(data, 8, BITS, small)
+    chosen = other if other.total(len(data), small) + len(data) // 256 < given.total(len(data), small) else given
+    if not small or not rotated:
+        return given, chosen
+    joined = _formed(data, width, JOINED, small)
+    pays = joined.total(len(data), small) + len(data) // 1024 < chosen.total(len(data), small)
+    return given, joined if pays else chosen
 
 
 def _decide(chunk: _Chunk, small: bool, exact: bool, forced_raw: set[int]) -> dict[int, _Plan]:
@@ -151,7 +167,7 @@ def _decide(chunk: _Chunk, small: bool, exact: bool, forced_raw: set[int]) -> di
     if exact:
         histograms, counted = _sample(planes, form, lanes)
     coded = [p for p in range(width) if p not in forced_raw and _estimate(histograms[p], counted, lanes, small) < lanes]
-    if not exact and lanes > FIRST_SAMPLE:
+    if not exact and lanes > _first_sample(small):
         histograms, counted = _sample(planes, form, 1 << (17 if small else 14))
     plans = {}
     for p in coded:
@@ -159,9 +175,18 @@ def _decide(chunk: _Chunk, small: bool, exact: bool, forced_raw: set[int]) -> di
         alone = not small and _nearly_constant(most, counted)
         least = most if alone else max(-(-counted >> 16), 1)
         kept = [int(count) if count >= least else 0 for count in histograms[p]]
-        method = CONSTANT if sum(map(bool, kept)) == 1 else TANS if small else PREFIX
+        method = CONSTANT if sum(map(bool, kept)) == 1 else _code(kept) if small else PREFIX
         plans[p] = _Plan(method, kept.index(max(kept)), kept)
     return plans
+
+
+def _code(counts: list[int]) -> int:
+    """A prefix code where tANS, which is slower, takes no less."""
+    lengths, shares = prefix_lengths(counts), tans_frequencies(counts)
+    prefix = sum(count * length * 4096 for count, length in zip(counts, lengths, strict=True))
+    used = [(count, share) for count, share in zip(counts, shares, strict=True) if count]
+    tans = sum(count * (TANS_BITS * 4096 - log2_q12(share)) for count, share in used)
+    return TANS if prefix > tans + tans // 1024 else PREFIX
 
 
 # --- encoding -------------------------------------------------------------------------------------------------------
@@ -172,8 +197,32 @@ def encode(data: bytes, width: int, rotated: bool, small: bool) -> tuple[int, by
     if len(data) < width:
         return None
     given, chosen = _choose_form(data, width, rotated, small)
+    if width > 1 and len(data) >= LEAST_FORMED:
+        numbered = _encode_palette(data, width, small, chosen.total(len(data), small))
+        if numbered is not None:
+            return width | PALETTE << 8, numbered
     coded = _encode(data, chosen, small)
     return coded if coded is not None or chosen is given else _encode(data, given, small)  # the sample misled
+
+
+def _encode_palette(data: bytes, width: int, small: bool, promised: int) -> bytes | None:
+    """The payload of lanes of few different values, if their numbers promise less than `promised` bytes."""
+    lanes = np.frombuffer(data, f"<u{width}", len(data) // width)
+    shown, counts = np.unique(lanes[_sampled(len(lanes), PALETTE_SAMPLE)], return_counts=True)
+    if len(shown) > MOST_VALUES:
+        return None
+    estimated = _estimate(counts, int(counts.sum()), len(lanes), small) + len(shown) * width
+    if estimated + len(data) // 256 >= promised:
+        return None
+    ascending, first, inverse = np.unique(lanes, return_index=True, return_inverse=True)
+    if len(ascending) > MOST_VALUES:
+        return None
+    order = np.argsort(first)
+    values, plane = ascending[order], np.argsort(order)[inverse].astype(np.uint8).tobytes()
+    coded = _encode(plane, _formed(plane, 1, PLAIN, small), small)
+    body = bytes([RAW]) + plane if coded is None else coded[1]
+    whole = bytes([len(values) - 1]) + values.astype(f"<u{width}").tobytes() + body + data[len(lanes) * width :]
+    return whole if len(whole) < len(data) else None
 
 
 def _encode(data: bytes, chunk: _Chunk, small: bool) -> tuple[int, bytes] | None:
@@ -270,17 +319,23 @@ class _Cursor:
         return self._at == len(self._data)
 
 
+_WIDTHS = {PLAIN: (1, 2, 4, 8), ROTATED: (2, 4, 8), DIFFERENCES: (2, 4, 8), BITS: (8,)}
+_WIDTHS |= {JOINED: (2, 4, 8), PALETTE: (2, 4, 8)}
+
+
 def decode(chunk: bytes, parameter: int, size: int) -> bytes:
     """The `size` raw bytes of a coded chunk; ValueError where it is none."""
     form, width = divmod(parameter, 256)
-    refuse_unless(width in ((1, 2, 4, 8), (2, 4, 8), (2, 4, 8), (8,))[form] if form <= BITS else False, "no such lanes")
+    refuse_unless(width in _WIDTHS.get(form, ()), "no such lanes")
     lanes, tail = divmod(size, width)
     refuse_unless(lanes > 0 and size <= MAX_CHUNK, "no such size")
     cursor = _Cursor(chunk)
-    methods = cursor.take(width)
+    values = _read_palette(cursor, width) if form == PALETTE else np.zeros(0, np.uint64)
+    count = 1 if form == PALETTE else width
+    methods = cursor.take(count)
     refuse_unless(max(methods) <= TANS, "unknown method")
     heads = [_read_head(cursor, method, lanes) for method in methods]
-    planes = np.zeros((width, lanes), np.uint8)
+    planes = np.zeros((count, lanes), np.uint8)
     for plane, head in zip(planes, heads, strict=True):
         if head.method == RAW:
             plane[:] = np.frombuffer(cursor.take(lanes), np.uint8)
@@ -298,7 +353,14 @@ def decode(chunk: bytes, parameter: int, size: int) -> bytes:
             plane[lane], last = value, lane
     rest = cursor.take(tail)
     refuse_unless(cursor.ended(), "trailing bytes")
+    if form == PALETTE:
+        refuse_unless(int(planes.max()) < len(values), "a value that the palette lacks")
+        return values[planes[0]].astype(f"<u{width}").tobytes() + rest
     return join_planes(planes, form) + rest
+
+
+def _read_palette(cursor: _Cursor, width: int) -> Lanes:
+    return np.array([cursor.number(width) for _ in range(cursor.number(1) + 1)], np.uint64)
 
 
 def _read_head(cursor: _Cursor, method: int, lanes: int) -> _Head:

@@ -175,6 +175,8 @@ const char* reason(dcpx::Status status) {
             return "a stream of more or fewer symbols or bits than it must have";
         case dcpx::Status::bad_patch:
             return "patches that are out of order or outside the chunk";
+        case dcpx::Status::bad_number:
+            return "a lane of a value that the palette lacks";
     }
     return "unknown status";
 }

@@ -31,6 +31,9 @@ struct Decoder {
     u8* dst;
     size_t lanes;
     Lane lane;
+    unsigned planes;
+    unsigned values;   // palette: how many
+    u64 palette[256];  // and which
     Blocks blocks;
     Arena arena;
     void* temp;
@@ -43,6 +46,8 @@ struct Decoder {
           dst(d),
           lanes(raw / l.width),
           lane(l),
+          planes(planes_of(l)),
+          values(0),
           blocks(lanes),
           arena(scratch),
           temp(arena.take<u8>(prefix_temp)),
@@ -50,14 +55,41 @@ struct Decoder {
 
     size_t left() const { return size_t(end - at); }
     Status run(size_t tail);
+    Status read_palette();
     Status read_head(Plane& q);
     Status start_stream(Plane& q, unsigned k);
     Status place();
     bool decode_window(Plane& q, size_t w, Ahead& ahead);
-    bool merge_window(size_t w, u64& before);
+    Status merge_window(size_t w, u64& before);
+    bool expand(u8* out, const u8* numbers, size_t count) const;
     bool next_patch(Plane& q);
     bool patch(Plane& q, u8* block, size_t first, size_t count);
 };
+
+Status Decoder::read_palette() {
+    if (left() < 1) return Status::truncated;
+    values = unsigned(load_once(at++, 1)) + 1;
+    if (left() < values * lane.width) return Status::truncated;
+    for (unsigned i = 0; i < values; ++i, at += lane.width) palette[i] = load_once(at, lane.width);
+    std::fill(palette + values, palette + 256, 0);  // for numbers that are refused once their block is done
+    return Status::ok;
+}
+
+template <unsigned W>
+static bool expand_as(u8* out, const u8* numbers, size_t count, const u64* palette, unsigned values) {
+    unsigned most = 0;
+    for (size_t i = 0; i < count; ++i) {
+        const unsigned number = numbers[i];
+        most = std::max(most, number);
+        store_lane<W>(out + i * W, palette[number]);
+    }
+    return most < values;
+}
+bool Decoder::expand(u8* out, const u8* numbers, size_t count) const {
+    return lane.width == 2   ? expand_as<2>(out, numbers, count, palette, values)
+           : lane.width == 4 ? expand_as<4>(out, numbers, count, palette, values)
+                             : expand_as<8>(out, numbers, count, palette, values);
+}
 
 Status Decoder::read_head(Plane& q) {
     if (q.method == raw_plane) return Status::ok;
@@ -114,19 +146,19 @@ Status Decoder::start_stream(Plane& q, unsigned k) {
 
 // Finds raw planes, streams and patches behind the heads; every byte must be accounted for.
 Status Decoder::place() {
-    for (unsigned p = 0; p < lane.width; ++p)
+    for (unsigned p = 0; p < planes; ++p)
         if (plane[p].method == raw_plane) {
             if (left() < lanes) return Status::truncated;
             plane[p].raw = at;
             at += lanes;
         }
-    for (unsigned p = 0; p < lane.width; ++p)
+    for (unsigned p = 0; p < planes; ++p)
         if (plane[p].method >= prefix_plane)
             for (unsigned k = 0; k < streams; ++k) {
                 if (left() < plane[p].size[k]) return Status::truncated;
                 if (const Status s = start_stream(plane[p], k); s != Status::ok) return s;
             }
-    for (unsigned p = 0; p < lane.width; ++p)
+    for (unsigned p = 0; p < planes; ++p)
         if (plane[p].method != raw_plane) {
             if (left() / patch_bytes < plane[p].patch_count) return Status::truncated;
             plane[p].patches = at;
@@ -172,13 +204,13 @@ bool Decoder::patch(Plane& q, u8* block, size_t first, size_t count) {
     return true;
 }
 
-bool Decoder::merge_window(size_t w, u64& before) {
+Status Decoder::merge_window(size_t w, u64& before) {
     for (unsigned k = 0; k < streams; ++k) {
         const size_t first = blocks.start(w, k), count = blocks.count(w, k);
         if (!count) break;
         const u8* from[8];
         unsigned spoilt = 0;
-        for (unsigned p = 0; p < lane.width; ++p) {
+        for (unsigned p = 0; p < planes; ++p) {
             Plane& q = plane[p];
             if (q.method == raw_plane) {
                 from[p] = q.raw + first;
@@ -187,44 +219,50 @@ bool Decoder::merge_window(size_t w, u64& before) {
             u8* const block = q.method == constant_plane ? q.window : q.window + k * stride + slack;
             from[p] = block;
             if (q.patch_lane - first >= count) continue;
-            if (!patch(q, block, first, count)) return false;
+            if (!patch(q, block, first, count)) return Status::bad_patch;
             if (q.method == constant_plane) spoilt |= 1u << p;
         }
-        kernel.merge(dst + first * lane.width, count, lane, before, from);
+        u8* const out = dst + first * lane.width;
+        if (lane.form != Form::palette)
+            kernel.merge(out, count, lane, before, from);
+        else if (!expand(out, from[0], count))
+            return Status::bad_number;
         for (unsigned p = 0; spoilt >> p; ++p)
             if (spoilt >> p & 1) std::memset(plane[p].window, plane[p].value, max_block);
     }
-    return true;
+    return Status::ok;
 }
 
 Status Decoder::run(size_t tail) {
-    if (left() < lane.width) return Status::truncated;
-    for (unsigned p = 0; p < lane.width; ++p) {
+    if (lane.form == Form::palette)
+        if (const Status s = read_palette(); s != Status::ok) return s;
+    if (left() < planes) return Status::truncated;
+    for (unsigned p = 0; p < planes; ++p) {
         const u64 method = load_once(at + p, 1);
         if (method > tans_plane) return Status::bad_method;
         plane[p].method = Method(method);
         plane[p].patch_count = 0;
     }
-    at += lane.width;
-    for (unsigned p = 0; p < lane.width; ++p)
+    at += planes;
+    for (unsigned p = 0; p < planes; ++p)
         if (const Status s = read_head(plane[p]); s != Status::ok) return s;
     if (const Status s = place(); s != Status::ok) return s;
     if (left() != tail) return left() < tail ? Status::truncated : Status::trailing;
-    for (unsigned p = 0; p < lane.width; ++p) {
+    for (unsigned p = 0; p < planes; ++p) {
         plane[p].patches_at = 0;
         if (plane[p].method != raw_plane && !next_patch(plane[p])) return Status::bad_patch;
     }
     u64 before = 0;
     for (size_t w = 0; w < blocks.windows; ++w) {
         Ahead ahead{{}, 0, std::min(lanes - blocks.start(w, 0), streams * blocks.block), 128};
-        for (unsigned p = 0; p < lane.width; ++p)
+        for (unsigned p = 0; p < planes; ++p)
             if (plane[p].method == raw_plane) ahead.at[ahead.planes++] = plane[p].raw + blocks.start(w, 0);
-        for (unsigned p = 0; p < lane.width; ++p)
+        for (unsigned p = 0; p < planes; ++p)
             if (plane[p].method >= prefix_plane && !decode_window(plane[p], w, ahead)) return Status::bad_stream;
-        if (!merge_window(w, before)) return Status::bad_patch;
+        if (const Status s = merge_window(w, before); s != Status::ok) return s;
     }
     kernel.fence();
-    for (unsigned p = 0; p < lane.width; ++p)
+    for (unsigned p = 0; p < planes; ++p)
         if (plane[p].method == tans_plane)
             for (unsigned k = 0; k < streams; ++k) {  // back at the encoder's first state, every bit used
                 const Reader& r = plane[p].reader[k];

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "histogram.hpp"
+#include "palette.hpp"
 #include "tables.hpp"
 
 namespace dcpx {
@@ -18,6 +19,8 @@ struct Plane {
     u8* sizes;  // where the head's sizes and count go in dst
     Patch* patches;
     size_t patch_count;
+    Alphabet lengths;    // prefix
+    Frequencies shares;  // tANS
     PrefixEncoder* prefix;
     TansEncoder* tans;
     Appender append[streams];
@@ -78,8 +81,9 @@ struct Encoder {
     size_t attempt(bool exact, unsigned forced_raw, unsigned* failed);
     bool choose(bool exact, unsigned forced_raw);
     void settle(Plane& q, u32* h, size_t counted);
-    bool write_head(Plane& q, const u32* h, u8*& at);
-    void code_window(size_t w);
+    bool write_head(Plane& q, u8*& at);
+    bool has(bool tans) const;
+    void code_window(size_t w, bool tans);
     void code_blocks(Plane& q, size_t w);
     size_t finish(u8* at);
 };
@@ -92,12 +96,13 @@ bool Encoder::choose(bool exact, unsigned forced_raw) {
         plane[p].method = raw_plane;
         plane[p].patch_count = 0;
         if (forced_raw >> p & 1 || estimate(hist[p], counted, lanes, level) == lanes) continue;
-        plane[p].method = level == Level::fast ? prefix_plane : tans_plane;
+        plane[p].method = prefix_plane;
         coded |= 1u << p;
     }
     if (!coded) return false;
     const size_t second = level == Level::fast ? size_t{1} << 14 : size_t{1} << 17;
-    const size_t again = !exact && lanes > first_sample ? sample(src, lanes, lane, second, coded, hist) : counted;
+    const size_t again =
+        !exact && lanes > first_sample(level) ? sample(src, lanes, lane, second, coded, hist) : counted;
     for (unsigned p = 0; p < lane.width; ++p)
         if (coded >> p & 1) settle(plane[p], hist[p], again);
     return true;
@@ -117,28 +122,37 @@ void Encoder::settle(Plane& q, u32* h, size_t counted) {
         ++kept;
     }
     q.value = u8(top);
-    if (kept == 1) q.method = constant_plane;
+    if (kept == 1) {
+        q.method = constant_plane;
+        return;
+    }
+    prefix_lengths(h, q.lengths);
+    if (level == Level::fast) return;
+    tans_frequencies(h, q.shares);
+    u64 prefix = 0, tans = 0;  // bits * 4096
+    for (unsigned s = 0; s < 256; ++s)
+        if (h[s]) {
+            prefix += u64{h[s]} * q.lengths.value[s] * 4096;
+            tans += u64{h[s]} * (tans_bits * 4096 - log2_q12(q.shares.value[s]));
+        }
+    if (prefix > tans + tans / 1024) q.method = tans_plane;
 }
 
 // False: no room, so the chunk doesn't get smaller. Sizes and counts are filled in at the end.
-bool Encoder::write_head(Plane& q, const u32* h, u8*& at) {
+bool Encoder::write_head(Plane& q, u8*& at) {
     u8 table[max_table];
     size_t size = 0, sizes = count_bytes;
     if (q.method == raw_plane) return true;
     if (q.method == constant_plane) {
         table[size++] = q.value;
     } else if (q.method == prefix_plane) {
-        Alphabet a;
-        prefix_lengths(h, a);
-        prefix_encoder(a, *q.prefix);
-        size = write_lengths(a, table);
+        prefix_encoder(q.lengths, *q.prefix);
+        size = write_lengths(q.lengths, table);
         sizes += streams * size_bytes;
         for (unsigned k = 0; k < streams; ++k) q.append[k] = {q.area + k * q.area_step, 0, 0};
     } else {
-        Frequencies f;
-        tans_frequencies(h, f);
-        tans_encoder(f, *q.tans);
-        size = write_frequencies(f, table);
+        tans_encoder(q.shares, *q.tans);
+        size = write_frequencies(q.shares, table);
         sizes += streams * size_bytes;
         for (unsigned k = 0; k < streams; ++k) q.prepend[k] = {q.area + (k + 1) * q.area_step, 0, 0, tans_size};
     }
@@ -168,15 +182,20 @@ void Encoder::code_blocks(Plane& q, size_t w) {
     }
 }
 
-void Encoder::code_window(size_t w) {
+bool Encoder::has(bool tans) const {
+    return std::any_of(plane, plane + lane.width, [=](const Plane& q) { return (q.method == tans_plane) == tans; });
+}
+
+// Codes the planes that are tANS planes, or those that aren't.
+void Encoder::code_window(size_t w, bool tans) {
     const size_t first = blocks.start(w, 0), count = std::min(lanes - first, streams * blocks.block);
     u8* to[8];
     for (unsigned p = 0; p < lane.width; ++p)
-        to[p] = plane[p].method == raw_plane ? plane[p].raw + first : plane[p].window;
+        to[p] = plane[p].method == raw_plane && !tans ? plane[p].raw + first : plane[p].window;
     const u8* const from = src + first * lane.width;
     kernel.split(from, count, lane, first == 0 ? 0 : load_le(from - lane.width, lane.width), to);
     for (unsigned p = 0; p < lane.width; ++p)
-        if (plane[p].method != raw_plane) code_blocks(plane[p], w);
+        if (plane[p].method != raw_plane && (plane[p].method == tans_plane) == tans) code_blocks(plane[p], w);
 }
 
 size_t Encoder::attempt(bool exact, unsigned forced_raw, unsigned* failed) {
@@ -186,17 +205,17 @@ size_t Encoder::attempt(bool exact, unsigned forced_raw, unsigned* failed) {
     if (cap < lane.width) return 0;
     for (unsigned p = 0; p < lane.width; ++p) *at++ = plane[p].method;
     for (unsigned p = 0; p < lane.width; ++p)
-        if (!write_head(plane[p], hist[p], at)) return 0;
+        if (!write_head(plane[p], at)) return 0;
     for (unsigned p = 0; p < lane.width; ++p)
         if (plane[p].method == raw_plane) {
             plane[p].raw = at;
             if (lanes > cap - size_t(at - dst)) return 0;
             at += lanes;
         }
-    if (level == Level::fast)
-        for (size_t w = 0; w < blocks.windows; ++w) code_window(w);
-    else  // tANS runs backwards
-        for (size_t w = blocks.windows; w-- > 0;) code_window(w);
+    if (has(false))
+        for (size_t w = 0; w < blocks.windows; ++w) code_window(w, false);
+    if (has(true))  // tANS runs backwards
+        for (size_t w = blocks.windows; w-- > 0;) code_window(w, true);
     for (unsigned p = 0; p < lane.width; ++p) {
         Plane& q = plane[p];
         for (unsigned k = 0; k < streams; ++k) {
@@ -237,7 +256,7 @@ size_t Encoder::finish(u8* at) {
     for (unsigned p = 0; p < lane.width; ++p) {
         Plane& q = plane[p];
         if (q.method == raw_plane) continue;
-        if (level == Level::small)  // found window by window from the last: put in order
+        if (q.method == tans_plane)  // found window by window from the last: put in order
             std::sort(q.patches, q.patches + q.patch_count,
                       [](const Patch& a, const Patch& b) { return a.lane < b.lane; });
         for (size_t i = 0; i < q.patch_count; ++i, at += patch_bytes)
@@ -259,14 +278,48 @@ size_t Encoder::run() {
     }
     return 0;
 }
+
+// Numbers lanes of few different values, where their numbers promise less than `promised` bytes. 0: they aren't few, or
+// don't pay.
+size_t encode_palette(const u8* src, size_t n, unsigned width, Level level, size_t promised, u8* dst, size_t cap,
+                      Arena arena) {
+    const size_t lanes = n / width, tail = n % width;
+    Palette& palette = *arena.take<Palette>();
+    Sample& numbered = *arena.take<Sample>();
+    size_t counted;
+    if (n < least_formed || !palette.sample(src, lanes, width, numbered.hist[0], counted)) return 0;
+    if (estimate(numbered.hist[0], counted, lanes, level) + palette.count() * width + n / 256 >= promised) return 0;
+    u8* const numbers = arena.take<u8>(lanes);
+    if (!palette.number(src, lanes, width, numbers)) return 0;
+    const size_t head = 1 + palette.count() * width;
+    if (cap < head + tail) return 0;
+    dst[0] = u8(palette.count() - 1);
+    for (unsigned i = 0; i < palette.count(); ++i) store_le(dst + 1 + i * width, palette.value(i), width);
+    u8* const at = dst + head;
+    cap -= head + tail;
+    take_sample(numbered, numbers, lanes, {1, Form::plain}, level);
+    size_t size = Encoder(numbers, lanes, numbered, level, at, cap, arena).run();
+    if (size == 0) {
+        size = 1 + lanes;
+        if (cap < size) return 0;
+        at[0] = raw_plane;
+        std::memcpy(at + 1, numbers, lanes);
+    }
+    std::memcpy(at + size, src + (n - tail), tail);
+    const size_t total = head + size + tail;
+    return total < n ? total : 0;
+}
 }  // namespace
 
 Coded encode(const u8* src, size_t n, Lane lane, Level level, u8* dst, size_t dst_cap, void* scratch) noexcept {
     if (!is_lane(lane) || lane.form > Form::rotated || n < lane.width || n > max_chunk || !src || !dst || !scratch)
         return {0, lane};
     Arena arena(scratch);
-    Sample(&samples)[2] = *arena.take<Sample[2]>();
+    Sample(&samples)[3] = *arena.take<Sample[3]>();
     Sample& chosen = choose_form(samples, src, n, lane, level);
+    if (lane.width > 1)
+        if (const size_t size = encode_palette(src, n, lane.width, level, chosen.promised, dst, dst_cap, arena))
+            return {size, {lane.width, Form::palette}};
     const size_t size = Encoder(src, n, chosen, level, dst, dst_cap, arena).run();
     if (size > 0 || &chosen == &samples[0]) return {size, chosen.lane};
     return {Encoder(src, n, samples[0], level, dst, dst_cap, arena).run(), lane};  // the sample misled

@@ -11,6 +11,8 @@ enum class Form : std::uint8_t {
     rotated = 1,      // a float's sign moves to the lowest bit, so that the top byte holds only exponent
     differences = 2,  // from the lane before, with their sign in the lowest bit
     bits = 3,         // eight bytes' bits of equal value share a byte
+    joined = 4,       // the top byte joins the low five bits of an eight-bit exponent and the mantissa's top three
+    palette = 5,      // of few different values: their numbers, which are one plane
 };
 
 // How bytes group: a lane has 1, 2, 4 or 8 of them.
@@ -20,9 +22,11 @@ struct Lane {
 };
 constexpr bool is_lane(Lane lane) {
     if (lane.form == Form::bits) return lane.width == 8;
-    if (lane.form > Form::bits) return false;
+    if (lane.form > Form::palette) return false;
     return lane.width == 1 ? lane.form == Form::plain : lane.width == 2 || lane.width == 4 || lane.width == 8;
 }
+
+constexpr unsigned planes_of(Lane lane) { return lane.form == Form::palette ? 1 : lane.width; }
 
 // A lane as the parameter of a chunk with codec 3; lane_of may give what is no lane.
 constexpr unsigned parameter_of(Lane lane) { return lane.width | static_cast<unsigned>(lane.form) << 8; }
@@ -39,6 +43,7 @@ enum class Status : std::uint8_t {
     bad_table,     // code lengths or frequencies that are no full code
     bad_stream,    // a stream decodes to more or fewer symbols or bits than it must
     bad_patch,     // patch positions not ascending, or outside the chunk
+    bad_number,    // a palette's value that a lane names and it lacks
 };
 
 inline constexpr std::size_t max_chunk = std::size_t{16} << 20;

@@ -8,7 +8,6 @@
 
 namespace dcpx {
 namespace {
-constexpr size_t run = 32;
 constexpr size_t ahead = 12;  // runs lie far apart: ask for them before they are needed
 
 template <unsigned W, Form F>
@@ -25,20 +24,19 @@ size_t sample(const u8* src, size_t lanes, Lane lane, size_t target, unsigned pl
     std::memset(hist, 0, lane.width * sizeof *hist);
     // The first lane's difference is from 0, and like no other: it would give a code to what a patch does better.
     if (lane.form == Form::differences) src += lane.width, --lanes;
-    const size_t runs = lanes <= target ? 1 : target / run;
-    const size_t length = lanes <= target ? lanes : run;
-    const size_t step = runs > 1 ? (lanes - run) / (runs - 1) : 0;
-    for (size_t r = 0; r < runs; ++r) {
-        const u8* const p = src + r * step * lane.width;
-        if (r + ahead < runs) {
-            const u8* const later = p + ahead * step * lane.width;
-            for (size_t i = 0; i < run * lane.width; i += 64) __builtin_prefetch(later + i);
-            __builtin_prefetch(later + run * lane.width - 1);
+    const Runs runs(lanes, target);
+    const size_t bytes = runs.length * lane.width;
+    for (size_t r = 0; r < runs.count; ++r) {
+        const u8* const p = src + r * runs.step * lane.width;
+        if (r + ahead < runs.count) {
+            const u8* const later = p + ahead * runs.step * lane.width;
+            for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(later + i);
+            __builtin_prefetch(later + bytes - 1);
         }
         const u64 before = lane.form == Form::differences ? load_le(p - lane.width, lane.width) : 0;
-        lanes::with_lane(lane, [&]<unsigned W, Form F>() { count_run<W, F>(p, length, before, planes, hist); });
+        lanes::with_lane(lane, [&]<unsigned W, Form F>() { count_run<W, F>(p, runs.length, before, planes, hist); });
     }
-    return runs * length;
+    return runs.count * runs.length;
 }
 
 namespace {
@@ -71,30 +69,30 @@ size_t estimate(const u32* hist, size_t counted, size_t lanes, Level level) noex
     return bytes < limit ? bytes : lanes;
 }
 
-static void take(Sample& sampled, const u8* src, size_t n, Lane lane) noexcept {
+void take_sample(Sample& sampled, const u8* src, size_t n, Lane lane, Level level) noexcept {
     sampled.lane = lane;
     const size_t lanes = n / lane.width;
-    sampled.counted = sample(src, lanes, lane, first_sample, (1u << lane.width) - 1, sampled.hist);
+    sampled.counted = sample(src, lanes, lane, first_sample(level), (1u << lane.width) - 1, sampled.hist);
+    sampled.promised = n % lane.width;
+    for (unsigned p = 0; p < lane.width; ++p)
+        sampled.promised += estimate(sampled.hist[p], sampled.counted, lanes, level);
 }
 
 // A form must pay for itself: a sample is no proof.
-Sample& choose_form(Sample (&samples)[2], const u8* src, size_t n, Lane given, Level level) noexcept {
-    Sample &as_given = samples[0], &other = samples[1];
-    take(as_given, src, n, given);
+Sample& choose_form(Sample (&samples)[3], const u8* src, size_t n, Lane given, Level level) noexcept {
+    Sample &as_given = samples[0], &other = samples[1], &joined = samples[2];
+    take_sample(as_given, src, n, given, level);
     if (n < least_formed) return as_given;
     if (given.width > 1) {
-        take(other, src, n, {given.width, Form::differences});
+        take_sample(other, src, n, {given.width, Form::differences}, level);
     } else {
         const u32* const hist = as_given.hist[0];
         if (std::any_of(hist + few_values, hist + 256, [](u32 count) { return count != 0; })) return as_given;
-        take(other, src, n, {8, Form::bits});
+        take_sample(other, src, n, {8, Form::bits}, level);
     }
-    const auto total = [&](const Sample& s) {
-        const size_t lanes = n / s.lane.width;
-        size_t bytes = n % s.lane.width;
-        for (unsigned p = 0; p < s.lane.width; ++p) bytes += estimate(s.hist[p], s.counted, lanes, level);
-        return bytes;
-    };
-    return total(other) + n / 256 < total(as_given) ? other : as_given;
+    Sample& chosen = other.promised + n / 256 < as_given.promised ? other : as_given;
+    if (level == Level::fast || given.form != Form::rotated) return chosen;
+    take_sample(joined, src, n, {given.width, Form::joined}, level);
+    return joined.promised + n / 1024 < chosen.promised ? joined : chosen;
 }
 }  // namespace dcpx

@@ -17,7 +17,8 @@ DCPX_AVX2 inline void store(u8* p, __m256i v) { _mm256_storeu_si256(reinterpret_
 template <Form F>
 DCPX_AVX2 inline __m256i shaped2(const u8* at) {
     const __m256i v = load(at);
-    if constexpr (F == Form::rotated) return _mm256_or_si256(_mm256_slli_epi16(v, 1), _mm256_srli_epi16(v, 15));
+    if constexpr (lanes::turn(F) != 0)
+        return _mm256_or_si256(_mm256_slli_epi16(v, lanes::turn(F)), _mm256_srli_epi16(v, 16 - lanes::turn(F)));
     if constexpr (F == Form::differences) {
         const __m256i step = _mm256_sub_epi16(v, load(at - 2));
         return _mm256_xor_si256(_mm256_slli_epi16(step, 1), _mm256_srai_epi16(step, 15));
@@ -27,7 +28,8 @@ DCPX_AVX2 inline __m256i shaped2(const u8* at) {
 template <Form F>
 DCPX_AVX2 inline __m256i shaped4(const u8* at) {
     const __m256i v = load(at);
-    if constexpr (F == Form::rotated) return _mm256_or_si256(_mm256_slli_epi32(v, 1), _mm256_srli_epi32(v, 31));
+    if constexpr (lanes::turn(F) != 0)
+        return _mm256_or_si256(_mm256_slli_epi32(v, lanes::turn(F)), _mm256_srli_epi32(v, 32 - lanes::turn(F)));
     if constexpr (F == Form::differences) {
         const __m256i step = _mm256_sub_epi32(v, load(at - 4));
         return _mm256_xor_si256(_mm256_slli_epi32(step, 1), _mm256_srai_epi32(step, 31));
@@ -46,7 +48,8 @@ DCPX_AVX2 inline __m256i turned(__m256i v) {  // lanes::transpose_bits
 template <Form F>
 DCPX_AVX2 inline __m256i shaped8(const u8* at) {
     const __m256i v = load(at);
-    if constexpr (F == Form::rotated) return _mm256_or_si256(_mm256_slli_epi64(v, 1), _mm256_srli_epi64(v, 63));
+    if constexpr (lanes::turn(F) != 0)
+        return _mm256_or_si256(_mm256_slli_epi64(v, lanes::turn(F)), _mm256_srli_epi64(v, 64 - lanes::turn(F)));
     if constexpr (F == Form::bits) return turned(v);
     if constexpr (F == Form::differences) {
         const __m256i step = _mm256_sub_epi64(v, load(at - 8));
@@ -57,7 +60,8 @@ DCPX_AVX2 inline __m256i shaped8(const u8* at) {
 // The way back. `last` holds the lane before in all its lanes, and gets these lanes' last one.
 template <Form F>
 DCPX_AVX2 inline __m256i unshaped2(__m256i v, __m256i& last) {
-    if constexpr (F == Form::rotated) return _mm256_or_si256(_mm256_srli_epi16(v, 1), _mm256_slli_epi16(v, 15));
+    if constexpr (lanes::turn(F) != 0)
+        return _mm256_or_si256(_mm256_srli_epi16(v, lanes::turn(F)), _mm256_slli_epi16(v, 16 - lanes::turn(F)));
     if constexpr (F == Form::differences) {
         const __m256i zero = _mm256_setzero_si256(), one = _mm256_set1_epi16(1);
         const __m256i upper = _mm256_set1_epi32(0x03020302);  // a double word's upper word, twice
@@ -76,7 +80,8 @@ DCPX_AVX2 inline __m256i unshaped2(__m256i v, __m256i& last) {
 }
 template <Form F>
 DCPX_AVX2 inline __m256i unshaped4(__m256i v, __m256i& last) {
-    if constexpr (F == Form::rotated) return _mm256_or_si256(_mm256_srli_epi32(v, 1), _mm256_slli_epi32(v, 31));
+    if constexpr (lanes::turn(F) != 0)
+        return _mm256_or_si256(_mm256_srli_epi32(v, lanes::turn(F)), _mm256_slli_epi32(v, 32 - lanes::turn(F)));
     if constexpr (F == Form::differences) {
         const __m256i zero = _mm256_setzero_si256(), one = _mm256_set1_epi32(1);
         __m256i sum = _mm256_xor_si256(_mm256_srli_epi32(v, 1), _mm256_sub_epi32(zero, _mm256_and_si256(v, one)));
@@ -94,7 +99,8 @@ DCPX_AVX2 inline __m256i unshaped4(__m256i v, __m256i& last) {
 
 template <Form F>
 DCPX_AVX2 inline __m256i unshaped8(__m256i v, __m256i& last) {
-    if constexpr (F == Form::rotated) return _mm256_or_si256(_mm256_srli_epi64(v, 1), _mm256_slli_epi64(v, 63));
+    if constexpr (lanes::turn(F) != 0)
+        return _mm256_or_si256(_mm256_srli_epi64(v, lanes::turn(F)), _mm256_slli_epi64(v, 64 - lanes::turn(F)));
     if constexpr (F == Form::bits) return turned(v);
     if constexpr (F == Form::differences) {
         const __m256i zero = _mm256_setzero_si256(), one = _mm256_set1_epi64x(1);
@@ -271,6 +277,8 @@ DCPX_AVX2 void split(const u8* src, size_t n, Lane lane, u64 before, u8* const* 
             before = load_le(src + (done - 1) * lane.width, lane.width);
         } else if (lane.form == Form::rotated) {
             done = split_vectors<Form::rotated>(src, 0, n, lane.width, planes);
+        } else if (lane.form == Form::joined) {
+            done = split_vectors<Form::joined>(src, 0, n, lane.width, planes);
         } else {
             done = split_vectors<Form::plain>(src, 0, n, lane.width, planes);
         }
@@ -286,6 +294,8 @@ DCPX_AVX2 void merge(u8* dst, size_t n, Lane lane, u64& before, const u8* const*
             done = merge_vectors<Form::differences>(dst, n, lane.width, before, planes);
         else if (lane.form == Form::rotated)
             done = merge_vectors<Form::rotated>(dst, n, lane.width, before, planes);
+        else if (lane.form == Form::joined)
+            done = merge_vectors<Form::joined>(dst, n, lane.width, before, planes);
         else
             done = merge_vectors<Form::plain>(dst, n, lane.width, before, planes);
     }

@@ -17,12 +17,15 @@ DCPX_INLINE u64 transpose_bits(u64 v) {
     return v ^ t ^ t << 28;
 }
 
+// By how many bits a form turns its lanes to the left.
+constexpr unsigned turn(Form form) { return form == Form::rotated ? 1 : form == Form::joined ? 4 : 0; }
+
 // A lane in its form, and back. `before` is the lane before it, and becomes this one. What lies above the lane's bytes
 // is 0 going in and, but for plain lanes, anything coming out.
 template <unsigned W, Form F>
 DCPX_INLINE u64 shape(u64 v, u64& before) {
     constexpr unsigned top = 8 * W - 1;
-    if constexpr (F == Form::rotated) return v << 1 | v >> top;
+    if constexpr (turn(F) != 0) return v << turn(F) | v >> (8 * W - turn(F));
     if constexpr (F == Form::bits) return transpose_bits(v);
     if constexpr (F == Form::differences) {
         const u64 step = v - before;
@@ -33,7 +36,7 @@ DCPX_INLINE u64 shape(u64 v, u64& before) {
 }
 template <unsigned W, Form F>
 DCPX_INLINE u64 unshape(u64 v, u64& before) {
-    if constexpr (F == Form::rotated) return v >> 1 | (v & 1) << (8 * W - 1);
+    if constexpr (turn(F) != 0) return (v >> turn(F) | v << (8 * W - turn(F))) & low_bits(W);
     if constexpr (F == Form::bits) return transpose_bits(v);
     if constexpr (F == Form::differences) return before = (before + (v >> 1 ^ (u64{0} - (v & 1)))) & low_bits(W);
     return v;
@@ -44,6 +47,7 @@ template <class Work>
 DCPX_INLINE void with_lane(Lane lane, Work work) {
 #define DCPX_FORMS(W)                                                                   \
     lane.form == Form::rotated       ? work.template operator()<W, Form::rotated>()     \
+    : lane.form == Form::joined      ? work.template operator()<W, Form::joined>()      \
     : lane.form == Form::differences ? work.template operator()<W, Form::differences>() \
                                      : work.template operator()<W, Form::plain>()
     if (lane.width == 2)
