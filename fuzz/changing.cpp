@@ -118,6 +118,14 @@ Bytes counting(size_t size) {
     return bytes;
 }
 
+Bytes few(size_t size) {
+    Random random_number(9);
+    Bytes bytes(size);
+    for (size_t i = 0; i < size; i += 2)
+        bytes[i] = bytes[i + 1] = uint8_t(17 * std::min(random_number.below(6), random_number.below(6)));
+    return bytes;
+}
+
 void code_and_decode(const Bytes& raw, Lane given, Form form, Level level) {
     Box scratch(dcpx::encode_scratch(raw.size()), 0), out(raw.size(), 0);
     Bytes coded(raw.size());
@@ -170,6 +178,7 @@ int main() {
         for (const Level level : {Level::fast, Level::small}) {
             code_and_decode(weights(600), {2, Form::rotated}, Form::rotated, level);
             code_and_decode(counting(1200), {4, Form::plain}, Form::differences, level);
+            code_and_decode(few(600), {2, Form::plain}, Form::palette, level);
         }
         take_and_release(weights(300));
     }

@@ -6,8 +6,8 @@ using namespace fuzz;
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     Input in(data, size);
     static constexpr Lane no_lanes[] = {{0, Form::plain},        {1, Form::rotated}, {3, Form::plain},
-                                        {16, Form::rotated},     {4, Form::bits},    {1, Form::differences},
-                                        {1u << 31, Form::plain}, {8, Form(4)}};
+                                        {16, Form::rotated},     {4, Form::bits},    {1, Form::palette},
+                                        {1u << 31, Form::plain}, {8, Form(6)}};
     const size_t choice = in.byte();
     const Lane lane = choice < 248 ? lanes[choice % form_count] : no_lanes[choice % 8];
     const size_t offset = in.byte() % 64;

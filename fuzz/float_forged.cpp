@@ -20,6 +20,7 @@ struct Plane {
 };
 
 struct Chunk {
+    Bytes palette;  // its count and values
     std::vector<Plane> planes;
     Bytes tail;
 };
@@ -37,7 +38,8 @@ size_t table_size(const Plane& q, Input in) {
 Chunk parse(const Bytes& coded, Lane lane, size_t raw_size) {
     Input in(coded.data(), coded.size());
     Chunk c;
-    c.planes.resize(lane.width);
+    c.planes.resize(dcpx::planes_of(lane));
+    if (lane.form == Form::palette) c.palette = in.take(1 + (coded[0] + 1u) * lane.width);
     const size_t n = raw_size / lane.width;
     for (Plane& q : c.planes) q.method = in.byte();
     for (Plane& q : c.planes) {
@@ -62,7 +64,7 @@ void put(Bytes& out, uint64_t value, unsigned bytes) {
 }
 
 Bytes build(const Chunk& c) {
-    Bytes out;
+    Bytes out = c.palette;
     for (const Plane& q : c.planes) out.push_back(q.method);
     for (const Plane& q : c.planes) {
         if (q.method == dcpx::raw_plane) continue;

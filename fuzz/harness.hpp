@@ -104,10 +104,11 @@ class Random {
 };
 
 // What elements may be, which encoding is told, and then the forms that only an encoder chooses.
-inline constexpr Lane lanes[] = {{1, Form::plain},       {2, Form::plain},       {2, Form::rotated},
-                                 {4, Form::plain},       {4, Form::rotated},     {8, Form::plain},
-                                 {8, Form::rotated},     {2, Form::differences}, {4, Form::differences},
-                                 {8, Form::differences}, {8, Form::bits}};
+inline constexpr Lane lanes[] = {
+    {1, Form::plain},   {2, Form::plain},   {2, Form::rotated},     {4, Form::plain},       {4, Form::rotated},
+    {8, Form::plain},   {8, Form::rotated}, {2, Form::differences}, {4, Form::differences}, {8, Form::differences},
+    {8, Form::bits},    {2, Form::joined},  {4, Form::joined},      {8, Form::joined},      {2, Form::palette},
+    {4, Form::palette}, {8, Form::palette}};
 inline constexpr size_t lane_count = 7, form_count = sizeof lanes / sizeof *lanes;
 
 inline const std::vector<Path>& paths() {

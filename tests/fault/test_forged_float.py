@@ -296,6 +296,8 @@ PREFIX_EXAMPLE = bytes.fromhex(
 )
 DIFFERENCES_EXAMPLE = bytes.fromhex("0001 0000000000 c8060003")
 BITS_EXAMPLE = bytes.fromhex("0001010101010101" + "0000000000" * 7 + "59")
+JOINED_EXAMPLE = bytes.fromhex("0000 030b f8fc")
+PALETTE_EXAMPLE = bytes.fromhex("01 0000003f 000080bf 00 000100")
 TANS_EXAMPLE = bytes.fromhex(
     "03 0001 8018 8008 030000 000000 000000 000000 000000 000000 000000 000000 00000000 408719"
 )
@@ -308,8 +310,10 @@ def test_the_examples_of_the_specification():
     assert decoded[14:] == b"\xaa"
     assert outcome(DIFFERENCES_EXAMPLE, 8, 2, DIFFERENCES) == struct.pack("<4h", 100, 103, 103, 101)
     assert outcome(BITS_EXAMPLE, 8, 8, BITS) == bytes([1, 0, 0, 1, 1, 0, 1, 0])
+    assert outcome(JOINED_EXAMPLE, 4, 2, JOINED) == struct.pack("<2H", 0x3F80, 0xBFC0)
+    assert outcome(PALETTE_EXAMPLE, 12, 4, PALETTE) == struct.pack("<3f", 0.5, -1, 0.5)
     assert outcome(TANS_EXAMPLE, 5) == bytes([0, 1, 0, 0, 1])
     page = (Path(__file__).resolve().parents[2] / "spec" / "float.md").read_text("utf-8")
     shown = re.findall(r"^    ((?:[0-9a-f]{2} )*[0-9a-f]{2})(?:  .*)?$", page, re.MULTILINE)
-    examples = PREFIX_EXAMPLE + DIFFERENCES_EXAMPLE + BITS_EXAMPLE + TANS_EXAMPLE
+    examples = PREFIX_EXAMPLE + DIFFERENCES_EXAMPLE + BITS_EXAMPLE + JOINED_EXAMPLE + PALETTE_EXAMPLE + TANS_EXAMPLE
     assert bytes.fromhex("".join(shown)) == examples, "the page shows other examples"

@@ -62,6 +62,31 @@ def falling_int16(count: int, seed: int) -> bytes:
     return struct.pack(f"<{count}H", *values)
 
 
+def uneven(count: int, seed: int, exponent_bits: int = 8, noise_bits: int = 0) -> bytes:
+    """Floats of an exponent of eight bits or more, seven bits of a mantissa that is mostly small, and noise."""
+    lcg, values = Lcg(seed), bytearray()
+    width = (1 + exponent_bits + 7 + noise_bits) // 8
+    for _ in range(count):
+        sign, exponent = lcg.next() >> 9 & 1, lcg.exponent(120) + (1 << exponent_bits - 1) - 128
+        mantissa = min(lcg.next() >> 9 & 127, lcg.next() >> 9 & 127)
+        value = (sign << exponent_bits | exponent) << 7 | mantissa
+        for _ in range(noise_bits):
+            value = value << 1 | lcg.next() >> 9 & 1
+        values += value.to_bytes(width, "little")
+    return bytes(values)
+
+
+def few(count: int, seed: int, values: int, width: int, even: bool = False) -> bytes:
+    """Lanes of so many values, the first ones often, or all alike."""
+    lcg = Lcg(seed)
+    palette = [bytes(lcg.next() >> 9 & 255 for _ in range(width)) for _ in range(values)]
+
+    def drawn() -> int:
+        return lcg.next() >> 9 & 0xFFFF
+
+    return b"".join(palette[(drawn() if even else min(drawn(), drawn(), drawn())) * values >> 16] for _ in range(count))
+
+
 def mask(count: int, seed: int) -> bytes:
     lcg = Lcg(seed)
     return bytes(lcg.next() >> 9 & 15 == 0 for _ in range(count))
@@ -117,6 +142,23 @@ GOOD_FLOAT |= {
     "float_differences_f32_small.frame": (coded(moments(9001, 23), Lanes(4, True), small=True, size=WIDE), FIELDS),
     "float_bits.frame": (coded(mask(40005, 24), Lanes(1), size=WIDE), FIELDS),
     "float_bits_small.frame": (coded(stretches(40005, 25), Lanes(1), small=True, size=WIDE), FIELDS),
+}
+
+# Joined, and by the palette: of every width, each with bytes behind its last lane; more than a window, and raw numbers.
+GOOD_FLOAT |= {
+    "float_joined_bf16.frame": (coded(uneven(12001, 31) + b"!", Lanes(2, True), small=True, size=WIDE), FIELDS),
+    "float_joined_f32.frame": (
+        coded(uneven(9001, 32, 8, 16) + b"end", Lanes(4, True), small=True, size=WIDE),
+        FIELDS,
+    ),
+    "float_joined_f64.frame": (
+        coded(uneven(5001, 33, 11, 45) + b"the end", Lanes(8, True), small=True, size=WIDE),
+        FIELDS,
+    ),
+    "float_palette_bf16.frame": (coded(few(20001, 34, 15, 2) + b"!", Lanes(2, True), size=WIDE), FIELDS),
+    "float_palette_f32_small.frame": (coded(few(9001, 35, 200, 4) + b"end", Lanes(4, True), small=True), FIELDS),
+    "float_palette_int64.frame": (coded(few(4001, 36, 3, 8) + b"the end", Lanes(8), size=WIDE), FIELDS),
+    "float_palette_raw.frame": (coded(few(16384, 37, 256, 4, even=True), Lanes(4), size=WIDE), FIELDS),
 }
 
 # One plane of 64 lanes, all of them "A": two streams of 32 lanes, six without. Its codes: A is 0, B is 10, C is 11.
@@ -291,10 +333,37 @@ BAD_FLOAT: dict[str, tuple[bytes, type[DcpxError], str]] = {
         CorruptError,
         "codec 3, which the header doesn't list",
     ),
-    "bad_float_form_4.frame": (
-        frame([Chunk(bytes(512), bytes([CONSTANT] * 8) + bytes(5 * 8), 3, 0x408)], header(LISTED)),
+    "bad_float_form_6.frame": (
+        frame([Chunk(bytes(512), bytes([CONSTANT] * 8) + bytes(5 * 8), 3, 0x608)], header(LISTED)),
         CorruptError,
-        "lanes of form 4",
+        "lanes of form 6",
+    ),
+    "bad_float_joined_bytes.frame": (
+        forged(CONSTANT, b"A", (), parameter=0x401),
+        CorruptError,
+        "joined lanes of a byte",
+    ),
+    "bad_float_palette_of_bytes.frame": (
+        frame([Chunk(RAW, b"\0A" + bytes([CONSTANT]) + bytes(5), 3, 0x501)], header(LISTED)),
+        CorruptError,
+        "a palette of lanes of one byte",
+    ),
+    "bad_float_palette_number.frame": (
+        frame([Chunk(RAW, b"\0AA\0" + bytes(31) + b"\1", 3, 0x502)], header(LISTED)),
+        CorruptError,
+        "a lane of the second value, of one",
+    ),
+    "bad_float_palette_patch.frame": (
+        frame(
+            [Chunk(RAW, b"\0AA" + bytes([CONSTANT]) + bytes.fromhex("00 01000000 1f000001"), 3, 0x502)], header(LISTED)
+        ),
+        CorruptError,
+        "a patch by the second value, of one",
+    ),
+    "bad_float_palette_cut.frame": (
+        frame([Chunk(RAW, b"\xffAA" + bytes([CONSTANT]) + bytes(5), 3, 0x502)], header(LISTED)),
+        CorruptError,
+        "a palette of 256 values that ends in the second",
     ),
     "bad_float_form_high_bit.frame": (
         frame([Chunk(bytes(512), bytes([CONSTANT] * 8) + bytes(5 * 8), 3, 0x8208)], header(LISTED)),

@@ -32,7 +32,9 @@ class Auto:
     def __init__(self, small: bool = False) -> None:
         # A higher level isn't always smaller: "small" tries both of each.
         self._always: list[Codec] = [Float(small=True)] if small else []
-        self._matching: list[Codec] = [Zstd(), Planes(), *([Zstd(9), Planes(9)] if small else [])]
+        self._matching: list[Codec] = [Zstd(), Planes()]
+        if small:
+            self._matching += [Zstd(9), Planes(9)]
         self._float = Float()
 
     def encode(self, raw: memoryview, lanes: Lanes, still: bool) -> tuple[Coded, int]:

@@ -6,6 +6,7 @@ A stream is handled as text, one "0" or "1" for each bit in the order in which a
 from __future__ import annotations
 
 from functools import lru_cache
+from operator import itemgetter
 
 import numpy as np
 import numpy.typing as npt
@@ -65,45 +66,21 @@ def log2_q12(x: int) -> int:
 
 
 def prefix_lengths(histogram: list[int]) -> list[int]:
-    """Code lengths by symbol, 0 for the absent; at least two symbols are present."""
-    leaves = sorted((count, symbol) for symbol, count in enumerate(histogram) if count)
-    count = _huffman_depths([weight for weight, _ in leaves])
-    # Annex K.3 of the JPEG standard: of two deepest siblings one takes their parent's place, the other splits a leaf.
-    for length in range(256, PREFIX_BITS, -1):
-        while count[length]:
-            shorter = length - 2
-            while not count[shorter]:
-                shorter -= 1
-            count[length] -= 2
-            count[length - 1] += 1
-            count[shorter + 1] += 2
-            count[shorter] -= 1
+    """Code lengths by symbol, 0 for the absent; at least two symbols are present.
+
+    The best of at most 11 bits, by package-merge (Larmore and Hirschberg 1990); on a tie a symbol is taken before a
+    package.
+    """
+    coins = sorted((count, symbol) for symbol, count in enumerate(histogram) if count)
+    packages: list[tuple[int, list[int]]] = []
+    for _ in range(PREFIX_BITS):
+        merged = sorted([(count, [symbol]) for count, symbol in coins] + packages, key=itemgetter(0))
+        packages = [(a + b, first + second) for (a, first), (b, second) in zip(merged[::2], merged[1::2], strict=False)]
     lengths = [0] * 256
-    rarest_first = iter(leaves)
-    for length in range(PREFIX_BITS, 0, -1):
-        for _ in range(count[length]):
-            lengths[next(rarest_first)[1]] = length
+    for _, symbols in merged[: 2 * len(coins) - 2]:
+        for symbol in symbols:
+            lengths[symbol] += 1
     return lengths
-
-
-def _huffman_depths(weights: list[int]) -> list[int]:
-    """How many leaves of Huffman's tree lie at each depth. `weights` ascend; on a tie a leaf is taken first."""
-    nodes: list[tuple[int, list[int]]] = []  # weight, and how many leaves lie at each depth below
-    leaf = node = 0
-    for _ in range(len(weights) - 1):
-        weight, depths = 0, [0] * 257
-        for _child in range(2):
-            if leaf < len(weights) and (node >= len(nodes) or weights[leaf] <= nodes[node][0]):
-                weight += weights[leaf]
-                depths[1] += 1
-                leaf += 1
-            else:
-                weight += nodes[node][0]
-                for depth, leaves in enumerate(nodes[node][1][:-1]):
-                    depths[depth + 1] += leaves
-                node += 1
-        nodes.append((weight, depths))
-    return nodes[-1][1]
 
 
 @lru_cache(maxsize=16)

@@ -25,7 +25,18 @@ from .float_codes_reference import (
     tans_frequencies,
 )
 
-__all__ = ["BITS", "DIFFERENCES", "JOINED", "PALETTE", "PLAIN", "ROTATED", "decode", "encode", "join_planes", "planes_of"]
+__all__ = [
+    "BITS",
+    "DIFFERENCES",
+    "JOINED",
+    "PALETTE",
+    "PLAIN",
+    "ROTATED",
+    "decode",
+    "encode",
+    "join_planes",
+    "planes_of",
+]
 
 Planes = npt.NDArray[np.uint8]
 """Shape [lane width, lanes]: byte p of every lane, in the form of the lanes."""
@@ -355,7 +366,8 @@ def decode(chunk: bytes, parameter: int, size: int) -> bytes:
     refuse_unless(cursor.ended(), "trailing bytes")
     if form == PALETTE:
         refuse_unless(int(planes.max()) < len(values), "a value that the palette lacks")
-        return values[planes[0]].astype(f"<u{width}").tobytes() + rest
+        named: Lanes = values[planes[0]]
+        return named.astype(f"<u{width}").tobytes() + rest
     return join_planes(planes, form) + rest
 
 

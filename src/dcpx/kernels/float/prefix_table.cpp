@@ -5,7 +5,9 @@
 
 namespace dcpx {
 
-// Huffman's code with two queues, then Annex K.3 of the JPEG standard to bring codes longer than 11 bits back.
+// The best code of at most 11 bits, by package-merge (Larmore and Hirschberg 1990): a coin of each symbol's weight for
+// every bit that its code may have. From the lowest bit up, coins are paired into packages, which lie among the coins
+// of the next; of the last bit's list the 2n - 2 lightest are taken, and so the lightest coins of every bit.
 void prefix_lengths(const u32* hist, Alphabet& a) noexcept {
     u64 leaf[256];  // count << 8 | symbol, ascending
     unsigned n = 0;
@@ -18,35 +20,27 @@ void prefix_lengths(const u32* hist, Alphabet& a) noexcept {
         return;
     }
     std::sort(leaf, leaf + n);
-    u64 weight[256];  // inner nodes in order of creation = ascending weight
-    u16 parent[512];  // of leaf i; of inner node i at 256 + i
-    unsigned next_leaf = 0, next_node = 0;
-    for (unsigned made = 0; made + 1 < n; ++made) {
-        u64 sum = 0;
-        for (int child = 0; child < 2; ++child) {
-            const bool take_leaf = next_leaf < n && (next_node >= made || (leaf[next_leaf] >> 8) <= weight[next_node]);
-            sum += take_leaf ? leaf[next_leaf] >> 8 : weight[next_node];
-            parent[take_leaf ? next_leaf++ : 256 + next_node++] = u16(made);
+    u64 weights[2][512];
+    bool is_leaf[prefix_bits][512];
+    unsigned size = 0;
+    for (unsigned bit = 0; bit < prefix_bits; ++bit) {
+        const u64* const before = weights[bit & 1];
+        u64* const list = weights[~bit & 1];
+        const unsigned packages = size / 2;
+        unsigned coin = 0, package = 0;
+        for (size = 0; coin < n || package < packages; ++size) {
+            const u64 paired = package < packages ? before[2 * package] + before[2 * package + 1] : ~u64{0};
+            const bool take = coin < n && leaf[coin] >> 8 <= paired;
+            list[size] = take ? leaf[coin++] >> 8 : (++package, paired);
+            is_leaf[bit][size] = take;
         }
-        weight[made] = sum;
     }
-    u16 depth[256];
-    unsigned count[257] = {};
-    depth[n - 2] = 0;
-    for (unsigned i = n - 2; i-- > 0;) depth[i] = u16(depth[parent[256 + i]] + 1);
-    for (unsigned i = 0; i < n; ++i) ++count[depth[parent[i]] + 1];
-    for (unsigned i = 256; i > prefix_bits; --i)
-        while (count[i] > 0) {  // two deepest siblings: one takes their parent's place, the other splits a shorter leaf
-            unsigned j = i - 2;
-            while (count[j] == 0) --j;
-            count[i] -= 2;
-            ++count[i - 1];
-            count[j + 1] += 2;
-            --count[j];
-        }
-    unsigned i = 0;  // rarest symbols get the longest codes
-    for (unsigned len = prefix_bits; len > 0; --len)
-        for (unsigned c = count[len]; c > 0; --c) a.value[leaf[i++] & 255] = u8(len);
+    unsigned taken = 2 * n - 2;
+    for (unsigned bit = prefix_bits; bit-- > 0 && taken > 0;) {
+        const unsigned coins = unsigned(std::count(is_leaf[bit], is_leaf[bit] + taken, true));
+        for (unsigned i = 0; i < coins; ++i) ++a.value[leaf[i] & 255];
+        taken = 2 * (taken - coins);
+    }
 }
 
 // Canonical order: by length, then by symbol; codes ascend from 0, and go into the stream top bit first, which is to
