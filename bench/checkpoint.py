@@ -7,8 +7,11 @@ of their own). `--sections disk/large,store` runs some of them.
 The rows of a table are measured in one process by turns, in another order each round; figures are medians over the
 rounds. Every save goes to a fresh folder and is on disk when it ends ("no fsync" and `store` excepted); every load
 finds targets in which each bit is wrong, and is compared bit for bit. Rates are of raw data. "of plain" is times the
-rate of stock DCP without an extension, at the number of threads that suits it best. "cold" loads after the page cache
-has been dropped.
+rate of stock DCP without an extension, at the number of threads that suits it best.
+
+There are three loads. "load" is a process's first: the files are in the page cache, and memory that was free has gone
+back to the system, as before a save. "next" is the next load into the same targets, which finds the memory that the
+one before has freed. "cold" is a first load from the disk, with the page cache dropped.
 
 Other work on the machine falsifies more than it slows: torch copies with every core, and stock DCP loads eight times
 slower when one of two is busy. The titles of `disk`, `tmpfs` and `store` say how many cores something else had.
@@ -48,7 +51,7 @@ ROUNDS = 5
 FEW = 3
 SLOW = 60.0
 """Seconds after which a table makes do with FEW rounds, unless their number was asked for."""
-PHASES = ("save", "load", "cold")
+PHASES = ("save", "load", "next", "cold")
 PLAIN = ("DCP plain, 1 thread", "DCP plain, 2 threads")
 
 
@@ -77,8 +80,8 @@ class Contender:
 
     def measure(self, phase: str, work: Callable[[], None]) -> None:
         gc.collect()
-        # As in a process that saves or loads for the first time: what earlier runs have freed isn't there to be reused.
-        ctypes.CDLL(None).malloc_trim(0)
+        if phase != "next":  # which follows "load", and finds what that has freed
+            ctypes.CDLL(None).malloc_trim(0)
         cpu, wall = time.process_time(), time.perf_counter()
         work()
         self.wall[phase].append(time.perf_counter() - wall)
@@ -231,7 +234,7 @@ def _show(title: str, rows: list[Row], raw: int) -> None:
         if "missing" not in row:
             cells = [cell for phase in phases for cell in _rate(row, phase, scale)]
             table.add_row(str(row["contender"]), *cells, f"{row['bytes']:,}", f"{row['of_raw']:.3f}")
-    Console(width=150).print(table)
+    Console(width=190).print(table)
 
 
 def _rate(row: dict[str, Any], phase: str, scale: float) -> list[str]:

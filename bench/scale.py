@@ -2,7 +2,8 @@
 
 One process saves and loads 1,000 to 100,000 tensors of 8 elements; and 1,024 ranks, gone through one after another by
 DCP's own planners, save 100 shards each: what their coordinator does counts, and what one rank does. "planning" is what
-DCP's planners take in the same calls; all else is dcpx's. Below /dev/shm, without fsync.
+DCP's planners take in the same calls; all else is dcpx's. "plan caching" saves the same 20,000 items again and again
+with other values, with plans that DCP makes anew and with those of the save before. Below /dev/shm, without fsync.
 """
 
 from __future__ import annotations
@@ -14,15 +15,18 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 from unittest import mock
 
 import torch
+import torch.distributed.checkpoint as dcp
 from rich.console import Console
-from torch.distributed.checkpoint import DefaultLoadPlanner, DefaultSavePlanner
+from torch.distributed.checkpoint import DefaultLoadPlanner, DefaultSavePlanner, FileSystemWriter
 from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, MetadataIndex, TensorProperties
-from torch.distributed.checkpoint.planner import SavePlan, TensorWriteData, WriteItem, WriteItemType
+from torch.distributed.checkpoint.planner import SavePlan, SavePlanner, TensorWriteData, WriteItem, WriteItemType
 
 import dcpx
 
@@ -31,6 +35,8 @@ from .memory import MIB, _peak, _reset_peak
 
 COUNTS = (1_000, 10_000, 100_000)
 RANKS, SHARDS = 1024, 100
+CACHED, SAVES = 20_000, 3
+"""Items of the saves with cached plans, and how many of them there are after the first."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -50,21 +56,61 @@ def run() -> list[Row]:
             rows += _items(folder, count)
             shutil.rmtree(folder)
         rows += _ranks(folder)
+        shutil.rmtree(folder)
+        rows += _cached_plans(folder)
     return rows
 
 
+def _state(values: torch.Tensor) -> dict[str, Any]:
+    """A tensor for each row of these values."""
+    names = (f"layers.{number // 10}.{number % 10}.weight" for number in range(len(values)))
+    return dict(zip(names, values, strict=True))
+
+
 def _items(folder: Path, count: int) -> list[Row]:
-    values = torch.randn(count, 8)
-    names = [f"layers.{number // 10}.{number % 10}.weight" for number in range(count)]
-    state: dict[str, Any] = dict(zip(names, values, strict=True))
+    state = _state(torch.randn(count, 8))
     with _timed(dcpx.Writer, SAVING) as seconds:
         saving = _measured(lambda: dcpx.save(state, folder, sync=False), seconds)
-    targets: dict[str, Any] = dict(zip(names, torch.zeros(count, 8), strict=True))
+    targets = _state(torch.zeros(count, 8))
     with _timed(dcpx.Reader, LOADING) as seconds:
         loading = _measured(lambda: dcpx.load(targets, folder), seconds)
-    if not all(torch.equal(targets[name], state[name]) for name in names):
+    if not all(torch.equal(targets[name], state[name]) for name in state):
         raise ValueError("a load isn't exact")
     return [_shown(f"{count:,} items", way, found) for way, found in (("save", saving), ("load", loading))]
+
+
+def _cached_plans(folder: Path) -> list[Row]:
+    if not hasattr(SavePlanner, "_cached_save_plan"):
+        return []
+    values, targets = torch.randn(CACHED, 8), torch.zeros(CACHED, 8)
+    state = _state(values)
+    savers: dict[type, Callable[[SavePlanner], object]] = {
+        dcpx.Writer: lambda planner: dcpx.save(state, folder, planner=planner, sync=False),
+        FileSystemWriter: lambda planner: dcp.save(
+            state, storage_writer=FileSystemWriter(folder, sync_files=False), planner=planner
+        ),
+    }
+    rows = []
+    for storage, save in savers.items():
+        for cached in (False, True):
+            for name, cache in vars(SavePlanner).items():
+                if name.startswith("_cached_"):
+                    cache.clear()
+            found = []
+            for _ in range(1 + SAVES):
+                values.add_(1)
+                planner = DefaultSavePlanner(enable_plan_caching=cached)
+                with _timed(storage, SAVING) as seconds:
+                    found.append(_measured(partial(save, planner), seconds))
+                if storage is dcpx.Writer:
+                    dcpx.load(_state(targets), folder)
+                    if not torch.equal(targets, values):
+                        raise ValueError("a load isn't exact")
+                shutil.rmtree(folder)
+            middle = sorted(found[1:], key=itemgetter("seconds"))[SAVES // 2]
+            way = f"{'dcpx' if storage is dcpx.Writer else 'stock'}, {'cached' if cached else 'new'} plans"
+            rows.append(_shown("plan caching", way, middle))
+    return rows
 
 
 def _measured(work: Callable[[], object], seconds: dict[str, float]) -> Row:

@@ -42,7 +42,7 @@ STATES = {
     "disk/one": "one bf16 tensor,\n1.01 GB",
     "disk/adamw": "f32 and AdamW,\n812 tensors, 543 MB",
 }
-WAYS = {"save_gbps": "save", "load_gbps": "load", "cold_gbps": "load, cold"}
+WAYS = {"save_gbps": "save", "load_gbps": "first load", "cold_gbps": "load from disk"}
 PEERS = {
     "DCP, plain": ("DCP plain, 1 thread", "DCP plain, 2 threads"),
     "DCP, its ZStandard": ("DCP ZStandard, 1 thread", "DCP ZStandard, 2 threads"),
@@ -124,7 +124,7 @@ def peers() -> Figure:
         ]
         for names in PEERS.values()
     ]
-    return _table(list(PEERS), list(STATES.values()), [way.replace(", ", ",\n") for way in WAYS.values()], cells)
+    return _table(list(PEERS), list(STATES.values()), [way.replace(" ", "\n", 1) for way in WAYS.values()], cells)
 
 
 def codecs() -> Figure:

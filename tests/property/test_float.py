@@ -214,6 +214,21 @@ def test_matches_its_oracle(width: int, rotated: bool, small: bool, name: str, s
         assert reference.decode(payload, parameter, size) == data
 
 
+@pytest.mark.parametrize("span", [2, 16, 17, 32, 33, 64, 65, 256])
+@pytest.mark.parametrize("first", [0, 1, 100, 255])
+def test_codes_of_any_span(span: int, first: int):
+    """Vectors look up as many entries as the codes lie apart, and join eight codes where these aren't too long."""
+    rng = np.random.default_rng(span)
+    chances = np.maximum(0.7 ** np.arange(span), 1e-4)
+    symbols = min(first, 256 - span) + rng.choice(span, 9000, p=chances / chances.sum())
+    for data in (symbols, np.sort(symbols)):  # sorted, the longest codes are neighbours
+        raw = data.astype(np.uint8).tobytes()
+        coded = encoded(memoryview(raw), 1, False, False)
+        assert coded is not None
+        assert coded == reference.encode(raw, 1, False, False)
+        assert decoded(coded[1], coded[0], len(raw)) == raw
+
+
 @every_lane
 @every_level
 @settings(max_examples=60, deadline=None)

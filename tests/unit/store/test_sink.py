@@ -301,6 +301,44 @@ def test_without_a_hint_to_the_kernel(file: ObjectWriter, monkeypatch: pytest.Mo
     assert content(file) == expected
 
 
+def test_room_is_set_aside_on_a_device_and_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    asked: list[tuple[int, ...]] = []
+    real = local._fallocate
+    assert real is not None
+
+    def fallocate(descriptor: int, *rest: int) -> None:
+        asked.append(rest)
+        real(descriptor, *rest)
+
+    monkeypatch.setattr(local, "_fallocate", fallocate)
+    monkeypatch.setattr(local, "_RESERVED", 3 * BLOCK)
+    monkeypatch.setattr(os, "major", lambda device: 8)
+    large, small = LocalStore(tmp_path).create("large"), LocalStore(tmp_path).create("small")
+    expected = play(FileSink(large), [("write", BLOCK)] * 4 + [("write", 7)])
+    assert asked == [(1, 0, 3 * BLOCK), (1, 3 * BLOCK, 3 * BLOCK)]
+    large.finish()
+    assert content(large) == expected
+    assert os.stat(large.place).st_blocks * 512 < len(expected) + BLOCK
+    play(FileSink(small), [("write", 1000)])
+    monkeypatch.setattr(os, "major", lambda device: 0)
+    elsewhere = LocalStore(tmp_path).create("elsewhere")
+    play(FileSink(elsewhere), [("write", BLOCK)])
+    assert len(asked) == 2
+    small.finish()
+    elsewhere.finish()
+
+
+@pytest.mark.parametrize("fallocate", [None, lambda *asked: -1])
+def test_room_that_is_refused_is_no_error(
+    fallocate: Callable[..., int] | None, file: ObjectWriter, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(local, "_fallocate", fallocate)
+    monkeypatch.setattr(os, "major", lambda device: 8)
+    expected = play(FileSink(file), [("write", BLOCK), ("write", 5)])
+    file.finish()
+    assert content(file) == expected
+
+
 def test_a_wrapped_file_sees_every_write(tmp_path: Path):
     class Counted(io.FileIO):
         taken = 0

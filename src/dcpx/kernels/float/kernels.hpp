@@ -30,8 +30,7 @@ struct Patch {  // lane and the byte that belongs there
 // ---- prefix code ----
 struct PrefixEncoder {
     alignas(64) u16 entry[256];  // code << 4 | length
-    u8 low;                      // narrow: all codes lie in entry[low, low + 64)
-    bool narrow;
+    unsigned low, span;          // all codes lie in entry[low, low + span)
 };
 // Entry: byte 0 = bits used, byte 1 = number of symbols (1..6), then the symbols, the first one in byte 7.
 struct PrefixDecoder {

@@ -262,6 +262,71 @@ DCPX_AVX2 size_t merge_vectors(u8* dst, size_t lanes, unsigned width, u64& befor
         return aligned ? merge2<F, true>(dst, lanes, before, planes) : merge2<F, false>(dst, lanes, before, planes);
     return aligned ? merge4<F, true>(dst, lanes, before, planes) : merge4<F, false>(dst, lanes, before, planes);
 }
+// Codes of eight symbols, joined as the AVX-512 path does it: `eight` in the lower half of each 128 bits, and the
+// `four`s that it is made of.
+struct Joined {
+    __m256i four, four_length, eight, eight_length;
+};
+DCPX_AVX2 inline Joined joined(__m256i entries) {
+    const __m256i low32 = _mm256_set1_epi64x(0xffffffff);
+    const __m256i lengths = _mm256_and_si256(entries, _mm256_set1_epi16(15));
+    const __m256i even = _mm256_and_si256(_mm256_srli_epi32(entries, 4), _mm256_set1_epi32(0xfff));
+    const __m256i pair =
+        _mm256_or_si256(_mm256_srli_epi32(entries, 20), _mm256_sllv_epi32(even, _mm256_srli_epi32(lengths, 16)));
+    const __m256i pair_length = _mm256_madd_epi16(lengths, _mm256_set1_epi16(1));
+    const __m256i upper = _mm256_srli_epi64(pair_length, 32);
+    const __m256i four =
+        _mm256_or_si256(_mm256_srli_epi64(pair, 32), _mm256_sllv_epi64(_mm256_and_si256(pair, low32), upper));
+    const __m256i four_length = _mm256_and_si256(_mm256_add_epi64(pair_length, upper), low32);
+    const __m256i next = _mm256_bsrli_epi128(four_length, 8);
+    const __m256i eight = _mm256_or_si256(_mm256_bsrli_epi128(four, 8), _mm256_sllv_epi64(four, next));
+    return {four, four_length, eight, _mm256_add_epi64(four_length, next)};
+}
+
+// Codes that lie within Parts * 16 entries: 32 symbols at a time, their entries looked up byte by byte in shuffles
+// of 16. Returns how many symbols are left, the first ones.
+template <unsigned Parts>
+DCPX_AVX2 size_t encode_narrow(const u8* sym, size_t n, const PrefixEncoder& t, Appender& writer) {
+    __m256i first[Parts], lower[Parts], upper[Parts];
+    for (unsigned k = 0; k < Parts; ++k) {
+        const u8* const at = reinterpret_cast<const u8*>(t.entry + t.low + 16 * k);
+        const __m256i entries = load(at), low = _mm256_and_si256(entries, _mm256_set1_epi16(0xff));
+        const __m256i bytes = _mm256_packus_epi16(low, _mm256_srli_epi16(entries, 8));
+        const __m256i sorted = _mm256_permute4x64_epi64(bytes, 0xd8);
+        lower[k] = _mm256_permute2x128_si256(sorted, sorted, 0x00);
+        upper[k] = _mm256_permute2x128_si256(sorted, sorted, 0x11);
+        first[k] = _mm256_set1_epi8(char(t.low + 16 * k));
+    }
+    Appender w = writer;
+    size_t i = n;
+    for (; i >= 32; i -= 32) {
+        const __m256i s = load(sym + i - 32);
+        __m256i low = _mm256_setzero_si256(), high = low;
+        for (unsigned k = 0; k < Parts;
+             ++k) {  // an index beyond these 16 gets its top bit, for which a shuffle gives zero
+            const __m256i index = _mm256_adds_epu8(_mm256_sub_epi8(s, first[k]), _mm256_set1_epi8(112));
+            low = _mm256_or_si256(low, _mm256_shuffle_epi8(lower[k], index));
+            high = _mm256_or_si256(high, _mm256_shuffle_epi8(upper[k], index));
+        }
+        const Joined a = joined(_mm256_unpacklo_epi8(low, high)), b = joined(_mm256_unpackhi_epi8(low, high));
+        const __m256i lengths = _mm256_unpacklo_epi64(a.eight_length, b.eight_length);
+        alignas(32) u64 code[8], length[8];
+        if (!_mm256_testz_si256(_mm256_cmpgt_epi64(lengths, _mm256_set1_epi64x(56)), _mm256_set1_epi8(-1)))
+            [[unlikely]] {
+            _mm256_store_si256(reinterpret_cast<__m256i*>(code), a.four);
+            _mm256_store_si256(reinterpret_cast<__m256i*>(code + 4), b.four);
+            _mm256_store_si256(reinterpret_cast<__m256i*>(length), a.four_length);
+            _mm256_store_si256(reinterpret_cast<__m256i*>(length + 4), b.four_length);
+            for (const int j : {7, 6, 3, 2, 5, 4, 1, 0}) append(w, code[j], length[j]);
+            continue;
+        }
+        _mm256_store_si256(reinterpret_cast<__m256i*>(code), _mm256_unpacklo_epi64(a.eight, b.eight));
+        _mm256_store_si256(reinterpret_cast<__m256i*>(length), lengths);
+        for (int j = 3; j >= 0; --j) append(w, code[j], length[j]);
+    }
+    writer = w;
+    return i;
+}
 }  // namespace
 
 namespace avx2 {
@@ -321,6 +386,10 @@ DCPX_AVX2 size_t screen(u8* sym, size_t n, const u8* allowed, u8 stand_in, u32 b
 }
 
 static DCPX_AVX2 void prefix_encode(const u8* s, size_t n, const PrefixEncoder& t, Appender& w) {
+    if (t.span <= 32)
+        n = encode_narrow<2>(s, n, t, w);
+    else if (t.span <= 64)
+        n = encode_narrow<4>(s, n, t, w);
     loops::prefix_encode(s, n, t, w);
 }
 DCPX_AVX2 bool prefix_decode(const PrefixDecoder& t, Reader* r, u8* window, bool last, Ahead& ahead) {

@@ -79,7 +79,7 @@ DCPX_AVX512 void encode(const u8* sym, size_t n, const PrefixEncoder& t, Appende
 }
 
 DCPX_AVX512 void prefix_encode(const u8* sym, size_t n, const PrefixEncoder& t, Appender& w) {
-    if (t.narrow)
+    if (t.span <= 64)
         encode<true>(sym, n, t, w);
     else
         encode<false>(sym, n, t, w);

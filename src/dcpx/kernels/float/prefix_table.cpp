@@ -75,8 +75,8 @@ void prefix_encoder(const Alphabet& a, PrefixEncoder& t) noexcept {
     unsigned lo = 0, hi = 255;
     while (!a.value[lo]) ++lo;
     while (!a.value[hi]) --hi;
-    t.narrow = hi - lo < 64;
-    t.low = u8(std::min(lo, 192u));
+    t.low = std::min(lo, 192u);  // so that 64 entries from there on can be loaded
+    t.span = hi + 1 - t.low;
 }
 
 // table(r)[j] holds the symbols that the r bits of j spell out. With a first code of length L that is its symbol, then
