@@ -181,7 +181,7 @@ def _codec(data: str, label: str) -> list[str]:
     row = _one("codec", data=data, codec=CONTENDERS.get(label, label))
     if label == "memcpy":
         return ["1", _shown(row["encode_1"], 1), _shown(row["decode_1"], 1)]
-    return [_shown(row["ratio"], 4), _shown(row["encode_1"], 2), _shown(row["decode_1"], 2)]
+    return [_shown(row["ratio"], 4), _shown(row.get("encode_1"), 2), _shown(row.get("decode_1"), 2)]
 
 
 def _codecs(label: str) -> list[str]:
