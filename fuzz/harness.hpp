@@ -223,7 +223,7 @@ inline Status decode(const Bytes& coded, Lane lane, size_t raw_size, size_t offs
     Box dst(raw_size, offset * 7 % 64);
     if (raw_size <= size_t{1} << 18) dst.fill(dirt);
     const Status status = dcpx::decode(src.data(), coded.size(), lane, dst.data(), raw_size, s->data());
-    require(status <= Status::bad_patch, "decode returns a status");
+    require(status <= Status::bad_number, "decode returns a status");
     require(std::equal(coded.begin(), coded.end(), src.data()), "decode leaves its source alone");
     if (status == Status::ok) out.assign(dst.data(), dst.data() + raw_size);
     return status;

@@ -111,8 +111,9 @@ class Checkpoint:
             raise CorruptError(f"{key}: other bytes than the manifest's")
         headers, content = open_item(stored, place.descriptors, limit)
         save = (self.metadata.save_id or "").replace("-", "")
+        together = {tuple(other) for other, there in self.metadata.places.items() if there[:3] == place[:3]}
         for header in headers:
-            if header.key not in (None, tuple(key)):
+            if header.key is not None and header.key not in together:
                 raise CorruptError(f"{key}: the frame is that of {header.key}")
             if header.checkpoint is not None and save and header.checkpoint.hex() != save:
                 raise CorruptError(f"{key}: the frame is that of another checkpoint")

@@ -66,7 +66,7 @@ KNOWN_CODECS = codec_bits(tuple(CODECS))
 def expected(item: StoredItem) -> tuple[bytes, kernels.FrameForm, int | None] | None:
     """What `kernels.unpack_frames` holds a tensor's frame against: its key, its form, and its header's hash, if that is
     known. None for a tensor that no frame's header describes."""
-    if item.shape is None or item.dtype is None:
+    if item.shape is None or item.dtype is None or item.together:  # which of them the frame names, its header says
         return None
     try:
         found = frame_form(item.dtype, tuple(item.shape))

@@ -12,11 +12,12 @@ from uuid import UUID
 from .. import kernels
 from ..errors import CorruptError, Where
 from ..frame import Header
+from ..frame import ItemKey as Key
 from ..pickles.constants import ITEM_SIZES
 from .manifest import Manifest, Seal, seal_kind
 from .plain import Metadata
 
-__all__ = ["Described", "StoredItem", "all_items"]
+__all__ = ["Described", "StoredItem", "all_items", "place_of"]
 
 
 class Index(Protocol):
@@ -58,7 +59,8 @@ _PART = 1 << 20
 @dataclass
 class StoredItem:
     """One stored item. `shape`, of the stored shard, and `dtype`, such as "bfloat16", are the metadata's; both are None
-    for an object. `seal` is the manifest's. `nbytes` are those of a tensor's elements; of an object, as it is stored.
+    for an object. `seal` is the manifest's, `together` are the names of all items at this very place where there are
+    several. `nbytes` are those of a tensor's elements; of an object, as it is stored.
     """
 
     info: Place
@@ -67,6 +69,7 @@ class StoredItem:
     shape: tuple[int, ...] | None
     dtype: str | None
     seal: Seal | None = None
+    together: Sequence[Key] = ()
     nbytes: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -92,12 +95,12 @@ class StoredItem:
         return seal_kind(self.info.transform_descriptors) == "header"
 
     def check_identity(self, header: Header) -> None:
-        """A frame that says which item of which checkpoint it is must be the one that was asked for."""
-        index = self.index
-        offsets = None if index.offset is None else tuple(index.offset)
-        if header.key is not None and (header.key.fqn, header.key.offsets) != (index.fqn, offsets):
+        """A frame that says which item of which checkpoint it is must be the one that was asked for, or another that
+        the metadata has at this very place: equal tensors are stored once."""
+        own = _key(self.index)
+        if header.key is not None and header.key != own and header.key not in self.together:
             found = f"{header.key.fqn!r} at {header.key.offsets}"
-            raise CorruptError(f"the stored item is {found}, not {index.fqn!r} at {offsets}")
+            raise CorruptError(f"the stored item is {found}, not {own.fqn!r} at {own.offsets}")
         if (
             header.checkpoint is not None
             and self.save_id is not None
@@ -145,16 +148,38 @@ class Described:
             {} if manifest is None else {(item.fqn, item.offsets): item.seal for item in manifest.items}
         )
         self._dtype_name = dtype_name
+        self._together = _together(metadata.storage_data)
 
     def item(self, index: Index, info: Place, *, as_object: bool = False) -> tuple[Any, ...]:
         """The arguments of a StoredItem. CorruptError if the metadata doesn't describe it."""
         described: Any = None if as_object else self._described.get(index.fqn)
-        seal = self._seals.get((index.fqn, None if index.offset is None else tuple(index.offset)))
+        seal = self._seals.get(_key(index))
+        together = self._together.get(place_of(info), ()) if self._together else ()
         if not hasattr(described, "chunks"):  # only a tensor has them
-            return info, index, self._save_id, None, None, seal
+            return info, index, self._save_id, None, None, seal, together
         dtype = described.properties.dtype
         name = dtype if self._dtype_name is None else self._dtype_name(dtype)
-        return info, index, self._save_id, _stored_shape(described.chunks, index), name, seal
+        return info, index, self._save_id, _stored_shape(described.chunks, index), name, seal, together
+
+
+def _key(index: Index) -> Key:
+    return Key(index.fqn, None if index.offset is None else tuple(index.offset))
+
+
+def place_of(info: Place) -> tuple[str, int, int]:
+    """File, offset and length: whatever is the same there is the same item, or equal ones."""
+    return info.relative_path, info.offset, info.length
+
+
+def _together(storage: Mapping[Any, Any]) -> dict[tuple[str, int, int], list[Key]]:
+    """The items of each place that has several."""
+    places = set(map(place_of, storage.values()))
+    if len(places) == len(storage):
+        return {}
+    found: dict[tuple[str, int, int], list[Key]] = {}
+    for index, info in storage.items():
+        found.setdefault(place_of(info), []).append(_key(index))
+    return {place: keys for place, keys in found.items() if len(keys) > 1}
 
 
 def _stored_shape(chunks: Sequence[Any], index: Index) -> tuple[int, ...]:

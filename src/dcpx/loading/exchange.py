@@ -88,7 +88,7 @@ class Exchange:
         last: _Span | None = None
         for item in items:
             info = item.info
-            if not 0 < info.length <= most:
+            if not 0 < info.length <= most or (info.relative_path, info.offset) in self._numbers:  # or it is a copy
                 continue
             begin, end = info.offset, info.offset + info.length
             if last is not None and last.file == info.relative_path and 0 <= begin - last.end <= _GAP:

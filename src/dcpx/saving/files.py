@@ -30,7 +30,7 @@ class DataFiles:
         self.records: list[FileRecord] = []
         self._store = store
         self._unused = names
-        self._one_per_item = one_per_item
+        self.one_per_item = one_per_item
         self._one_in_all = one_in_all
         self._finisher = ThreadPoolExecutor(1, thread_name_prefix="dcpx-fsync")
         self._finishing: list[tuple[str, Future[FileRecord]]] = []
@@ -57,7 +57,7 @@ class DataFiles:
 
     def end_item(self) -> None:
         """An item is complete: the next one may begin a new file."""
-        if self._one_per_item or (self.sink.position >= FILE_BYTES and not self._one_in_all):
+        if self.one_per_item or (self.sink.position >= FILE_BYTES and not self._one_in_all):
             self._finish()
 
     def __enter__(self) -> DataFiles:

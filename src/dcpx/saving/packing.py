@@ -10,7 +10,7 @@ import ctypes
 import io
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -35,6 +35,7 @@ from ..located import writing
 from ..parallel import Crew
 from ..progress import Meter
 from .changes import Changes
+from .copies import Copies, Stored
 from .files import DataFiles
 from .object_check import Resolver
 from .results import StoredItemResult
@@ -62,6 +63,7 @@ class _Record:
     encoder: Encoder | None = None  # of its elements
     offset: int = 0  # in its file, once it is begun
     seal: Seal | None = None  # what the manifest says of the bytes that were stored, once they are
+    stored: Stored | None = None  # what a copy of the tensor is held against
 
 
 class _Block(NamedTuple):
@@ -129,11 +131,49 @@ def pack_items(
     """Write all items through `pack`, in order, and return where they are.
 
     `checkpoint` is the save's UUID, 16 bytes, where every rank knows it. Beside the tensors themselves at most the
-    crew's budget is held.
+    crew's budget is held. Tensors that are equal are at one place, unless each item has a file of its own.
     """
+    copies = None if files.one_per_item else Copies(pack.chunk_size)
+    results = _pack(items, planner, pack, checkpoint, files, crew, meter, changes, copies)
+    if copies is None:
+        return results
+    others = []
+    for item in copies.suspects:
+        with writing(lambda: files.place, item.index.fqn, foreign=Exception):
+            found = _stored_before(item, planner, pack, checkpoint, copies)
+        if found is None:
+            others.append(item)
+            continue
+        results.append(replace(found, index=item.index))
+        meter.add(tensor_bytes(item), 1)
+    return results + _pack(others, planner, pack, checkpoint, files, crew, meter, changes, None)
+
+
+def _stored_before(
+    item: WriteItem, planner: Resolver, pack: Pack, checkpoint: bytes | None, copies: Copies
+) -> StoredItemResult | None:
+    data = resolved(planner, item)
+    if not isinstance(data, torch.Tensor) or not is_plain(tensor := data.detach()):
+        return None
+    encoder, _ = _coding(item, tensor, pack, checkpoint)
+    return copies.find(tensor, encoder)
+
+
+def _pack(
+    items: Iterable[WriteItem],
+    planner: Resolver,
+    pack: Pack,
+    checkpoint: bytes | None,
+    files: DataFiles,
+    crew: Crew,
+    meter: Meter,
+    changes: Changes,
+    copies: Copies | None,
+) -> list[StoredItemResult]:
+    """As `pack_items`, but for what `copies` puts off."""
     descriptors = [pack.get_descriptor()]
     results: list[StoredItemResult] = []
-    pieces = _pieces(_blocks(items, planner, changes, pack.chunk_size), pack, checkpoint)
+    pieces = _pieces(_blocks(items, planner, changes, pack.chunk_size, copies), pack, checkpoint)
     encode = partial(_encode, pack.chunk_size, checkpoint)
     with closing(crew.map(encode, _batches(pieces), _cost)) as encoded:
         for batch, stored in encoded:
@@ -146,7 +186,10 @@ def pack_items(
                         length = files.sink.position - record.offset
                         info = StorageInfo(files.name, record.offset, length, descriptors)
                         assert record.seal is not None
-                        results.append(StoredItemResult(record.item.index, length, info, record.seal))
+                        result = StoredItemResult(record.item.index, length, info, record.seal)
+                        results.append(result)
+                        if record.stored is not None:
+                            record.stored.encoder, record.stored.result = record.encoder, result
                         files.end_item()
             meter.add(sum(piece.elements for piece in batch), sum(piece.last for piece in batch))
     return results
@@ -169,6 +212,8 @@ def _write(piece: _Piece, stored: _Stored, pack: Pack, checkpoint: bytes | None,
     if isinstance(stored, StoredChunk):
         sink.write(record.frame.add(stored))
         sink.write(stored.payload)
+        if record.stored is not None:
+            record.stored.contents.append(stored.content)
     if piece.last:
         sink.write(_end(record.frame, record.container))
         record.seal = Seal.of_frame(record.frame.header.checksum)
@@ -208,8 +253,11 @@ def _cost(batch: list[_Piece]) -> int:
     return sum(piece.size * (2 if piece.copied else 1) for piece in batch)
 
 
-def _blocks(items: Iterable[WriteItem], planner: Resolver, changes: Changes, chunk_size: int) -> Iterator[_Block]:
-    """Every item's data, tensors block by block. To take a block starts its copy from a device."""
+def _blocks(
+    items: Iterable[WriteItem], planner: Resolver, changes: Changes, chunk_size: int, copies: Copies | None
+) -> Iterator[_Block]:
+    """Every item's data, tensors block by block, but for what `copies` puts off. To take a block starts its copy from a
+    device."""
     for item in items:
         data = resolved(planner, item)
         if not isinstance(data, torch.Tensor):
@@ -225,6 +273,10 @@ def _blocks(items: Iterable[WriteItem], planner: Resolver, changes: Changes, chu
             # A copy of so little takes less than a view. It is made at once: nothing else would hold the memory.
             yield _Block(record, Block(_copied(tensor), copied=True), True, True)
             continue
+        if copies is not None and tensor.nbytes >= OWN_ELEMENTS:
+            record.stored = copies.take(item, tensor)
+            if record.stored is None:
+                continue
         first, waiting = True, None
         for block in blocks(tensor):
             if waiting is not None:
@@ -242,10 +294,9 @@ def _pieces(found: Iterable[_Block], pack: Pack, checkpoint: bytes | None) -> It
     for one in ahead(found, _AHEAD):
         record = one.record
         if not isinstance(record.data, torch.Tensor):
-            index = record.item.index
-            offsets = None if index.offset is None else tuple(index.offset)
-            with writing(item=index.fqn, foreign=Exception):
-                choice = pack.choose(Item(index.fqn, offsets, checkpoint=checkpoint))
+            fqn = record.item.index.fqn
+            with writing(item=fqn, foreign=Exception):
+                choice = pack.choose(Item(fqn, _offsets(record.item), checkpoint=checkpoint))
             yield from _object_pieces(record, record.data, choice)
         elif record.container is None:
             yield _Piece(record, b"", None, True, True)
@@ -275,14 +326,11 @@ def _tensor_pieces(
         block.wait()
     if one.first:
         index = record.item.index
-        offsets = None if index.offset is None else tuple(index.offset)
         dtype, shape, _ = own.hint
         with writing(item=index.fqn, foreign=Exception):
-            # Only a policy looks at the item.
-            item = None if pack.policy is None else Item(index.fqn, offsets, dtype, shape, True, checkpoint)
-            record.encoder, _, ids = pack.encoders(item)
+            record.encoder, ids = _coding(record.item, tensor, pack, checkpoint)
             codecs = (*ids, Container.id)
-            key = item_key(index.fqn, offsets)
+            key = item_key(index.fqn, _offsets(record.item))
             if _shares_chunk(own, pack.chunk_size):
                 assert block is not None
                 whole = block.data, None if key is None else pack_key(key), frame_form(dtype, shape), bytes(codecs)
@@ -297,6 +345,22 @@ def _tensor_pieces(
     for number, chunk in enumerate(chunks, 1):
         first, last = one.first and number == 1, one.last and number == len(chunks)
         yield _Piece(record, ready if number == 1 else b"", chunk, first, last, block.copied)
+
+
+def _coding(
+    item: WriteItem, tensor: torch.Tensor, pack: Pack, checkpoint: bytes | None
+) -> tuple[Encoder, tuple[int, ...]]:
+    """What codes a tensor's elements, and the ids of all codecs that its frame may have. Only a policy looks at it."""
+    described = None
+    if pack.policy is not None:
+        dtype, shape = DTYPES[tensor.dtype], tuple(tensor.shape)
+        described = Item(item.index.fqn, _offsets(item), dtype, shape, True, checkpoint)
+    encoder, _, ids = pack.encoders(described)
+    return encoder, ids
+
+
+def _offsets(item: WriteItem) -> tuple[int, ...] | None:
+    return None if item.index.offset is None else tuple(item.index.offset)
 
 
 def _shares_chunk(own: OwnContainer, chunk_size: int) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import kernels
 from ..catalog.frames import OWN_ELEMENTS, own_container
-from ..catalog.items import StoredItem
+from ..catalog.items import StoredItem, place_of
 from ..codecs.container import Container
 from ..codecs.dtypes import CODES, ITEM_SIZES
 from ..errors import DcpxError
@@ -97,6 +97,7 @@ def sample_tensors(
     errors: list[DcpxError] = []
     tensors = list(tensors)
     files = (part.info.relative_path for tensor in tensors for part in tensor.parts)
+    places: set[tuple[str, int, int]] = set()
     lost_file = lost_files(elements.opened.store, dict.fromkeys(files, 0))
     for tensor in tensors:
         obstacle = elements.obstacle(tensor)
@@ -110,7 +111,9 @@ def sample_tensors(
         one.tensors += 1
         one.nbytes += tensor.nbytes
         for part in tensor.parts:
-            one.stored += part.info.length
+            if place_of(part.info) not in places:  # a copy is stored once
+                places.add(place_of(part.info))
+                one.stored += part.info.length
             if tensor.dtype in CODES and len(tensor.shape) <= _MOST_DIMENSIONS:
                 for level in LEVELS:
                     one.fixed[level] += _fixed(part, level)

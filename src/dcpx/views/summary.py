@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from ..catalog.items import StoredItem
+from ..catalog.items import StoredItem, place_of
 from ..catalog.limits import Limits
 from ..catalog.manifest import Manifest
 from ..catalog.plain import TensorStorageMetadata
@@ -46,7 +46,8 @@ class Part(NamedTuple):
     It lies in `file`, written by `rank` where the name says so, from byte `at` on, in `stored` bytes; `nbytes` are
     those of a tensor's elements. `transforms` are the names of the extensions that it went through, the first one
     first. `codec` is that of the first elements in a frame of dcpx's, such as "float"; None where that wasn't looked
-    at, or there is no frame.
+    at, or there is no frame. Equal tensors are stored once: `copy_of` is the name of the first item at this place, and
+    of a copy `stored` is 0.
     """
 
     file: str
@@ -58,6 +59,7 @@ class Part(NamedTuple):
     stored: int
     transforms: tuple[str, ...]
     codec: str | None = None
+    copy_of: str | None = None
 
 
 class Item(NamedTuple):
@@ -90,7 +92,9 @@ class Item(NamedTuple):
     def coding(self) -> str:
         """How it is stored, in a word or two: by codecs of dcpx's, or else through which extensions."""
         found = dict.fromkeys(
-            text for part in self.parts for text in ((part.codec,) if part.codec else part.transforms)
+            text
+            for part in self.parts
+            for text in (("copy",) if part.copy_of else (part.codec,) if part.codec else part.transforms)
         )
         return ", ".join(found) or "plain"
 
@@ -299,8 +303,10 @@ def _items(pointer: Pointer, names: set[str], read: _Codecs | None) -> Iterator[
     kept = [item for item in pointer.items if item.index.fqn in names]
     codecs = {} if read is None else read.of(kept)
     parts: dict[str, list[Part]] = {}
+    first: dict[tuple[str, int, int], StoredItem] = {}
     for item in kept:
         info, offset = item.info, item.index.offset
+        original = first.setdefault(place_of(info), item) if item.together else item
         parts.setdefault(item.index.fqn, []).append(
             Part(
                 info.relative_path,
@@ -309,9 +315,10 @@ def _items(pointer: Pointer, names: set[str], read: _Codecs | None) -> Iterator[
                 None if offset is None or item.shape is None else tuple(offset),
                 item.shape,
                 item.nbytes,
-                info.length,
+                info.length if original is item else 0,
                 _transforms(tuple(info.transform_descriptors or ())),
                 codecs.get(id(item)),
+                None if original is item else original.name,
             )
         )
     for name in filter(names.__contains__, described):
@@ -372,6 +379,7 @@ def _item_to_json(item: Item) -> dict[str, Any]:
                 "stored": part.stored,
                 "transforms": part.transforms,
                 "codec": part.codec,
+                "copy_of": part.copy_of,
             }
             for part in item.parts
         ],

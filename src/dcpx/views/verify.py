@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
+from dataclasses import replace
 from itertools import groupby
 from typing import IO, NamedTuple, cast
 
 from ..catalog.containers import open_item, read_object
 from ..catalog.frames import checked_hint, runs
-from ..catalog.items import StoredItem, all_items
+from ..catalog.items import StoredItem, all_items, place_of
 from ..catalog.leftovers import leftovers_in
 from ..catalog.limits import Limits
 from ..catalog.manifest import FileRecord
@@ -101,7 +102,8 @@ def verify(
 
 class _Window(NamedTuple):
     """A part of a file that is read at once, and the items in it; or some chunks of one item, where `frame` is given.
-    What begins where it ends isn't read at once: each item in it reads for itself."""
+    What begins where it ends isn't read at once: each item in it reads for itself. Of `copies`, items that are where
+    one is that is read in another window, only what tells them apart is looked at."""
 
     file: str
     begin: int
@@ -109,6 +111,7 @@ class _Window(NamedTuple):
     items: list[StoredItem]
     frame: FrameMap | None = None
     numbers: range = range(0)
+    copies: bool = False
 
 
 class _Found(NamedTuple):
@@ -146,7 +149,7 @@ class _Verifier:
         for pointer in pointers:
             self._open(pointer)
         self._items.sort(key=lambda item: (item.info.relative_path, item.info.offset))
-        meter = Meter(progress, sum(item.info.length for item in self._items), len(self._items))
+        meter = Meter(progress, _stored_bytes(self._items), len(self._items))
         with closing(crew.map(self._run, self._windows(), _cost)) as found:
             for file, windows in groupby(found, key=lambda one: one.window.file):
                 parts = self._counted(windows, meter)
@@ -182,7 +185,8 @@ class _Verifier:
 
     def report(self, path: str) -> Report:
         """What was found."""
-        damage = [one for one in self._problems if isinstance(one.error, CorruptError)]
+        found = self._shared(self._problems)
+        damage = [one for one in found if isinstance(one.error, CorruptError)]
         located_in = {one.file for one in damage if one.item is not None}
         in_chunks = {one.item for one in damage if one.chunk is not None}
         # What a file's hash or a whole item says is left out where it is known which part of it is wrong.
@@ -190,7 +194,7 @@ class _Verifier:
         damage = [one for one in damage if one.chunk is not None or one.item not in in_chunks]
         damage = distinct(damage)
         lost = self._names(damage, MissingFileError)
-        refusals = distinct(one for one in self._problems if not isinstance(one.error, CorruptError))
+        refusals = distinct(one for one in found if not isinstance(one.error, CorruptError))
         refused = self._names(refusals, LoadError) - lost
         names = [item.name for item in self._items]
         return Report(
@@ -205,8 +209,19 @@ class _Verifier:
             refusals=refusals,
             leftovers=_leftovers(self._store),
             files=len({item.info.relative_path for item in self._items}),
-            nbytes=sum(item.info.length for item in self._items),
+            nbytes=_stored_bytes(self._items),
         )
+
+    def _shared(self, problems: list[Problem]) -> list[Problem]:
+        """The problems, each for every item that is where the one is that it names."""
+        names: dict[tuple[str, int, int], list[str]] = {}
+        for item in self._items:
+            if item.together:
+                names.setdefault(place_of(item.info), []).append(item.name)
+        others = {(place[0], name): same for place, same in names.items() for name in same}
+        return [
+            replace(one, item=name) for one in problems for name in others.get((one.file, one.item or ""), [one.item])
+        ]
 
     def _names(self, problems: list[Problem], of_files: type[DcpxError]) -> set[str]:
         """The items that these are about, and all in the files of which nothing could be read for such an error."""
@@ -238,7 +253,14 @@ class _Verifier:
             yield _Window(file, 0, 0, [])
             batch: list[StoredItem] = []
             end = 0  # of the batch, with the item
+            seen: set[tuple[str, int, int]] = set()
+            copies: list[StoredItem] = []
             for item in items:
+                if item.together and item.is_packed:
+                    if place_of(item.info) in seen:
+                        copies.append(item)
+                        continue
+                    seen.add(place_of(item.info))
                 end = max(end, _end(item)) if batch else _end(item)
                 large = item.info.length > _LARGE and not self._quick
                 far = bool(batch) and end - batch[0].info.offset > self._window and not self._quick
@@ -251,6 +273,8 @@ class _Verifier:
                     batch.append(item)
             if batch:
                 yield self._batch(file, batch)
+            if copies:
+                yield _Window(file, 0, 0, copies, copies=True)
 
     def _batch(self, file: str, items: list[StoredItem]) -> _Window:
         """Small items that lie near each other."""
@@ -321,7 +345,7 @@ class _Verifier:
         for item in window.items:
             try:
                 with reading(source.name, item.name):
-                    if self._quick:
+                    if self._quick or window.copies:
                         self._check_place(source, item)
                     elif item.is_packed:
                         frame = checked_frame(source, item)
@@ -333,7 +357,8 @@ class _Verifier:
                         unchecked.append(item.name)
             except DcpxError as error:
                 problems.append(problem_of(item, error))
-        return _Found(window, problems, unchecked, sum(item.info.length for item in window.items), len(window.items))
+        nbytes = 0 if window.copies else _stored_bytes(window.items)
+        return _Found(window, problems, unchecked, nbytes, len(window.items))
 
     def _check_place(self, source: FileSource, item: StoredItem) -> None:
         """Check that an item is there, and of a frame the header and the index, which say which item it is."""
@@ -395,6 +420,10 @@ def _leftovers(store: Store) -> list[str]:
         return [name for one in leftovers_in(store) if one.state != "running" for name in one.names]
     except LoadError:
         return []  # with a pointer that can't be read, nobody knows
+
+
+def _stored_bytes(items: Iterable[StoredItem]) -> int:
+    return sum(length for _, _, length in {place_of(item.info) for item in items})
 
 
 def _end(item: StoredItem) -> int:
