@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from bad_pointers import Wrong
-from checkpoint_vectors import FLOATS, OBJECT, OTHER, SMALL, ZSTD, packed, plain, two
-from drafts import UUID, Draft, Part, made, object_bytes, torch_tensor
+from checkpoint_vectors import FLOATS, OBJECT, OTHER, SMALL, ZSTD, copies, packed, plain, two
+from drafts import UUID, Draft, Part, Tensor, made, object_bytes, torch_tensor
 from pickled import Call, Global
 
 from dcpx.errors import CorruptError, TruncatedError, UnsupportedError
@@ -158,6 +158,20 @@ BAD_FILES: dict[str, Wrong] = {
         "a data file too long",
     ),
     "bad_file_hash": (within("files", 0, xxh3_128="0" * 32), CorruptError, "another hash of a data file"),
+    "bad_copy_shape": (copies(Tensor("float32", (3, 2))), CorruptError, "two items at one place, of different shapes"),
+    "bad_copy_dtype": (copies(Tensor("int32", (2, 3))), CorruptError, "two items at one place, of different dtypes"),
+    "bad_copy_length": (
+        copies(length=len(two().parts[0].stored) + 1),
+        CorruptError,
+        "an item that begins where another one does, and is longer",
+    ),
+    "bad_copy_seal": (
+        replace(
+            copies(), parts=[two().parts[0], replace(copies().parts[1], seal={"header": "0" * 16}), two().parts[2]]
+        ),
+        CorruptError,
+        "two items at one place, sealed differently",
+    ),
     "bad_items_swapped": (swap(two()), CorruptError, "two items of one shape in each other's place"),
     "bad_item_header": (
         first(replace(two().parts[0], seal={"header": "0" * 16})),

@@ -13,6 +13,7 @@ from drafts import (
     Draft,
     Part,
     Tensor,
+    copy_of,
     made,
     object_bytes,
     packed_object,
@@ -119,6 +120,22 @@ def _sharded() -> Draft:
     return Draft({"grid": Tensor("int16", (5, 7), grid), "row": Tensor("uint8", (5,), [row, row, nothing])}, parts)
 
 
+def copies(described: Tensor | None = None, **wrong: Any) -> Draft:
+    """Two equal tensors at one place, and an object."""
+    draft = two()
+    first, _, last = draft.parts
+    items: dict[str, Tensor | None] = {"a": draft.items["a"], "b": described or draft.items["b"], "step": None}
+    return replace(draft, items=items, parts=[first, copy_of(first, "b", **wrong), last])
+
+
+def _copies() -> Draft:
+    draft = copies()
+    halves = [((0, 0), (2, 3)), ((2, 0), (2, 3))]
+    first = draft.parts[0]
+    parts = [copy_of(first, "halves"), replace(copy_of(first, "halves"), offset=(2, 0))]
+    return replace(draft, items=draft.items | {"halves": Tensor("float32", (4, 3), halves)}, parts=draft.parts + parts)
+
+
 def _torch() -> Draft:
     """Plain containers of every form, as stock DCP stores them."""
     of = {
@@ -221,5 +238,6 @@ GOOD_CHECKPOINTS: dict[str, tuple[Draft, str]] = {
     "transformed": (_transformed(), "lists and chains of transforms, and plain items"),
     "old": (_old(), "a pointer of protocol 2, as older torch wrote it"),
     "later": (_later(), "fields and members of later or other writers"),
+    "copies": (_copies(), "equal tensors at one place, the frame the first one's, and a part of another"),
     "rank": (two(pointer="__0.metadata"), "the checkpoint of rank 0 that was saved by itself"),
 }

@@ -6,7 +6,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from forge import Chunk, frame, header, seed_of
@@ -159,6 +159,12 @@ class Draft:
             "bases": [],
             "user": {"step": 7},
         }
+
+
+def copy_of(part: Part, fqn: str, begin: int = 0, **wrong: Any) -> Part:
+    """An item at the place of `part`, which begins its file, or is at `begin` there."""
+    place = {"offset": begin, "length": len(part.stored)} | wrong
+    return replace(part, fqn=fqn, stored=b"", seal=part.seal or _seal(part), place=place)
 
 
 def _seal(part: Part) -> dict[str, Any]:
