@@ -24,6 +24,7 @@ __all__ = [
     "check_memory",
     "compact",
     "host_buffer",
+    "in_one_piece",
     "is_plain",
     "on_device",
 ]
@@ -137,12 +138,17 @@ def _has_stream(tensor: torch.Tensor) -> bool:
     return accelerator is not None and accelerator.type == tensor.device.type
 
 
+def in_one_piece(tensor: torch.Tensor) -> bool:
+    """Whether its elements lie side by side in the host's memory, in C order."""
+    return not on_device(tensor) and tensor.is_contiguous()
+
+
 def blocks(tensor: torch.Tensor) -> Iterator[Block]:
     """All elements in C order. What is contiguous in host memory is one block, whatever its size, and no copy.
 
     Copies from a device run beside the host: `wait` before using a block's data.
     """
-    if tensor.numel() == 0 or (not on_device(tensor) and tensor.is_contiguous()):
+    if tensor.numel() == 0 or in_one_piece(tensor):
         yield Block(bytes_of(tensor))
         return
     beside = _has_stream(tensor)

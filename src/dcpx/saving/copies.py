@@ -15,7 +15,7 @@ import torch
 from torch.distributed.checkpoint.planner import WriteItem
 
 from ..codecs import Encoder
-from ..dcp.staging import blocks, on_device
+from ..dcp.staging import blocks, bytes_of, in_one_piece
 from ..frame.layout import content_hash
 from .results import StoredItemResult
 
@@ -27,7 +27,7 @@ _LOOKS, _LOOK_BYTES = 4, 64
 Likeness: TypeAlias = "tuple[object, ...]"
 
 
-@dataclass
+@dataclass(slots=True)
 class Stored:
     """What is known of a tensor that is being stored: how it is coded, the XXH3-64 of each of its chunks so far, and in
     the end its result."""
@@ -46,9 +46,10 @@ class Copies:
         self.suspects: list[WriteItem] = []
         """Items whose tensors are like earlier ones."""
 
-    def take(self, item: WriteItem, tensor: torch.Tensor) -> Stored | None:
-        """Where to put down what is stored of the tensor; None if it is like an earlier one, and is put off."""
-        known = self._known.setdefault(_likeness(tensor), stored := Stored())
+    def take(self, item: WriteItem, tensor: torch.Tensor, memory: memoryview | None) -> Stored | None:
+        """Where to put down what is stored of the tensor; None if it is like an earlier one, and is put off. `memory`
+        is the tensor's, if that is one piece of the host's."""
+        known = self._known.setdefault(_likeness(tensor, memory), stored := Stored())
         if known is stored:
             return stored
         self.suspects.append(item)
@@ -56,7 +57,7 @@ class Copies:
 
     def find(self, tensor: torch.Tensor, encoder: Encoder) -> StoredItemResult | None:
         """The result of a tensor that is stored already with this content, and coded as this one would be."""
-        stored = self._known.get(_likeness(tensor))
+        stored = self._known.get(_likeness(tensor, bytes_of(tensor) if in_one_piece(tensor) else None))
         if stored is None or stored.result is None or stored.encoder is not encoder:
             return None
         number = 0
@@ -70,11 +71,11 @@ class Copies:
         return stored.result if number == len(stored.contents) else None
 
 
-def _likeness(tensor: torch.Tensor) -> Likeness:
+def _likeness(tensor: torch.Tensor, memory: memoryview | None) -> Likeness:
     """What equal tensors have in common. Of what isn't one piece of the host's memory only the place is looked at."""
     kind = (tensor.dtype, tensor.shape)
-    if on_device(tensor) or not tensor.is_contiguous():
+    if memory is None:
         return (*kind, tensor.device, tensor.stride(), tensor.data_ptr())
-    (block,) = blocks(tensor)
-    step = max(len(block.data) - _LOOK_BYTES, 0) // (_LOOKS - 1)
-    return (*kind, *(bytes(block.data[look * step :][:_LOOK_BYTES]) for look in range(_LOOKS)))
+    step = max(len(memory) - _LOOK_BYTES, 0) // (_LOOKS - 1)
+    looks = [memory[at : at + _LOOK_BYTES] for at in range(0, _LOOKS * step, step or 1)]
+    return (*kind, content_hash(memoryview(b"".join(looks))))

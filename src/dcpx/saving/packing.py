@@ -24,7 +24,7 @@ from ..codecs import Encoder
 from ..codecs.container import Container
 from ..codecs.dtypes import lanes_of
 from ..dcp.private import StorageInfo, tensor_bytes
-from ..dcp.staging import DTYPES, Block, ahead, blocks, compact, is_plain, on_device
+from ..dcp.staging import DTYPES, Block, ahead, blocks, compact, in_one_piece, is_plain
 from ..extension import Item
 from ..extensions.pack import Choice, Pack, item_key
 from ..frame import OWN_CHUNK, Coding, Header
@@ -269,16 +269,17 @@ def _blocks(
             yield _Block(record, None, True, True)
             continue
         record.container = own_container(DTYPES[tensor.dtype], tuple(tensor.shape))
-        if _shares_chunk(record.container, chunk_size) and not on_device(tensor) and tensor.is_contiguous():
+        if _shares_chunk(record.container, chunk_size) and in_one_piece(tensor):
             # A copy of so little takes less than a view. It is made at once: nothing else would hold the memory.
             yield _Block(record, Block(_copied(tensor), copied=True), True, True)
             continue
+        first, waiting, found = True, None, blocks(tensor)
         if copies is not None and tensor.nbytes >= OWN_ELEMENTS:
-            record.stored = copies.take(item, tensor)
+            waiting = next(found) if in_one_piece(tensor) else None
+            record.stored = copies.take(item, tensor, None if waiting is None else waiting.data)
             if record.stored is None:
                 continue
-        first, waiting = True, None
-        for block in blocks(tensor):
+        for block in found:
             if waiting is not None:
                 yield _Block(record, waiting, first, False)
                 first = False
