@@ -15,7 +15,6 @@ import dcpx
 from dcpx.dcp import staging
 from dcpx.dcp.staging import BLOCK, ahead, blocks, bytes_of, host_buffer, is_plain
 from dcpx.loading import targets
-from dcpx.saving import packing
 from tests.support.tensors import DTYPES, LAYOUTS, bits, blank, random_tensor, weights
 
 pytestmark = pytest.mark.filterwarnings("ignore:ComplexHalf support:UserWarning", "ignore:Sparse CSR:UserWarning")
@@ -34,7 +33,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 def device(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Everything takes the way of tensors that the host can't reach; says how often the device was waited for."""
     waits: list[str] = []
-    for module in (staging, packing, targets):
+    for module in (staging, targets):
         monkeypatch.setattr(module, "on_device", lambda tensor: True)
     monkeypatch.setattr(torch.accelerator, "synchronize", lambda: waits.append("synchronize"))
     return waits
