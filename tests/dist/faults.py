@@ -163,7 +163,7 @@ FAULTS: dict[str, Fault] = {
     "fsync of a data file": _system_call("fsync", ".distcp"),
     "fsync of the directory after the data": _system_call("fsync", ""),
     # committing
-    "a data file vanishes": _afterwards(Path.unlink, ".distcp"),
+    "a data file vanishes": _afterwards(Path.unlink, "isn't there"),
     "a data file shrinks": _afterwards(lambda path: os.truncate(path, path.stat().st_size - 1), "bytes were written"),
     "a data file grows": _afterwards(lambda path: os.truncate(path, path.stat().st_size + 1), "bytes were written"),
     "opening the manifest": _on_coordinator(_opening(".manifest.json")),
