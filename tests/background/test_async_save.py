@@ -86,6 +86,22 @@ def test_what_changes_after_the_call_is_not_saved(tmp_path: Path):
     assert dcpx.verify(tmp_path / "c").ok
 
 
+def test_equal_tensors_are_stored_once(tmp_path: Path):
+    state = state_of(1) | {"average": torch.full((300, 301), 1.0)}
+    handle = dcpx.async_save(state, tmp_path / "c")
+    state["average"].fill_(9)
+    handle.result(60)
+    assert {item.name: item.coding for item in dcpx.inspect(tmp_path / "c", "[!ls]*").items if item.dtype} == {
+        "w": "float",
+        "tied": "copy",
+        "view": "float",
+        "average": "copy",
+    }
+    found = blank() | {"average": torch.zeros(300, 301)}
+    dcpx.load(found, tmp_path / "c")
+    assert all(torch.equal(found[name], torch.full((300, 301), 1.0)) for name in ("w", "tied", "average"))
+
+
 def test_the_next_waits(tmp_path: Path):
     gate = Gate()
     first = dcpx.async_save(state_of(1), tmp_path / "c", progress=gate)

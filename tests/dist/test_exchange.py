@@ -129,6 +129,24 @@ def test_ranks_read_for_one_another(s3: str, tmp_path: Path):
     run(partial(work, options=bucket_options(s3)), 3, tmp_path)
 
 
+def copies(rank: int, world: int, path: Path, options: dict[str, Any]) -> None:
+    """What several items share is exchanged once."""
+    large = state()["large 0"]
+    expected = {"large": large, "tied": large, "other": state()["large 1"], "equal": large.clone()}
+    if rank == 0:
+        dcpx.save(expected, ADDRESS, overwrite=True, no_dist=True, storage_options=options)
+    dist.barrier()
+    found = {name: torch.zeros_like(one) for name, one in expected.items()}
+    with counted() as sizes:
+        dcpx.load(found, ADDRESS, storage_options=options)
+    assert bytes_read(sizes) < 1.2 * dcpx.inspect(ADDRESS, storage_options=options).stored < 3 * large.nbytes
+    assert all(bits(found[name]) == bits(one) for name, one in expected.items())
+
+
+def test_what_several_items_share_is_read_once(s3: str, tmp_path: Path):
+    run(partial(copies, options=bucket_options(s3)), 3, tmp_path)
+
+
 def some_of_it_is_damaged(rank: int, world: int, path: Path, options: dict[str, Any]) -> None:
     """What one rank has read is checked by every rank."""
     dcpx.save(state(), ADDRESS, overwrite=True, storage_options=options)

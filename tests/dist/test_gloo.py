@@ -189,6 +189,39 @@ def test_every_rank_names_the_same_checkpoint(saved: Path):
     assert len({reader.header.checkpoint for _, reader in frames(saved / "good")}) == 1
 
 
+def equal_shards(rank: int, world: int, path: Path) -> None:
+    """Moments that are still zero, a tied weight that every rank holds, and an average that equals the weights."""
+    mesh = init_device_mesh("cpu", (world,))
+    weight = torch.arange(20_000.0).view(100, 200)
+
+    def state(make: Callable[[torch.Tensor], torch.Tensor]) -> dict[str, Any]:
+        kinds = {"first": torch.zeros_like(weight), "second": torch.zeros_like(weight), "w": weight, "average": weight}
+        made: dict[str, Any] = {name: distribute_tensor(make(one), mesh, [Shard(0)]) for name, one in kinds.items()}
+        return made | {"whole": make(weight), "tied": make(weight)}
+
+    dcpx.save(state(torch.clone), path / "equal")
+    found = state(torch.zeros_like)
+    dcpx.load(found, path / "equal")
+    for name, tensor in found.items():
+        expected = torch.zeros_like(weight) if name in ("first", "second") else weight
+        assert bits(tensor.full_tensor() if isinstance(tensor, DTensor) else tensor) == bits(expected), name
+
+
+def test_equal_shards_of_a_rank_are_stored_once(tmp_path: Path):
+    run(equal_shards, 2, tmp_path)
+    summary = dcpx.inspect(tmp_path / "equal")
+    assert len(summary.files) == 2
+    parts = {item.name: [part.copy_of for part in item.parts] for item in summary.items}
+    for pair in (("first", "second"), ("w", "average")):
+        copies = [of for name in pair for of in parts[name] if of is not None]
+        assert len(copies) == 2, "one of each rank's two"
+    assert dcpx.verify(tmp_path / "equal").ok
+    alone = {"average": torch.zeros(100, 200), "second": torch.ones(100, 200), "tied": torch.ones(100, 200)}
+    dcpx.load(alone, tmp_path / "equal")
+    assert torch.equal(alone["average"], torch.arange(20_000.0).view(100, 200))
+    assert not alone["second"].any()
+
+
 @pytest.fixture(scope="module")
 def loaded(saved: Path) -> Path:
     damaged = saved / "damaged"

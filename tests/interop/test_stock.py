@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint import _extension as torchs
@@ -171,3 +172,18 @@ def test_several_extensions_of_the_stock_writer(tmp_path: Path, names: tuple[str
 def test_several_extensions_of_a_plug_in(tmp_path: Path, plug_in: PlugIn) -> None:
     save(stock_writer(tmp_path, [plug_in.crc32(), plug_in.rot13(), plug_in.xor(), ZStandard()]))
     assert_loads(dcpx.Reader(tmp_path))
+
+
+def test_stock_reads_what_is_stored_once(tmp_path: Path):
+    """It sees nothing but two items in one place."""
+    weight = torch.arange(1_500_000, dtype=torch.float32).view(1500, 1000)
+    state = {"weight": weight, "tied": weight, "equal": weight.clone(), "part": weight[:3].clone()}
+    dcpx.save(state, tmp_path)
+    places = {index.fqn: info for index, info in dcpx.Reader(tmp_path).read_metadata().storage_data.items()}
+    assert places["weight"] == places["tied"] == places["equal"] != places["part"]
+    loaded = {name: torch.zeros_like(tensor) for name, tensor in state.items()}
+    dcp.load(loaded, storage_reader=stock_reader(tmp_path))
+    assert all(torch.equal(loaded[name], state[name]) for name in state)
+    half = {"tied": torch.zeros(1500, 1000), "equal": torch.zeros(1500, 1000)}
+    dcp.load(half, storage_reader=stock_reader(tmp_path))
+    assert torch.equal(half["tied"], weight)

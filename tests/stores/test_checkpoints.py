@@ -102,6 +102,18 @@ def test_saved_loaded_replaced(place: Place, pack: Any):
     assert report.path == place.address
 
 
+def test_equal_tensors_are_stored_once(place: Place):
+    weight = state_of(1)["w"]
+    place.save({"w": weight, "tied": weight, "step": 1})
+    summary = dcpx.inspect(place.address, storage_options=place.options)
+    assert [item.name for item in summary.items if item.parts[0].copy_of == "w"] == ["tied"]
+    assert summary.stored == sum(summary.files.values()) < weight.nbytes
+    loaded = place.load({"w": torch.zeros_like(weight), "tied": torch.zeros_like(weight), "step": 0})
+    assert torch.equal(loaded["w"], weight)
+    assert torch.equal(loaded["tied"], weight)
+    assert dcpx.verify(place.address, storage_options=place.options).ok
+
+
 def test_nothing_there(place: Place):
     with pytest.raises(dcpx.NotFoundError):
         place.load(blank())

@@ -17,7 +17,7 @@ from ..pickles.constants import ITEM_SIZES
 from .manifest import Manifest, Seal, seal_kind
 from .plain import Metadata
 
-__all__ = ["Described", "StoredItem", "all_items", "place_of"]
+__all__ = ["Described", "StoredItem", "all_items", "place_of", "sharing"]
 
 
 class Index(Protocol):
@@ -59,7 +59,7 @@ _PART = 1 << 20
 @dataclass
 class StoredItem:
     """One stored item. `shape`, of the stored shard, and `dtype`, such as "bfloat16", are the metadata's; both are None
-    for an object. `seal` is the manifest's, `together` are the names of all items at this very place where there are
+    for an object. `seal` is the manifest's, `together` are the names of all tensors at this very place where there are
     several. `nbytes` are those of a tensor's elements; of an object, as it is stored.
     """
 
@@ -81,8 +81,7 @@ class StoredItem:
     @property
     def name(self) -> str:
         """The item's name for an error."""
-        offset = self.index.offset
-        return self.index.fqn + (f" at {tuple(offset)}" if offset is not None and any(offset) else "")
+        return _name(_key(self.index))
 
     @property
     def most_bytes(self) -> int:
@@ -148,15 +147,15 @@ class Described:
             {} if manifest is None else {(item.fqn, item.offsets): item.seal for item in manifest.items}
         )
         self._dtype_name = dtype_name
-        self._together = _together(metadata.storage_data)
+        self._together = _together(metadata)
 
     def item(self, index: Index, info: Place, *, as_object: bool = False) -> tuple[Any, ...]:
         """The arguments of a StoredItem. CorruptError if the metadata doesn't describe it."""
         described: Any = None if as_object else self._described.get(index.fqn)
         seal = self._seals.get(_key(index))
-        together = self._together.get(place_of(info), ()) if self._together else ()
         if not hasattr(described, "chunks"):  # only a tensor has them
-            return info, index, self._save_id, None, None, seal, together
+            return info, index, self._save_id, None, None, seal
+        together = self._together.get(place_of(info), ()) if self._together else ()
         dtype = described.properties.dtype
         name = dtype if self._dtype_name is None else self._dtype_name(dtype)
         return info, index, self._save_id, _stored_shape(described.chunks, index), name, seal, together
@@ -166,19 +165,35 @@ def _key(index: Index) -> Key:
     return Key(index.fqn, None if index.offset is None else tuple(index.offset))
 
 
+def _name(key: Key) -> str:
+    fqn, offsets = key
+    return fqn + (f" at {offsets}" if offsets is not None and any(offsets) else "")
+
+
 def place_of(info: Place) -> tuple[str, int, int]:
     """File, offset and length: whatever is the same there is the same item, or equal ones."""
     return info.relative_path, info.offset, info.length
 
 
-def _together(storage: Mapping[Any, Any]) -> dict[tuple[str, int, int], list[Key]]:
-    """The items of each place that has several."""
+def sharing(metadata: Any, name: str) -> list[str]:
+    """The names of the other tensors, or parts of them, that are at the place of the one of this name."""
+    for keys in _together(metadata).values():
+        names = list(map(_name, keys))
+        if name in names:
+            return [other for other in names if other != name]
+    return []
+
+
+def _together(metadata: Any) -> dict[tuple[str, int, int], list[Key]]:
+    """The tensors of each place that has several."""
+    storage = metadata.storage_data
     places = set(map(place_of, storage.values()))
     if len(places) == len(storage):
         return {}
     found: dict[tuple[str, int, int], list[Key]] = {}
     for index, info in storage.items():
-        found.setdefault(place_of(info), []).append(_key(index))
+        if hasattr(metadata.state_dict_metadata.get(index.fqn), "chunks"):
+            found.setdefault(place_of(info), []).append(_key(index))
     return {place: keys for place, keys in found.items() if len(keys) > 1}
 
 

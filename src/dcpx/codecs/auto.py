@@ -30,18 +30,17 @@ class Auto:
     writes = (Zstd.id, Planes.id, Float.id)
 
     def __init__(self, small: bool = False) -> None:
-        # A higher level isn't always smaller: "small" tries both of each.
+        # A higher level isn't always smaller: "small" tries both.
         self._always: list[Codec] = [Float(small=True)] if small else []
         self._matching: list[Codec] = [Zstd(), Planes()]
-        if small:
-            self._matching += [Zstd(9), Planes(9)]
+        self._small: list[Codec] = [*self._matching, Zstd(9), Planes(9)] if small else []
         self._float = Float()
 
     def encode(self, raw: memoryview, lanes: Lanes, still: bool) -> tuple[Coded, int]:
         raw, content, best, repeats = self._float.encode_sniffing(raw, lanes, still)
         best = _smallest(best, self._always, raw, lanes)
         if repeats >= _REPEATS and (best is None or len(best.payload) >= _TINY):
-            best = _smallest(best, self._promising(raw, lanes, best), raw, lanes)
+            best = _smallest(best, self._small or self._promising(raw, lanes, best), raw, lanes)
         return best or Coded(Raw.id, 0, raw), content
 
     def _promising(self, raw: memoryview, lanes: Lanes, best: Coded | None) -> list[Codec]:

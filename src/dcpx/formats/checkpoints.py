@@ -131,7 +131,7 @@ def _check_whole(name: str, described: TensorStorageMetadata) -> None:
 
 class WeightsPlanner(DefaultSavePlanner):
     """Saves what a source has without having it: tensors are planned by their shapes, and read when they are stored,
-    some neighbours at a time. `seen` is told of each with its old name."""
+    some neighbours at a time. `seen` is told of each, once, with its old name."""
 
     def __init__(
         self,
@@ -146,6 +146,7 @@ class WeightsPlanner(DefaultSavePlanner):
         self._cast = cast
         self._entries = {old: cast.entry(source.entries[old]) for old in self._old.values()}
         self._seen = seen
+        self._told: set[str] = set()
         self._groups: dict[str, list[str]] = {}
         self._held: dict[str, torch.Tensor] = {}
         self.state = {
@@ -172,7 +173,9 @@ class WeightsPlanner(DefaultSavePlanner):
             self._held = dict(zip(group, self._source.read(wanted), strict=True))
         tensor = self._held.pop(old)
         cast = self._cast.of(old, tensor)
-        self._seen(old, cast)
+        if old not in self._told:  # what may be a copy is asked for twice
+            self._told.add(old)
+            self._seen(old, cast)
         return cast
 
     def resolve_data(self, write_item: WriteItem) -> torch.Tensor | io.BytesIO:

@@ -17,6 +17,7 @@ from torch.distributed.checkpoint.metadata import Metadata, StorageMeta
 from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner
 from torch.futures import Future
 
+from ..catalog.items import sharing
 from ..catalog.limits import Limits
 from ..catalog.manifest import Manifest
 from ..catalog.names import metadata_name
@@ -26,6 +27,7 @@ from ..dcp.metadata import DCP
 from ..dcp.private import HAS_RANK_LOCAL, takes_memory
 from ..dcp.store import Storage, store_of
 from ..errors import (
+    CorruptError,
     DcpxError,
     LoadError,
     NotFoundError,
@@ -51,6 +53,9 @@ from .requests import RequestedItem, common_requests, is_whole, request_bytes, r
 from .unpacking import Unpacker
 
 __all__ = ["Reader"]
+
+_MOST_NAMED = 10
+"""Tensors that an error names beside its own."""
 
 _log = logging.getLogger(__name__)
 
@@ -305,9 +310,18 @@ class Reader(FileSystemReader):
             yield
         except DcpxError as error:
             self._check_replaced(error)
-            raise
+            raise self._naming_copies(error) from error.__cause__
         if self.failures:
             self._check_replaced(next(iter(self.failures.values())))
+
+    def _naming_copies(self, error: DcpxError) -> DcpxError:
+        """An error of damage names all tensors that stand on it."""
+        damaged = error.where.item if isinstance(error, CorruptError) else None
+        names = sharing(self.metadata, damaged) if damaged is not None else []
+        if not names:
+            return error
+        shown = ", ".join(map(repr, names[:_MOST_NAMED])) + (" and more" if len(names) > _MOST_NAMED else "")
+        return type(error)(f"{error.cause}; {shown} stand on the same bytes", error.where, error.remedy)
 
     def _check_replaced(self, error: DcpxError) -> None:
         if self._opened is not None and is_replaced(self._store, *self._opened):

@@ -64,6 +64,7 @@ class _Record:
     offset: int = 0  # in its file, once it is begun
     seal: Seal | None = None  # what the manifest says of the bytes that were stored, once they are
     stored: Stored | None = None  # what a copy of the tensor is held against
+    aside: bool = False  # it may be a copy, and waits
 
 
 class _Block(NamedTuple):
@@ -138,9 +139,13 @@ def pack_items(
     if copies is None:
         return results
     others = []
-    for item in copies.suspects:
+    for suspect in copies.suspects:
+        item = suspect.item
         with writing(lambda: files.place, item.index.fqn, foreign=Exception):
-            found = _stored_before(item, planner, pack, checkpoint, copies)
+            tensor, found = _plain_tensor(planner, item), None
+            if tensor is not None:
+                found = copies.find(tensor, suspect.stored, partial(_plain_tensor, planner))
+                changes.end(item, tensor, suspect.version)
         if found is None:
             others.append(item)
             continue
@@ -149,14 +154,9 @@ def pack_items(
     return results + _pack(others, planner, pack, checkpoint, files, crew, meter, changes, None)
 
 
-def _stored_before(
-    item: WriteItem, planner: Resolver, pack: Pack, checkpoint: bytes | None, copies: Copies
-) -> StoredItemResult | None:
+def _plain_tensor(planner: Resolver, item: WriteItem) -> torch.Tensor | None:
     data = resolved(planner, item)
-    if not isinstance(data, torch.Tensor) or not is_plain(tensor := data.detach()):
-        return None
-    encoder, _ = _coding(item, tensor, pack, checkpoint)
-    return copies.find(tensor, encoder)
+    return data.detach() if isinstance(data, torch.Tensor) and is_plain(data) else None
 
 
 def _pack(
@@ -173,7 +173,7 @@ def _pack(
     """As `pack_items`, but for what `copies` puts off."""
     descriptors = [pack.get_descriptor()]
     results: list[StoredItemResult] = []
-    pieces = _pieces(_blocks(items, planner, changes, pack.chunk_size, copies), pack, checkpoint)
+    pieces = _pieces(_blocks(items, planner, changes, pack.chunk_size), pack, checkpoint, copies)
     encode = partial(_encode, pack.chunk_size, checkpoint)
     with closing(crew.map(encode, _batches(pieces), _cost)) as encoded:
         for batch, stored in encoded:
@@ -189,7 +189,7 @@ def _pack(
                         result = StoredItemResult(record.item.index, length, info, record.seal)
                         results.append(result)
                         if record.stored is not None:
-                            record.stored.encoder, record.stored.result = record.encoder, result
+                            record.stored.result = result
                         files.end_item()
             meter.add(sum(piece.elements for piece in batch), sum(piece.last for piece in batch))
     return results
@@ -253,11 +253,8 @@ def _cost(batch: list[_Piece]) -> int:
     return sum(piece.size * (2 if piece.copied else 1) for piece in batch)
 
 
-def _blocks(
-    items: Iterable[WriteItem], planner: Resolver, changes: Changes, chunk_size: int, copies: Copies | None
-) -> Iterator[_Block]:
-    """Every item's data, tensors block by block, but for what `copies` puts off. To take a block starts its copy from a
-    device."""
+def _blocks(items: Iterable[WriteItem], planner: Resolver, changes: Changes, chunk_size: int) -> Iterator[_Block]:
+    """Every item's data, tensors block by block. To take a block starts its copy from a device."""
     for item in items:
         data = resolved(planner, item)
         if not isinstance(data, torch.Tensor):
@@ -273,13 +270,10 @@ def _blocks(
             # A copy of so little takes less than a view. It is made at once: nothing else would hold the memory.
             yield _Block(record, Block(_copied(tensor), copied=True), True, True)
             continue
-        first, waiting, found = True, None, blocks(tensor)
-        if copies is not None and tensor.nbytes >= OWN_ELEMENTS:
-            waiting = next(found) if in_one_piece(tensor) else None
-            record.stored = copies.take(item, tensor, None if waiting is None else waiting.data)
-            if record.stored is None:
-                continue
-        for block in found:
+        first, waiting = True, None
+        for block in blocks(tensor):
+            if record.aside:
+                break
             if waiting is not None:
                 yield _Block(record, waiting, first, False)
                 first = False
@@ -291,7 +285,7 @@ def _copied(tensor: torch.Tensor) -> memoryview:
     return memoryview(ctypes.string_at(tensor.data_ptr(), tensor.nbytes) if tensor.nbytes else b"")
 
 
-def _pieces(found: Iterable[_Block], pack: Pack, checkpoint: bytes | None) -> Iterator[_Piece]:
+def _pieces(found: Iterable[_Block], pack: Pack, checkpoint: bytes | None, copies: Copies | None) -> Iterator[_Piece]:
     for one in ahead(found, _AHEAD):
         record = one.record
         if not isinstance(record.data, torch.Tensor):
@@ -302,7 +296,7 @@ def _pieces(found: Iterable[_Block], pack: Pack, checkpoint: bytes | None) -> It
         elif record.container is None:
             yield _Piece(record, b"", None, True, True)
         else:
-            yield from _tensor_pieces(one, record.data, record.container, pack, checkpoint)
+            yield from _tensor_pieces(one, record.data, record.container, pack, checkpoint, copies)
 
 
 def _object_pieces(record: _Record, data: io.BytesIO, choice: Choice) -> Iterator[_Piece]:
@@ -318,11 +312,18 @@ def _object_pieces(record: _Record, data: io.BytesIO, choice: Choice) -> Iterato
 
 
 def _tensor_pieces(
-    one: _Block, tensor: torch.Tensor, own: OwnContainer, pack: Pack, checkpoint: bytes | None
+    one: _Block,
+    tensor: torch.Tensor,
+    own: OwnContainer,
+    pack: Pack,
+    checkpoint: bytes | None,
+    copies: Copies | None,
 ) -> Iterator[_Piece]:
     """The pieces of one block: its chunks to encode, and as ready bytes the container around them, or all of a small
-    tensor."""
+    tensor. None of a tensor that is put off."""
     record, block = one.record, one.block
+    if record.aside:
+        return
     if block is not None:
         block.wait()
     if one.first:
@@ -337,6 +338,12 @@ def _tensor_pieces(
                 whole = block.data, None if key is None else pack_key(key), frame_form(dtype, shape), bytes(codecs)
                 yield _Piece(record, b"", None, True, True, whole=whole)
                 return
+            if copies is not None:
+                assert block is not None
+                record.stored = copies.take(record.item, record.version, (own.hint, record.encoder), block.data)
+                record.aside = record.stored is None
+                if record.aside:
+                    return
             record.frame = FrameBuilder(Header(pack.chunk_size, codecs, key, own.hint, checkpoint))
     assert block is not None
     assert record.frame is not None

@@ -111,9 +111,11 @@ def sample_tensors(
         one.tensors += 1
         one.nbytes += tensor.nbytes
         for part in tensor.parts:
-            if place_of(part.info) not in places:  # a copy is stored once
-                places.add(place_of(part.info))
-                one.stored += part.info.length
+            if place_of(part.info) in places:  # a copy, which but for plain items is stored once
+                one.fixed["plain"] += part.nbytes + _fixed(part, "plain")
+                continue
+            places.add(place_of(part.info))
+            one.stored += part.info.length
             if tensor.dtype in CODES and len(tensor.shape) <= _MOST_DIMENSIONS:
                 for level in LEVELS:
                     one.fixed[level] += _fixed(part, level)

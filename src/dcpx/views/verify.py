@@ -213,14 +213,17 @@ class _Verifier:
         )
 
     def _shared(self, problems: list[Problem]) -> list[Problem]:
-        """The problems, each for every item that is where the one is that it names."""
+        """The problems, those of chunks for every item that is where the one is that they name. All else is found out
+        of each item by itself."""
         names: dict[tuple[str, int, int], list[str]] = {}
         for item in self._items:
             if item.together:
                 names.setdefault(place_of(item.info), []).append(item.name)
         others = {(place[0], name): same for place, same in names.items() for name in same}
         return [
-            replace(one, item=name) for one in problems for name in others.get((one.file, one.item or ""), [one.item])
+            one if name == one.item else replace(one, item=name, error=_of_item(one.error, name))
+            for one in problems
+            for name in ([one.item] if one.chunk is None else others.get((one.file, one.item or ""), [one.item]))
         ]
 
     def _names(self, problems: list[Problem], of_files: type[DcpxError]) -> set[str]:
@@ -420,6 +423,10 @@ def _leftovers(store: Store) -> list[str]:
         return [name for one in leftovers_in(store) if one.state != "running" for name in one.names]
     except LoadError:
         return []  # with a pointer that can't be read, nobody knows
+
+
+def _of_item(error: DcpxError, name: str | None) -> DcpxError:
+    return type(error)(error.cause, replace(error.where, item=name), error.remedy)
 
 
 def _stored_bytes(items: Iterable[StoredItem]) -> int:

@@ -117,9 +117,9 @@ def test_parts_with_names_and_offsets(tmp_path: Path):
 
 
 def test_samples(tmp_path: Path):
-    """A few MiB stand for all, also of tensors that are as different as weights and zeros."""
+    """A few MiB stand for all, also of tensors that are as different as weights and constants."""
     state = {f"weights {number}": weights(torch.bfloat16, (512, 2048), number) for number in range(12)}
-    state |= {f"zeros {number}": torch.zeros(512, 2048, dtype=torch.bfloat16) for number in range(12)}
+    state |= {f"constant {number}": torch.full((512, 2048), number, dtype=torch.bfloat16) for number in range(12)}
     dcpx.save(state, tmp_path / "c", sync=False)
     found = estimate(tmp_path / "c", sample=16 << 20)
     assert 0.2 < found.sampled < 0.4
