@@ -98,6 +98,3 @@ def test_a_lost_file(checkpoint: Path):
 def test_quick_verification(checkpoint: Path):
     flip(data_file(checkpoint), places_of(checkpoint, "small")["index"])
     assert sorted(dcpx.verify(checkpoint, quick=True).lost) == SHARING["small"]
-
-
-# --- forged -----------------------------------------------------------------------------------------------------------
