@@ -87,13 +87,15 @@ def test_a_chunk_is_encoded_as_by_the_single_calls():
         (WEIGHTS[:999], 1, False),
         (b"", 1, False),
     ):
-        same, content, coded, repeats = kernels.encode_chunk(data, width, rotated, still=True)
+        same, content, coded, repeats = kernels.encode_chunk(data, width, rotated, still=True, most=1025)
         assert same is data
         alone = kernels.float_encode(data, width, rotated, False)
         assert coded == alone
         assert content == xxh3_64_intdigest(data)
         assert repeats == kernels.repeats(data)
-        copy, content, coded, repeats = kernels.encode_chunk(data, width, rotated, still=False)
+        _, _, nothing, repeats = kernels.encode_chunk(data, width, rotated, still=True, most=repeats)
+        assert nothing is None
+        copy, content, coded, repeats = kernels.encode_chunk(data, width, rotated, still=False, most=1025)
         assert bytes(copy) == data
         assert content == xxh3_64_intdigest(data)
         assert coded == alone

@@ -24,10 +24,12 @@ class Float:
     def encode(self, raw: memoryview, lanes: Lanes) -> Coded | None:
         return _coded(kernels.float_encode(raw, lanes.width, lanes.rotated, self._small))
 
-    def encode_sniffing(self, raw: memoryview, lanes: Lanes, still: bool) -> tuple[memoryview, int, Coded | None, int]:
+    def encode_sniffing(
+        self, raw: memoryview, lanes: Lanes, still: bool, most: int
+    ) -> tuple[memoryview, int, Coded | None, int]:
         """`raw`, or a copy unless it holds `still`; of that its XXH3-64, what `encode` gives at the fast level, and
-        what `kernels.repeats` says."""
-        taken, content, made, repeats = kernels.encode_chunk(raw, lanes.width, lanes.rotated, still)
+        what `kernels.repeats` says: from `most` on nothing is encoded."""
+        taken, content, made, repeats = kernels.encode_chunk(raw, lanes.width, lanes.rotated, still, most)
         return taken, content, _coded(made), repeats
 
     def decode(self, payload: memoryview, parameter: int, out: memoryview) -> None:

@@ -62,7 +62,7 @@ class Planes:
 
 
 def _encode_plane(plane: memoryview, level: int) -> tuple[int, bytes | memoryview]:
-    if plane[:1].tobytes() * len(plane) == plane:
+    if plane[:1].tobytes() * len(plane) == plane.tobytes():  # a memoryview would be compared item by item
         return CONSTANT, plane[:1]
     stored = compress(plane, level)
     return (ZSTD, stored) if len(stored) < len(plane) else (RAW, plane)

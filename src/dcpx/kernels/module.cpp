@@ -67,7 +67,7 @@ void check_chunk(const Bytes& src) {
     if (src.size() > dcpx::max_chunk) throw nb::value_error("a chunk must not exceed 16 MiB");
 }
 
-// A chunk coded as spec/float.md says; of size 0 where that isn't smaller.
+// A chunk coded as spec/float.md says; of size 0 where that isn't smaller, without payload where it wasn't tried.
 struct Made {
     std::unique_ptr<Payload> payload;
     unsigned parameter = 0;
@@ -90,7 +90,7 @@ nb::object view_of(std::unique_ptr<Payload> payload) {
 }
 
 nb::object made_if_smaller(Made made) {
-    if (made.payload->size == 0) return nb::none();
+    if (!made.payload || made.payload->size == 0) return nb::none();
     return nb::make_tuple(made.parameter, view_of(std::move(made.payload)));
 }
 
@@ -131,7 +131,7 @@ nb::tuple take_chunk(nb::handle source) {
 }
 
 // Everything that the fast level asks of a chunk, in one call: each return to Python may have to wait for its lock.
-nb::tuple encode_chunk(nb::handle source, unsigned width, bool rotated, bool still) {
+nb::tuple encode_chunk(nb::handle source, unsigned width, bool rotated, bool still, unsigned most) {
     const dcpx::Lane lane = checked_lane(width, rotated);
     const Bytes src(source, false);
     check_chunk(src);
@@ -150,8 +150,8 @@ nb::tuple encode_chunk(nb::handle source, unsigned width, bool rotated, bool sti
             content = taken.content;
             bytes = copy->data();
         }
-        made = Made(bytes, src.size(), lane, dcpx::Level::fast);
         repeated = dcpx::repeats(bytes, src.size());
+        if (repeated < most) made = Made(bytes, src.size(), lane, dcpx::Level::fast);
     }
     const nb::object raw = still ? nb::borrow(source) : view_of(std::move(copy));
     return nb::make_tuple(raw, content, made_if_smaller(std::move(made)), repeated);
@@ -414,8 +414,9 @@ NB_MODULE(_native, m) {
     m.def("take_chunk", take_chunk, nb::arg("src"),
           "(a view of a copy of src, XXH3-64 of the copy), whatever else is written to src meanwhile.");
     m.def("encode_chunk", encode_chunk, nb::arg("src"), nb::arg("width"), nb::arg("rotated"), nb::arg("still"),
+          nb::arg("most"),
           "(src itself if it holds still, else as take_chunk a view of a copy, and of that: its XXH3-64, what "
-          "float_encode gives at the fast level, what repeats gives).");
+          "float_encode gives at the fast level or None where it repeats as much as `most`, what repeats gives).");
     m.def("float_decode", float_decode, nb::arg("src"), nb::arg("dst"), nb::arg("parameter"),
           "Fill dst with the chunk coded in src. ValueError where src isn't such a chunk of len(dst) bytes.");
     m.def("decode_chunks", decode_chunks, nb::arg("jobs"),
