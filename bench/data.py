@@ -14,6 +14,8 @@ import torch
 from demo.minilm import weights
 from torch.nn import functional as F  # noqa: N812 (the usual name)
 
+from . import mpnet
+
 Array = npt.NDArray[np.uint8]
 
 STEPS = (200, 600)
@@ -46,6 +48,8 @@ def samples(stops: Sequence[int] = STEPS) -> list[Sample]:
             ("fp8 e5m2", torch.float8_e5m2),
         )
     ]
+    if larger := list(mpnet.weights().values()):
+        found.append(_sample("mpnet bf16", [tensor.to(torch.bfloat16) for tensor in larger]))
     found += [
         _sample("MiniLM int4 in bf16", [_rounded(tensor, 7).to(torch.bfloat16) for tensor in model]),
         _sample("MiniLM int8 in f32", [_rounded(tensor, 127) for tensor in model]),
