@@ -131,7 +131,7 @@ def test_depth_takes_seconds_at_most(path: str, piece: str) -> None:
     for text in (piece * 100_000, (piece * 20 + "\n") * 300):
         begun = time.process_time()
         check(read(path, text), text)
-        assert time.process_time() - begun < 10
+        assert time.process_time() - begun < 60  # up to 10 on a slow machine; what grows with the square takes hours
 
 
 @pytest.mark.parametrize("path", SOURCES)
@@ -144,7 +144,7 @@ def test_minified_code_is_read_without_its_definitions() -> None:
     text = "function f(a){var b=a+1;return g(b,'x')}" * 125_000
     begun = time.process_time()
     facts = read("a.min.js", text)
-    assert time.process_time() - begun < 30
+    assert time.process_time() - begun < 60
     assert facts.definitions == []
     assert [one.text for one in facts.problems] == ["line 1 has 5,000,000 bytes: only its first names were read"]
     assert facts.problems[0].line == 1
