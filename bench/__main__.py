@@ -1,8 +1,14 @@
-"""`python -m bench NAME [--out FILE]`: run one benchmark, print its table and write its rows as JSON."""
+"""`python -m bench NAME [--out FILE]`: run one benchmark, print its table and write its rows as JSON.
+
+The peers come with `pip install '.[bench]'`, the weights with `make demo`; `make bench` does all of it. Beside these,
+`python -m bench.check` holds sizes against the committed results, `python -m bench.mpnet` fetches the weights of a
+larger model, and `python -m bench.tables` writes the tables of the guides.
+"""
 
 from __future__ import annotations
 
 import argparse
+import ast
 import importlib
 import inspect
 import json
@@ -14,15 +20,23 @@ NAMES = ("codec", "memory", "checkpoint", "metadata", "stores", "convert", "back
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("name", choices=NAMES)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description=__doc__,
+        epilog="\n".join(["what each of them asks:", *(f"  {name:<12}{_question(name)}" for name in NAMES)]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", choices=NAMES, metavar="NAME", help="one of those below")
     parser.add_argument("--out", type=Path, help="write the rows here as JSON")
     parser.add_argument("--sections", type=lambda names: names.split(","), help="these only, as in disk/large,store")
     parser.add_argument("--rounds", type=int, help="how often each figure is measured, once at least")
     options = parser.parse_args()
     if options.rounds is not None and options.rounds < 1:
         parser.error("--rounds must be at least 1")
-    run = importlib.import_module(f"bench.{options.name}").run
+    try:
+        run = importlib.import_module(f"bench.{options.name}").run
+    except ModuleNotFoundError as error:
+        parser.exit(1, f"{error.name} can't be imported, which {options.name} needs: pip install '.[bench,demo]'\n")
     chosen = {key: value for key in ("sections", "rounds") if (value := getattr(options, key)) is not None}
     for key in chosen:
         if key not in inspect.signature(run).parameters:
@@ -31,6 +45,12 @@ def main() -> None:
     if options.out is not None:
         found = {"bench": options.name, "python": platform.python_version(), **_machine(), "rows": rows}
         options.out.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def _question(name: str) -> str:
+    """The first line of what the benchmark says of itself, without importing what it needs."""
+    said = ast.get_docstring(ast.parse((Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8")))
+    return (said or "").partition("\n")[0]
 
 
 def _machine() -> dict[str, object]:

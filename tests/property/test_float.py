@@ -412,14 +412,16 @@ def test_sniffing_matches_its_oracle(name: str, seed: int, size: int, at: int):
     data = made(name, seed, size + at)[at:]
     assert kernels.sniff_lane(memoryview(data)) == sniff_reference.sniff_lane(data)
     assert kernels.repeats(memoryview(data)) == sniff_reference.repeats(data)
+    assert kernels.sample(memoryview(data)) == sniff_reference.sample(data)
 
 
 @pytest.mark.parametrize("name", CONTENTS)
-@pytest.mark.parametrize("size", [(1 << 20) - 1, 1 << 20, (5 << 20) + 3])
+@pytest.mark.parametrize("size", [(1 << 16) + 9, 180_001, (1 << 20) - 1, 1 << 20, (5 << 20) + 3])
 def test_sniffing_large_data_matches_its_oracle(name: str, size: int):
     data = made(name, 7, size)
     assert kernels.sniff_lane(data) == sniff_reference.sniff_lane(data)
     assert kernels.repeats(data) == sniff_reference.repeats(data)
+    assert kernels.sample(data) == sniff_reference.sample(data)
 
 
 @pytest.mark.parametrize(

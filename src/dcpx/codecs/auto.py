@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from .. import kernels
 from .contract import Codec, Coded, Lanes
@@ -16,68 +16,55 @@ __all__ = ["Auto", "Smallest"]
 _REPEATS = 24
 """Of 1024: so many sampled words seen before promise that matches may pay. Weights have none."""
 
-_TRIED = 1 << 16
-"""Bytes: the part of a chunk on which a codec is tried before it is trusted with all of it."""
-
 _TINY = 64
 """Bytes: nothing is left to win."""
 
 
 class Auto:
-    """Float coding, in the form that a sample of the chunk promises most of; where words repeat, what makes a part of
-    the chunk smallest: that, or Zstandard on bytes or on planes."""
+    """Float coding, in the form that a sample of the chunk promises most of; where words repeat, what makes a sample
+    of the chunk smallest: that, or Zstandard on bytes or on planes."""
 
     writes = (Zstd.id, Planes.id, Float.id)
 
     def __init__(self, small: bool = False) -> None:
-        # A higher level isn't always smaller: "small" tries both.
-        self._always: list[Codec] = [Float(small=True)] if small else []
-        self._matching: list[Codec] = [Zstd(), Planes()]
-        self._small: list[Codec] = [*self._matching, Zstd(9), Planes(9)] if small else []
+        self._small = small
         self._float = Float()
+        self._rarely: list[Codec] = [Planes()] if small else []
+        self._repeating: list[Codec] = [self._float, Zstd(), Planes()]
+        if small:  # a higher level isn't always smaller
+            self._smallest = Float(small=True)
+            self._repeating += [self._smallest, Zstd(9), Planes(9)]
 
     def encode(self, raw: memoryview, lanes: Lanes, still: bool) -> tuple[Coded, int]:
         raw, content, best, repeats = self._float.encode_sniffing(raw, lanes, still, _REPEATS)
         if repeats >= _REPEATS:
-            best = self._float.encode(raw, lanes) if self._small else self._chosen(raw, lanes)
-        best = _smallest(best, self._always, raw, lanes)
-        if repeats >= _REPEATS and (best is None or len(best.payload) >= _TINY):
-            best = _smallest(best, self._small, raw, lanes)
+            best = self._by_sample(self._repeating, None, raw, lanes)
+        elif self._small and len(raw) > _TINY:
+            best = _smallest(best, [self._smallest], raw, lanes)
+            best = self._by_sample(self._rarely, best, raw, lanes)
         return best or Coded(Raw.id, 0, raw), content
 
-    def _chosen(self, raw: memoryview, lanes: Lanes) -> Coded | None:
-        """What the codec makes of `raw` that does best with its middle, and where that misled the smaller of two."""
-        tried = min(len(raw), _TRIED)
-        start = (len(raw) - tried) // 2 // 8 * 8
-        part = raw[start : start + tried]
-        made: dict[Codec, Coded | None] = {self._float: self._float.encode(part, lanes)}
+    def _by_sample(self, codecs: Sequence[Codec], best: Coded | None, raw: memoryview, lanes: Lanes) -> Coded | None:
+        """The best of what the codecs make of `raw`, and of `best`. They are run in the order of what they make of a
+        sample, until none promises more than what there is: where the sample misleads, the next one has its turn."""
+        sample = memoryview(kernels.sample(raw))
+        made = [codec.encode(sample, lanes) for codec in codecs]
+        promised = [self._worth(coded, sample) * len(raw) / len(sample) for coded in made]
+        for number in sorted(range(len(codecs)), key=promised.__getitem__):
+            if self._worth(best, raw) <= promised[number]:
+                break
+            coded = made[number] if len(sample) == len(raw) else codecs[number].encode(raw, lanes)
+            if self._worth(coded, raw) < self._worth(best, raw):
+                best = coded
+        return best
 
-        def of_all(codec: Codec) -> Coded | None:
-            return made[codec] if tried == len(raw) else codec.encode(raw, lanes)
-
-        planes = _size(made[self._float], part)
-        if planes < _TINY:
-            return of_all(self._float)
-        made |= {codec: codec.encode(part, lanes) for codec in self._matching}
-        choice = min(self._matching, key=lambda codec: _size(made[codec], part))
-        least = _size(made[choice], part)
-        promised = least * len(raw) // tried
-        if not _pays(least, planes, tried):
-            best = of_all(self._float)
-            other = choice if _pays(promised, _size(best, raw), len(raw)) else None
-        else:
-            best = of_all(choice)
-            other = self._float if _size(best, raw) > 2 * promised else None
-        return best if other is None else _smallest(best, [other], raw, lanes)
-
-
-def _pays(size: int, planes: int, raw: int) -> bool:
-    """Whether `size` bytes with matches are so much less than those of `planes` that the search is worth its time."""
-    return size < max(planes * 3 // 4, planes - raw // 32)
-
-
-def _size(coded: Coded | None, raw: memoryview) -> int:
-    return len(raw) if coded is None else len(coded.payload)
+    def _worth(self, coded: Coded | None, raw: memoryview) -> int:
+        """Its size; but matches must save a quarter of what float coding takes, or a thirty-second of the chunk, or the
+        search isn't worth its time."""
+        size = len(raw) if coded is None else len(coded.payload)
+        if (coded is None or coded.codec == Float.id) and not self._small:
+            size = max(size * 3 // 4, size - len(raw) // 32)
+        return max(size, _TINY)
 
 
 class Smallest:

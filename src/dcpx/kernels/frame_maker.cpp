@@ -11,7 +11,6 @@ using namespace frame_layout;
 namespace {
 
 u8* bytes(std::string& text) { return reinterpret_cast<u8*>(text.data()); }
-const u8* bytes(const std::string& text) { return reinterpret_cast<const u8*>(text.data()); }
 
 void append(std::string& out, u64 value, unsigned size) {
     u8 little[8];

@@ -88,13 +88,24 @@ Lane sniff_lane(const u8* src, size_t n) noexcept {
     return best;
 }
 
+Pieces::Pieces(size_t n) noexcept : n_(n), stretch_(std::clamp<size_t>(n / 4 / 8 * 8, most, 8 * most)) {}
+
+size_t Pieces::count() const noexcept { return (n_ + stretch_ - 1) / stretch_; }
+
+Pieces::Piece Pieces::operator[](size_t number) const noexcept {
+    // 11 has no divisor in common with any number of places that a stretch may have.
+    const size_t place = number * 11 % (stretch_ / most);
+    const size_t start = std::min(n_, number * stretch_ + place * most);
+    return {start, std::min(n_ - start, most)};
+}
+
 unsigned repeats(const u8* src, size_t n) noexcept {
-    constexpr size_t block = 8192, spacing = 65536;  // an eighth of the chunk, in blocks that hold short rows
-    std::array<u32, 4096> seen{};                    // tags of strings, by their hash; 0 means none
+    const Pieces pieces(n);
+    std::array<u32, 4096> seen{};  // tags of strings, by their hash; 0 means none
     unsigned words = 0, found = 0;
-    for (size_t start = 0; start < n; start += spacing) {
-        const size_t stop = std::min(n, start + block);
-        for (size_t i = start; i + 16 <= stop; i += 8) {
+    for (size_t p = 0; p < pieces.count(); ++p) {
+        const auto [start, size] = pieces[p];
+        for (size_t i = start; i + 16 <= start + size; i += 8) {
             const u64 hash = load_le64(src + i) * 0x9E3779B97F4A7C15u + load_le64(src + i + 8) * 0xC2B2AE3D27D4EB4Fu;
             u32& slot = seen[hash >> 52];
             const u32 tag = static_cast<u32>(hash >> 20) | 1;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
 
@@ -11,10 +12,10 @@ import numpy.typing as npt
 
 from .float_reference import PLAIN, ROTATED, planes_of
 
-__all__ = ["repeats", "sniff_lane"]
+__all__ = ["repeats", "sample", "sniff_lane"]
 
 _SAMPLE, _MOST = 1024, 8
-_BLOCK, _STRIDE = 8192, 65536
+_PIECE = 8192
 
 
 @cache
@@ -49,14 +50,24 @@ def sniff_lane(data: bytes) -> tuple[int, bool]:
     return width, width > 1 and _cost(samples, width, True) < least
 
 
+def _pieces(data: bytes) -> Iterator[bytes]:
+    stretch = min(max(len(data) // 4 // 8 * 8, _PIECE), 8 * _PIECE)
+    for number, start in enumerate(range(0, len(data), stretch)):
+        start += number * 11 % (stretch // _PIECE) * _PIECE
+        yield data[start : start + _PIECE]
+
+
+def sample(data: bytes) -> bytes:
+    """Pieces that stand for all of `data`, one of each stretch and each in another place there."""
+    return b"".join(_pieces(data))
+
+
 def repeats(data: bytes) -> int:
-    """Of 1024 sampled strings of 16 bytes of `data`, how many stood in an earlier sample."""
+    """Of 1024 strings of 16 bytes of the sample of `data`, how many stood there earlier."""
     seen: dict[int, int] = {}  # by slot, the tag of the last string there
     words = found = 0
-    for start in range(0, len(data), _STRIDE):
-        block = data[start : start + _BLOCK]
-        block = block[: len(block) // 8 * 8]
-        values = np.frombuffer(block, "<u8").tolist()
+    for piece in _pieces(data):
+        values = np.frombuffer(piece[: len(piece) // 8 * 8], "<u8").tolist()
         for first, second in pairwise(values):
             hashed = (first * 0x9E3779B97F4A7C15 + second * 0xC2B2AE3D27D4EB4F) % 2**64
             slot, tag = hashed >> 52, hashed >> 20 & 0xFFFFFFFF | 1

@@ -305,7 +305,7 @@ def test_matches_are_tried_on_a_part_and_given_up_where_they_do_not_pay(monkeypa
     encode = Zstd.encode
     monkeypatch.setattr(Zstd, "encode", lambda self, data, lanes: tried.append(len(data)) or encode(self, data, lanes))
     packed(raw(mask), Pack(), item("bool"))
-    assert sum(tried) <= 1 << 16
+    assert sum(tried) <= len(raw(mask)) // 8
 
 
 @pytest.mark.parametrize("length", [1, 7, 500, 999, 1001, 3001, 5000])
