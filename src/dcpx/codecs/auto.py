@@ -38,18 +38,25 @@ class Auto:
     def encode(self, raw: memoryview, lanes: Lanes, still: bool) -> tuple[Coded, int]:
         raw, content, best, repeats = self._float.encode_sniffing(raw, lanes, still, _REPEATS)
         if repeats >= _REPEATS:
-            best = self._by_sample(self._repeating, None, raw, lanes)
+            best = self._by_sample(self._repeating, None, raw, lanes, repeats)
         elif self._small and len(raw) > _TINY:
             best = _smallest(best, [self._smallest], raw, lanes)
-            best = self._by_sample(self._rarely, best, raw, lanes)
+            best = self._by_sample(self._rarely, best, raw, lanes, repeats)
         return best or Coded(Raw.id, 0, raw), content
 
-    def _by_sample(self, codecs: Sequence[Codec], best: Coded | None, raw: memoryview, lanes: Lanes) -> Coded | None:
+    def _by_sample(
+        self, codecs: Sequence[Codec], best: Coded | None, raw: memoryview, lanes: Lanes, repeats: int
+    ) -> Coded | None:
         """The best of what the codecs make of `raw`, and of `best`. They are run in the order of what they make of a
         sample, until none promises more than what there is: where the sample misleads, the next one has its turn."""
         sample = memoryview(kernels.sample(raw))
         made = [codec.encode(sample, lanes) for codec in codecs]
         promised = [self._worth(coded, sample) * len(raw) / len(sample) for coded in made]
+        if min(promised) > len(raw) / 2:
+            # Strings of bytes so varied repeat because they are copies, of which the sample holds but few.
+            for number, codec in enumerate(codecs):
+                if codec.id != Float.id:
+                    promised[number] *= (1024 - repeats) / 1024
         for number in sorted(range(len(codecs)), key=promised.__getitem__):
             if self._worth(best, raw) <= promised[number]:
                 break

@@ -73,6 +73,10 @@ MISLEADING: dict[str, tuple[np.ndarray, Lanes]] = {
     "rows around noise": (put(rows(noise(104), CHUNK), 0.46, noise(80 << 10, 4)), Lanes(4, True)),
     "rows as long as a stretch": (rows(weights(1 << 14), CHUNK), Lanes(4, True)),
     "rows longer than a stretch": (rows(weights(20_000), CHUNK), Lanes(4, True)),
+    "rows in any order": (
+        weights(50 * 768).reshape(50, 768)[np.random.default_rng(5).integers(0, 50, 341)].reshape(-1),
+        Lanes(4, True),
+    ),
     "equal heads": (rows(bf16(96 << 9), CHUNK), Lanes(2, True)),
     "few rows of odd length": (rows(bf16(2501), 60_024), Lanes(2, True)),
     "few rows of bytes": (rows(noise(1001), 60_060), Lanes()),
