@@ -28,20 +28,18 @@ class Auto:
 
     def __init__(self, small: bool = False) -> None:
         self._small = small
-        self._float = Float()
-        self._rarely: list[Codec] = [Planes()] if small else []
-        self._repeating: list[Codec] = [self._float, Zstd(), Planes()]
+        self._float, self._smaller, self._planes = Float(), Float(small=True), Planes()
+        self._repeating: list[Codec] = [self._float, Zstd(), self._planes]
         if small:  # a higher level isn't always smaller
-            self._smallest = Float(small=True)
-            self._repeating += [self._smallest, Zstd(9), Planes(9)]
+            self._repeating += [self._smaller, Zstd(9), Planes(9)]
 
     def encode(self, raw: memoryview, lanes: Lanes, still: bool) -> tuple[Coded, int]:
         raw, content, best, repeats = self._float.encode_sniffing(raw, lanes, still, _REPEATS)
         if repeats >= _REPEATS:
             best = self._by_sample(self._repeating, None, raw, lanes, repeats)
         elif self._small and len(raw) > _TINY:
-            best = _smallest(best, [self._smallest], raw, lanes)
-            best = self._by_sample(self._rarely, best, raw, lanes, repeats)
+            best = _smallest(best, [self._smaller], raw, lanes)
+            best = self._by_sample([self._planes], best, raw, lanes, repeats)
         return best or Coded(Raw.id, 0, raw), content
 
     def _by_sample(
@@ -71,7 +69,7 @@ class Auto:
         size = len(raw) if coded is None else len(coded.payload)
         if (coded is None or coded.codec == Float.id) and not self._small:
             size = max(size * 3 // 4, size - len(raw) // 32)
-        return max(size, _TINY)
+        return max(size, min(_TINY, len(raw) // 2))
 
 
 class Smallest:

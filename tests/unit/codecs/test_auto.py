@@ -134,6 +134,12 @@ def test_rows_that_repeat_go_to_zstandard_at_any_size(size: int):
     assert len(made.payload) < 0.1 * size
 
 
+@pytest.mark.parametrize("size", [48, 64, 72, 256])
+@pytest.mark.parametrize("small", [False, True])
+def test_few_bytes_are_coded_too(size: int, small: bool):
+    assert len(coded(np.zeros(size // 4, np.float32), Lanes(4, True), small).payload) < 0.6 * size
+
+
 def test_constants_are_not_searched():
     made = coded(np.full(CHUNK // 4, 0.5, np.float32), Lanes(4, True))
     assert made.codec == FLOAT
