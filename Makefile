@@ -72,7 +72,7 @@ bench-check: $(VENV)/installed $(VENV)/demo  ## Hold the sizes that the codecs g
 # ten thousand states of any kind, and a thousand of ranks, where it does some hundred.
 soak: $(VENV)/installed  ## Thousands of random saves and loads
 	DCPX_STRESS=1000 $(BIN)/python -m pytest tests/soak tests/fault/test_all_bits.py \
-		tests/stores/test_faults.py --override-ini timeout=3600
+		tests/fault/test_checkpoint_bits.py tests/stores/test_faults.py --override-ini timeout=3600
 	DCPX_EXAMPLES=10000 $(BIN)/python -m pytest tests/property/test_whatever_saves_loads.py \
 		tests/dist/test_whatever_ranks_save.py --override-ini timeout=7200
 
