@@ -27,7 +27,6 @@ from torch.distributed.checkpoint.metadata import Metadata
 import dcpx
 from dcpx import CorruptError, DcpxError
 
-
 STEP = 1 if "DCPX_STRESS" in os.environ else 5
 
 
