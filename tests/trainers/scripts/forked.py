@@ -60,7 +60,7 @@ def fork_rank(rank: int, port: int, script: str, arguments: list[str]) -> int:
 
 def train(script: str, arguments: list[str]) -> bool:
     """Whether both ranks ended well."""
-    # As torchrun's, it is this process's, which lives longer than any rank; and nothing of an earlier training is in it.
+    # As torchrun's, it is this process's, which lives longer than any rank. Nothing of an earlier training is in it.
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     running = {fork_rank(rank, store.port, script, arguments) for rank in range(RANKS)}
     well = True
