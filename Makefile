@@ -68,11 +68,14 @@ bench: $(VENV)/installed $(VENV)/demo  ## Speed and size beside the peers; write
 bench-check: $(VENV)/installed $(VENV)/demo  ## Hold the sizes that the codecs give against the committed results: a minute
 	$(BIN)/python -m bench.check
 
-# A thousand saves and loads with everything drawn at random, where `make test` does 25; every bit, where it does some; and
-# ten thousand states of any kind, and a thousand of ranks, where it does some hundred.
+# A thousand saves and loads with everything drawn at random, where `make test` does 25; every bit, length, state of a
+# disk, request and pair of cases, where it takes a sample; and ten thousand states of any kind, and a thousand of ranks,
+# where it does some hundred.
 soak: $(VENV)/installed  ## Thousands of random saves and loads
 	DCPX_STRESS=1000 $(BIN)/python -m pytest tests/soak tests/fault/test_all_bits.py \
-		tests/stores/test_faults.py --override-ini timeout=3600
+		tests/fault/test_checkpoint_bits.py tests/fault/test_failing_calls.py tests/fault/test_power_loss.py \
+		tests/fault/test_tensor_containers.py tests/property/test_float.py tests/stores/test_faults.py \
+		--override-ini timeout=3600
 	DCPX_EXAMPLES=10000 $(BIN)/python -m pytest tests/property/test_whatever_saves_loads.py \
 		tests/dist/test_whatever_ranks_save.py --override-ini timeout=7200
 

@@ -1,4 +1,4 @@
-"""What several rooms of the tests share: the installed plug-in package."""
+"""What several rooms of the tests share: the installed plug-in package, an S3 server, and which files begin first."""
 
 from __future__ import annotations
 
@@ -16,6 +16,48 @@ from dcpx import StreamTransformExtension, registry
 from tests.support.s3 import Proxy, s3_server
 
 pytest.register_assert_rewrite("dcpx.testing")
+
+LONGEST = [
+    "fault/test_failing_calls.py",
+    "fault/test_all_bits.py",
+    "trainers/test_trainings.py",
+    "browser/test_report.py",
+    "fault/test_power_loss.py",
+    "stores/test_faults.py",
+    "cli/test_cat.py",
+    "property/test_float.py",
+    "trainers/test_install.py",
+    "fault/test_checkpoint_bits.py",
+    "cli/test_changing.py",
+    "fault/test_object_bombs.py",
+    "cli/test_looking.py",
+    "unit/catalog/test_limits.py",
+    "unit/views/test_verify.py",
+    "interop/test_directions.py",
+    "fault/test_killed.py",
+    "unit/catalog/test_shapes.py",
+    "background/test_async_save.py",
+    "stores/test_checkpoints.py",
+    "property/test_whatever_saves_loads.py",
+    "cli/test_verify.py",
+    "unit/loading/test_budget.py",
+    "unit/catalog/test_leftovers_of_crashes.py",
+    "unit/api/test_forks.py",
+]
+"""The files that take longest, in that order: one that began as the last would leave the other workers without work."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    # With --dist loadfile, files are handed out as they come, and not by the number of their tests.
+    if getattr(config.option, "loadscopereorder", False):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    places = {here / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @dataclass(frozen=True)

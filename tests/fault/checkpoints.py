@@ -44,7 +44,7 @@ __all__ = [
 def _state(seed: int) -> dict[str, Any]:
     """Of one layout, so that parts of two could be mixed; large enough for several writes."""
     tensors = {f"small {number}": weights(torch.float32, (40, 50), 10 * seed + number) for number in range(3)}
-    return tensors | {"large": weights(torch.float32, (1150, 1150), 10 * seed + 9), "object": ["saved", seed]}
+    return tensors | {"large": weights(torch.float32, (720, 720), 10 * seed + 9), "object": ["saved", seed]}
 
 
 STATES = {"old": _state(1), "new": _state(2), "later": _state(3)}

@@ -27,9 +27,9 @@ from dcpx.store.contract import ObjectWriter
 from dcpx.store.local import LocalStore
 
 STATE: dict[str, Any] = {
-    **{f"small {number}": torch.full((50,), float(number)) for number in range(200)},
-    "large": weights(torch.bfloat16, (1500, 1001)),
-    "turned": weights(torch.float32, (1001, 900)).t(),
+    **{f"small {number}": torch.full((50,), float(number)) for number in range(60)},
+    "large": weights(torch.bfloat16, (1100, 1001)),
+    "turned": weights(torch.float32, (1001, 600)).t(),
     "conjugated": torch.ones(70, dtype=torch.complex64).conj(),
     "object": (1, 2),
     "long object": os.urandom(2_000_000),
@@ -68,7 +68,7 @@ class FailingPlanner(DefaultSavePlanner):
 
 @every_pack
 @threads
-@pytest.mark.parametrize("name", ["small 150", "large", "object"])
+@pytest.mark.parametrize("name", ["small 45", "large", "object"])
 def test_a_planner_that_raises(name: str, threads: int, pack: str, tmp_path: Path):
     planner = FailingPlanner(name, RuntimeError("no luck"))
     with nothing_left(), pytest.raises(SaveError, match="no luck"):

@@ -1,4 +1,8 @@
-"""Saves in which a system call fails, each one in its turn: they raise, and what was there stays, bit for bit."""
+"""Saves in which a system call fails, each one in its turn: they raise, and what was there stays, bit for bit.
+
+By default each case is tried either where nothing was or over a checkpoint, and so is each error of a directory; with
+`make soak` each is tried with both.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import errno
 import os
 import shutil
 from dataclasses import replace
-from itertools import count
+from itertools import count, product
 from pathlib import Path
 from unittest import mock
 
@@ -21,7 +25,9 @@ from dcpx import SaveError
 from dcpx.saving.commit import Commit
 
 CASES = {"1 thread": Case(1), "2 threads": Case(2), "4 threads": Case(4), "plain": Case(3, writer="dcpx, plain")}
-every_case = pytest.mark.parametrize("case", CASES)
+LONG = "DCPX_STRESS" in os.environ
+PAIRS = [("1 thread", "none"), ("2 threads", "old"), ("4 threads", "old"), ("plain", "none")]
+every_case = pytest.mark.parametrize(("case", "before"), list(product(CASES, ("none", "old"))) if LONG else PAIRS)
 two_threads = pytest.mark.parametrize("case", ["2 threads"])
 first_and_overwriting = pytest.mark.parametrize("before", ["none", "old"])
 once_and_for_good = pytest.mark.parametrize("for_good", [False, True], ids=["once", "for good"])
@@ -63,7 +69,6 @@ def trial(server: ForkServer, scratch: Path, old: Path, before: str, case: str) 
 
 
 @every_case
-@first_and_overwriting
 @pytest.mark.parametrize("kind", ["open", "write", "fsync", "rename", "mkdir", "close"])
 def test_a_call_that_fails(kind: str, trial: Trial):
     unsure = []
@@ -101,7 +106,6 @@ def test_a_call_that_reports_an_error_but_was_done(kind: str, trial: Trial):
 
 
 @every_case
-@first_and_overwriting
 def test_a_removal_that_fails(trial: Trial):
     """The save has succeeded by then; a warning tells what is left."""
     for tried in trial.attempts("fail", "unlink"):
@@ -113,7 +117,6 @@ def test_a_removal_that_fails(trial: Trial):
 
 
 @every_case
-@first_and_overwriting
 @once_and_for_good
 def test_a_disk_that_is_full(for_good: bool, trial: Trial):
     for tried in trial.attempts("fail", "write", for_good=for_good, error=errno.ENOSPC):
@@ -136,7 +139,6 @@ def test_a_disk_that_goes_away(trial: Trial):
 
 
 @every_case
-@first_and_overwriting
 @once_and_for_good
 def test_short_writes(for_good: bool, trial: Trial):
     for tried in trial.attempts("short", "write", for_good=for_good):
@@ -170,6 +172,12 @@ def test_a_question_that_fails_overwrites_nothing(server: ForkServer, scratch: P
 
 REFUSALS = ("EINVAL", "ENOSYS", "EOPNOTSUPP", "EPERM", "EACCES", "EBADF", "ENOTTY", "EISDIR")
 every_refusal = pytest.mark.parametrize("error", [getattr(errno, name) for name in REFUSALS], ids=REFUSALS)
+UNSYNCED = [
+    pytest.param(before, kind, getattr(errno, name), id=f"{before}-{kind}-{name}")
+    for number, name in enumerate(REFUSALS)
+    for before, kind in (("none", "open"), ("old", "fsync"), ("old", "open"), ("none", "fsync"))
+    if LONG or (before == "old") is (number % 2 == (kind == "open"))
+]
 
 
 @pytest.mark.parametrize("before", ["none"])
@@ -215,9 +223,7 @@ def _save_beside_a_faster_one(path: Path, old: Path, fault: Fault) -> tuple[Base
 
 
 @pytest.mark.parametrize("case", ["2 threads"])
-@first_and_overwriting
-@pytest.mark.parametrize("kind", ["open", "fsync"])
-@every_refusal
+@pytest.mark.parametrize(("before", "kind", "error"), UNSYNCED)
 def test_a_directory_that_cannot_be_synced(error: int, kind: str, trial: Trial):
     directories = 0
     for tried in trial.attempts("fail", kind, error=error):

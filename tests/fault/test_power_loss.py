@@ -1,4 +1,7 @@
-"""Saves during which the power fails, at every call: whatever the disk has kept, a whole checkpoint is there."""
+"""Saves during which the power fails, at every call: whatever the disk has kept, a whole checkpoint is there.
+
+By default every other one of the states that a disk may be in then is tried; all with `make soak`.
+"""
 
 from __future__ import annotations
 

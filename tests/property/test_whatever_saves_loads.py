@@ -39,7 +39,7 @@ EXAMPLES = int(os.environ.get("DCPX_EXAMPLES", "0"))
 
 
 @settings(
-    max_examples=EXAMPLES or 800,
+    max_examples=EXAMPLES or 500,
     derandomize=not EXAMPLES,
     database=None,
     deadline=None,

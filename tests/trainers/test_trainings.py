@@ -1,8 +1,9 @@
 """Real trainers, two gloo ranks each, dcpx installed: trained, killed, resumed; each loss is that of a training that
 nobody interrupted, bit for bit.
 
-`make test` runs those of QUICK, `make trainers` all: it installs what they need, some packages into folders of their
-own, as what they ask for doesn't go together.
+`make test` runs those of QUICK, each rank forked by a process that has imported what they need, which takes most of
+the time. `make trainers` runs all, by torchrun, and each rank is a process of its own: it installs what they need, some
+packages into folders of their own, as what they ask for doesn't go together.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -34,6 +36,7 @@ TRAINERS = {
 }
 """The package that each script runs, which may be given a word."""
 
+BY_TORCHRUN = "DCPX_TRAINERS" in os.environ
 QUICK = {"fsdp2", "fabric", "accelerate_fsdp"}
 
 KEPT = {"torchtitan_trainer": {"step-2", "step-4", "step-6"}}
@@ -44,13 +47,31 @@ def is_installed(package: str) -> bool:
     return (BESIDE / package).is_dir() or importlib.util.find_spec(package) is not None
 
 
-def train(script: str, folder: Path, steps: int, kill_at: int = 0) -> list[list[tuple[int, str]]]:
-    """The steps and losses of each rank, all runs in this folder together."""
-    folder.mkdir(exist_ok=True)
-    name, *words = script.split()
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+class Training(NamedTuple):
+    """Steps to train in a folder, which may have trained before; killed within one of them, if it isn't 0."""
+
+    folder: Path
+    steps: int
+    kill_at: int = 0
+
+
+def train(script: str, trainings: list[Training]) -> None:
+    """All of them, one after another."""
+    for training in trainings:
+        training.folder.mkdir(exist_ok=True)
+    if BY_TORCHRUN:
+        name, *words = script.split()
+        command = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(SCRIPTS / f"{name}.py")]
+        for training in trainings:
+            run(script, ["-m", *command, *map(str, training), *words], is_killed=training.kill_at > 0)
+    else:
+        each = [":".join(map(str, training)) for training in trainings]
+        run(script, [str(SCRIPTS / "forked.py"), TRAINERS[script], str(SCRIPTS / f"{script}.py"), *each])
+
+
+def run(script: str, arguments: list[str], is_killed: bool = False) -> None:
     ran = subprocess.run(
-        [*command, str(SCRIPTS / f"{name}.py"), str(folder), str(steps), str(kill_at), *words],
+        [sys.executable, *arguments],
         env={
             **os.environ,
             "OMP_NUM_THREADS": "1",
@@ -61,10 +82,14 @@ def train(script: str, folder: Path, steps: int, kill_at: int = 0) -> list[list[
         text=True,
         timeout=200,
     )
-    if not kill_at:
+    if not is_killed:
         # With FSDP2 on gloo torch itself now and then aborts as the interpreter ends, when all is done; so it does
         # without dcpx. What was to be done is looked at below.
         assert ran.returncode == 0 or TORCH_ABORTS in ran.stderr, ran.stdout[-3000:] + ran.stderr[-5000:]
+
+
+def losses(folder: Path) -> list[list[tuple[int, str]]]:
+    """The steps and losses of each rank, all trainings in this folder together."""
     found = []
     for rank in range(2):
         lines = (folder / f"losses-{rank}.jsonl").read_text().splitlines()
@@ -77,19 +102,19 @@ TORCH_ABORTS = "terminate called without an active exception"
 
 @pytest.mark.parametrize("script", TRAINERS)
 def test_killed_and_resumed(script: str, tmp_path: Path):
-    if script not in QUICK and "DCPX_TRAINERS" not in os.environ:
+    if script not in QUICK and not BY_TORCHRUN:
         pytest.skip("only by make trainers")
     if not is_installed(TRAINERS[script]):
         pytest.skip(f"{TRAINERS[script]} isn't installed: make trainers")
-    whole = train(script, tmp_path / "whole", 6)
+    killed = tmp_path / "killed"
+    train(script, [Training(tmp_path / "whole", 6), Training(killed, 6, kill_at=5), Training(killed, 6)])
+    whole, resumed = losses(tmp_path / "whole"), losses(killed)
     assert [step for step, _ in whole[0]] == [1, 2, 3, 4, 5, 6]
-    train(script, tmp_path / "killed", 6, kill_at=5)
-    resumed = train(script, tmp_path / "killed", 6)
     for expected, found in zip(whole, resumed, strict=True):
         assert set(found) == set(expected), "each step had one loss"
         assert found[:4] == expected[:4]
         assert found[-2:] == expected[-2:]
         assert found.count(expected[0]) == 1, "it resumed"
-    assert list((tmp_path / "killed").rglob("*.manifest.json")), "dcpx wrote it"
+    assert list(killed.rglob("*.manifest.json")), "dcpx wrote it"
     if script in KEPT:
         assert set(os.listdir(tmp_path / "whole" / "run")) == KEPT[script]

@@ -28,9 +28,9 @@ from tests.support.tensors import bits, blank, weights
 from tests.support.versions import rank_local
 
 TENSORS: dict[str, torch.Tensor] = {
-    **{f"small {number}": torch.full((50,), float(number)) for number in range(300)},
+    **{f"small {number}": torch.full((50,), float(number)) for number in range(100)},
     "middle": weights(torch.float32, (300, 200), 1),
-    "large": weights(torch.bfloat16, (3000, 2001), 2),
+    "large": weights(torch.bfloat16, (1700, 2001), 2),
     "conjugated": weights(torch.complex64, (50, 60), 4).conj(),
     "empty": torch.zeros(0, 3),
 }
@@ -82,7 +82,7 @@ def test_a_whole_checkpoint(writer: str, options: dict[str, Any], saved: Path):
 
 
 @every_writer
-@pytest.mark.parametrize("name", ["small 0", "small 250", "middle", "large", "conjugated", "object"])
+@pytest.mark.parametrize("name", ["small 0", "small 70", "middle", "large", "conjugated", "object"])
 def test_damage_is_named(name: str, writer: str, checkpoint: Path):
     info = stored(checkpoint)[name]
     # In the middle: a stock container's first and last bytes are covered by no CRC32.
@@ -109,7 +109,7 @@ def test_damage_is_named(name: str, writer: str, checkpoint: Path):
 @pytest.mark.parametrize("writer", ["pack"])
 def test_all_damage_is_found(writer: str, checkpoint: Path):
     infos = stored(checkpoint)
-    damaged = [f"small {number}" for number in range(0, 300, 7)] + ["large", "object"]
+    damaged = [f"small {number}" for number in range(0, 100, 7)] + ["large", "object"]
     for name in damaged:
         flip(checkpoint / infos[name].relative_path, infos[name].offset + random.Random(name).randrange(1, 100))
     flip(checkpoint / infos["large"].relative_path, infos["large"].offset + infos["large"].length - 100_000)
