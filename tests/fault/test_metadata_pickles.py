@@ -307,7 +307,7 @@ CHILD = """
 
 
 def test_nothing_is_exhausted(tmp_path: Path):
-    """In 256 MiB and a few seconds each, without an error of another kind and without a crash."""
+    """In 256 MiB and less than a minute each, without an error of another kind and without a crash."""
     for number, data in enumerate(bombs().values()):
         (tmp_path / str(number)).write_bytes(data)
     paths = [str(tmp_path / str(number)) for number in range(len(bombs()))]
@@ -317,7 +317,7 @@ def test_nothing_is_exhausted(tmp_path: Path):
     assert done.returncode == 0, (list(bombs())[len(outcomes)], done.stderr[-2000:])
     for name, (_, outcome, seconds) in zip(bombs(), outcomes, strict=True):
         assert outcome in ("CorruptError", "TruncatedError", "UnsupportedError", "LimitError"), name
-        assert seconds < 5, (name, seconds)
+        assert seconds < 60, (name, seconds)
     assert dict(zip(bombs(), (outcome for _, outcome, _ in outcomes), strict=True))["many lists"] == "LimitError"
 
 

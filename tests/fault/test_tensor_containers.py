@@ -142,7 +142,7 @@ def test_nothing_is_believed(kind: str, loads: tuple[Path, dict[str, Outcome]]):
     assert outcome in ("CorruptError", "TruncatedError", "UnsupportedError"), message
     assert "memory" not in message
     assert len(message) < 1000
-    assert seconds < 10
+    assert seconds < 60
 
 
 def test_nothing_is_run(loads: tuple[Path, dict[str, Outcome]]):
