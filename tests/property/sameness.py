@@ -56,7 +56,9 @@ class _Comparison:
             return [] if same else f"{place} is {found!r}, not {expected!r}"
         if type(expected) in _ATOMS or isinstance(expected, type):
             return [] if expected == found else f"{place} is {found!r:.80}, not {expected!r:.80}"
-        if isinstance(expected, _SHARED) or hasattr(expected, "__dict__"):
+        # Asking a partial for its `__dict__` makes an empty one: both are asked, or they would differ.
+        has_fields = hasattr(expected, "__dict__"), hasattr(found, "__dict__")
+        if isinstance(expected, _SHARED) or any(has_fields):
             if id(expected) in self._pairs:
                 return [] if self._pairs[id(expected)] is found else f"{place} isn't shared any more"
             self._pairs[id(expected)] = found

@@ -6,7 +6,9 @@ states by default; `make soak` sets DCPX_EXAMPLES=10000.
 
 from __future__ import annotations
 
+import functools
 import os
+import pickle
 import re
 import tempfile
 from collections.abc import Iterator
@@ -268,3 +270,8 @@ def _says(text: str, name: Any) -> bool:
     if shown in text or (len(shown) > 100 and shown[:60] in text):
         return True
     return str(name) != "" and re.search(rf"(?<!\w){re.escape(str(name))}(?!\w)", text) is not None
+
+
+def test_looking_at_an_object_changes_nothing_that_is_compared():
+    saved = functools.partial(int, base=2)
+    assert difference(saved, pickle.loads(pickle.dumps(saved))) is None

@@ -17,7 +17,7 @@ _REPEATS = 24
 """Of 1024: so many sampled words seen before promise that matches may pay. Weights have none."""
 
 _TINY = 64
-"""Bytes: nothing is left to win."""
+"""Bytes: whether a chunk takes so many or fewer makes no difference."""
 
 
 class Auto:
@@ -48,8 +48,14 @@ class Auto:
         """The best of what the codecs make of `raw`, and of `best`. They are run in the order of what they make of a
         sample, until none promises more than what there is: where the sample misleads, the next one has its turn."""
         sample = memoryview(kernels.sample(raw))
-        made = [codec.encode(sample, lanes) for codec in codecs]
-        promised = [self._worth(coded, sample) * len(raw) / len(sample) for coded in made]
+        made: list[Coded | None] = []
+        promised = [0.0] * len(codecs)
+        for number, codec in enumerate(codecs):
+            made.append(codec.encode(sample, lanes))
+            worth = self._worth(made[number], sample)
+            promised[number:] = [worth * len(raw) / len(sample)] * (len(codecs) - number)
+            if worth == _least(sample):  # none of the others could promise more
+                break
         if min(promised) > len(raw) / 2:
             # Strings of bytes so varied repeat because they are copies, of which the sample holds but few.
             for number, codec in enumerate(codecs):
@@ -69,7 +75,12 @@ class Auto:
         size = len(raw) if coded is None else len(coded.payload)
         if (coded is None or coded.codec == Float.id) and not self._small:
             size = max(size * 3 // 4, size - len(raw) // 32)
-        return max(size, min(_TINY, len(raw) // 2))
+        return max(size, _least(raw))
+
+
+def _least(raw: memoryview) -> int:
+    """What a chunk may come to: to what is smaller there is nothing left to win."""
+    return min(_TINY, len(raw) // 2)
 
 
 class Smallest:
