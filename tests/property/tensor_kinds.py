@@ -74,6 +74,9 @@ def emptied(tensor: torch.Tensor) -> torch.Tensor:
             return torch.zeros_like(tensor)
         elif tensor.layout in _COMPRESSED or tensor.layout is torch.jagged:
             emptied(tensor.values())
+        elif tensor.is_nested:  # it has no strides
+            for part in tensor.unbind():
+                emptied(part)
         elif isinstance(tensor, torch.nn.UninitializedParameter):
             return tensor
         elif not is_freed(tensor) and 0 in tensor.stride():

@@ -28,7 +28,7 @@ from tests.support.planners import Part, read_parts
 from ..conftest import PlugIn
 from .sameness import difference
 from .states import Leaf, State, leaves, states, unfolded
-from .tensor_kinds import Tagged, Wrapped, elements
+from .tensor_kinds import ODDITIES, Tagged, Wrapped, elements, emptied
 from .ways import Outcome, Way, forget_plans, load, load_anew, save, stock_load, stock_save, ways
 
 pytestmark = [
@@ -275,3 +275,8 @@ def _says(text: str, name: Any) -> bool:
 def test_looking_at_an_object_changes_nothing_that_is_compared():
     saved = functools.partial(int, base=2)
     assert difference(saved, pickle.loads(pickle.dumps(saved))) is None
+
+
+@pytest.mark.parametrize("kind", ["nested", "jagged"])
+def test_a_target_of_a_nested_tensor_holds_other_elements(kind: str):
+    assert all((part != 1).all() for part in emptied(ODDITIES[kind]()).unbind())
