@@ -33,6 +33,18 @@ def test_a_middle_of_repeats_does_not_give_weights_to_zstandard(small: bool):
     assert len(coded(values, Lanes(4, True), small).payload) < 0.85 * CHUNK
 
 
+def test_a_middle_of_weights_does_not_keep_repeats_from_zstandard():
+    """The middle says nothing for Zstandard, and the planes of all the rest are not what it promised of them."""
+    values = np.zeros(CHUNK // 4, np.float32)
+    where = np.random.default_rng(1).integers(0, len(values), len(values) // 100)
+    values[where] = weights(len(where))
+    values[len(values) * 4 // 10 : len(values) * 6 // 10] = 0
+    made = coded(values, Lanes(4, True))
+    alone = CODECS[FLOAT].encode(memoryview(values.view(np.uint8).data), Lanes(4, True))
+    assert alone is not None
+    assert len(made.payload) <= len(alone.payload)
+
+
 def rows(values: np.ndarray, of: int) -> np.ndarray:
     """As many of the same values again and again as fill a chunk, or that many bytes."""
     return np.tile(values, -(-of // values.nbytes))[: of // values.itemsize]
